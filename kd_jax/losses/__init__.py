@@ -1,0 +1,1 @@
+"""Pure losses: arrays in, one value per prediction out."""
