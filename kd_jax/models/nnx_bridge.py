@@ -1,0 +1,146 @@
+"""NNX modules as pure functions of variables with text keys."""
+
+import contextlib
+import functools
+from collections.abc import Callable
+
+import jax
+from flax import nnx, traverse_util
+
+from kd_jax.models import base
+
+
+def functions(make: Callable, taps: tuple[str, ...]):
+  """`init` and `apply` of a Network; see `base.from_nnx`."""
+
+  @functools.lru_cache(maxsize=1)
+  def skeleton():
+    """The module's static part, and its variables as shapes by path."""
+    module = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+    graphdef, state = nnx.split(module)
+    return graphdef, dict(nnx.to_flat_state(state))
+
+  def init(key, inputs):
+    del inputs
+
+    def draw(key):
+      return nnx.split(make(nnx.Rngs(key)))[1]
+
+    # Under jit one compiled program draws all parameters.
+    return _variables(dict(nnx.to_flat_state(jax.jit(draw)(key))))
+
+  def apply(variables, inputs, *, train=False, rng=None, axis_name=None):
+    graphdef, shapes = skeleton()
+    state = _state(shapes, variables, rng)
+    module = nnx.merge(graphdef, nnx.from_flat_state(state))
+    _prepare(module, train, rng, axis_name)
+    flags = base.train_flags(type(module).__call__)
+    with _tapped(module, taps) as found:
+      value = module(inputs, **flags(train))
+    base.check_taps(taps, found, lambda: sorted(_modules(module)))
+    outputs = {**found, **base.as_outputs(value)}
+    if not train:
+      return outputs, base.carried(variables)
+    left = dict(nnx.to_flat_state(nnx.state(module)))
+    return outputs, base.carried(_variables({p: left[p] for p in shapes}))
+
+  return init, apply
+
+
+def _variables(flat):
+  """{'params': ..., 'batch_stats': ..., 'other': ...} of variables by path."""
+  named = {'params': {}}
+  for path, variable in flat.items():
+    kind = _kind(variable)
+    if kind:
+      path = tuple(map(str, path))
+      named.setdefault(kind, {})[path] = variable.get_value()
+  return {k: traverse_util.unflatten_dict(v) for k, v in named.items()}
+
+
+def _kind(variable):
+  """The collection of a variable; None for random streams: not carried."""
+  kinds = (
+    (nnx.RngState, None), (nnx.Param, 'params'), (nnx.BatchStat, 'batch_stats')
+  )
+  for kind, name in kinds:
+    if isinstance(variable, kind):
+      return name
+  return 'other'
+
+
+def _state(shapes, variables, rng):
+  """The skeleton's variables by path, with the given values."""
+  rng = jax.random.key(0) if rng is None else rng
+  flat = {k: traverse_util.flatten_dict(v) for k, v in variables.items()}
+  state = []
+  for i, (path, variable) in enumerate(shapes.items()):
+    if isinstance(variable, nnx.RngKey):
+      value = jax.random.fold_in(rng, i)
+    elif isinstance(variable, nnx.RngCount):
+      value = jax.numpy.zeros((), variable.get_value().dtype)
+    else:
+      value = flat[_kind(variable)][tuple(map(str, path))]
+    state.append((path, variable.replace(value)))
+  return state
+
+
+def _prepare(module, train, rng, axis_name):
+  """Puts every layer into its mode, and BatchNorm on the mapped axis."""
+  (module.train if train else module.eval)()
+  for path, layer in nnx.iter_modules(module):
+    if isinstance(layer, nnx.BatchNorm) and layer.axis_name is None:
+      layer.axis_name = axis_name
+    if train and rng is None and isinstance(layer, nnx.Dropout) and layer.rate:
+      raise ValueError(
+        f"'{'/'.join(map(str, path))}' drops out: apply(train=True) needs rng="
+      )
+
+
+def _modules(module):
+  """{'blocks/0/conv': layer} of every layer that can be called."""
+  layers = nnx.iter_modules(module)
+  return {
+    '/'.join(map(str, path)): layer
+    for path, layer in layers
+    if path and callable(layer)
+  }
+
+
+@contextlib.contextmanager
+def _tapped(module, taps):
+  """Within, what the layers matching `taps` return is kept by path."""
+  found = {}
+  if not taps:
+    yield found
+    return
+  names = {
+    id(m): n for n, m in _modules(module).items() if base.matches(n, taps)
+  }
+  layers = [m for m in _modules(module).values() if id(m) in names]
+  own = {}
+  try:
+    for kind in {type(m) for m in layers}:
+      own[kind] = kind.__dict__.get('__call__')
+      kind.__call__ = _recording(kind.__call__, names, found)
+    yield found
+  finally:
+    for kind, call in own.items():
+      if call is None:
+        del kind.__call__
+      else:
+        kind.__call__ = call
+
+
+def _recording(call, names, found):
+  @functools.wraps(call)
+  def recorded(self, *args, **kwargs):
+    value = call(self, *args, **kwargs)
+    name = names.get(id(self))
+    if name is not None:
+      for leaf in jax.tree.leaves(value):
+        count = sum(n.split('#')[0] == name for n in found)
+        found[f'{name}#{count}' if count else name] = leaf
+    return value
+
+  return recorded
