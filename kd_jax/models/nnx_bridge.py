@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 from flax import nnx, traverse_util
 
-from kd_jax.models import base
+from kd_jax.models import adapt
 
 
 def functions(make: Callable, taps: tuple[str, ...]):
@@ -34,15 +34,15 @@ def functions(make: Callable, taps: tuple[str, ...]):
     state = _state(shapes, variables, rng)
     module = nnx.merge(graphdef, nnx.from_flat_state(state))
     _prepare(module, train, rng, axis_name)
-    flags = base.train_flags(type(module).__call__)
+    flags = adapt.train_flags(type(module).__call__)
     with _tapped(module, taps) as found:
       value = module(inputs, **flags(train))
-    base.check_taps(taps, found, lambda: sorted(_modules(module)))
-    outputs = {**found, **base.as_outputs(value)}
+    adapt.check_taps(taps, found, lambda: sorted(_modules(module)))
+    outputs = {**found, **adapt.as_outputs(value)}
     if not train:
-      return outputs, base.carried(variables)
+      return outputs, adapt.carried(variables)
     left = dict(nnx.to_flat_state(nnx.state(module)))
-    return outputs, base.carried(_variables({p: left[p] for p in shapes}))
+    return outputs, adapt.carried(_variables({p: left[p] for p in shapes}))
 
   return init, apply
 
@@ -115,7 +115,7 @@ def _tapped(module, taps):
     yield found
     return
   names = {
-    id(m): n for n, m in _modules(module).items() if base.matches(n, taps)
+    id(m): n for n, m in _modules(module).items() if adapt.matches(n, taps)
   }
   layers = [m for m in _modules(module).values() if id(m) in names]
   own = {}

@@ -1,0 +1,68 @@
+"""What any module returns, as outputs; and which features taps show."""
+
+import fnmatch
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from kd_jax.types import Array, PyTree, Variables
+
+# The names under which modules take "we are training" (True: as it is).
+_TRAIN_FLAGS = {
+  'train': True,
+  'training': True,
+  'is_training': True,
+  'deterministic': False,
+  'use_running_average': False,
+}
+
+
+def carried(variables: Variables) -> dict[str, PyTree]:
+  """The collections that training carries along without a gradient."""
+  return {k: v for k, v in variables.items() if k != 'params'}
+
+
+def as_outputs(value: Any) -> dict[str, Array]:
+  """Outputs of what a module returned: logits [B, ..., K] or a dict."""
+  outputs = dict(value) if isinstance(value, Mapping) else {'logits': value}
+  if not hasattr(outputs.get('logits'), 'dtype'):
+    got = type(value).__name__
+    if isinstance(value, Mapping):
+      got += f" with keys {', '.join(map(str, value)) or 'none'}"
+    raise ValueError(
+      f"a network must return logits or a dict with 'logits'; got a {got}"
+    )
+  outputs['logits'] = outputs['logits'].astype(jnp.float32)
+  return outputs
+
+
+def train_flags(call: Callable) -> Callable[[bool], dict[str, bool]]:
+  """How to tell `call` whether it trains: keyword arguments that it takes."""
+  names = [n for n in inspect.signature(call).parameters if n in _TRAIN_FLAGS]
+  return lambda train: {n: train == _TRAIN_FLAGS[n] for n in names}
+
+
+def patterns(taps: Sequence[str]) -> tuple[str, ...]:
+  """Taps as a tuple; a bare text would be taken letter by letter."""
+  if isinstance(taps, str):
+    raise ValueError(f"taps must be a list of patterns; got the text '{taps}'")
+  return tuple(taps)
+
+
+def check_taps(
+  taps: Sequence[str],
+  found: Mapping[str, Array],
+  known: Callable[[], Sequence[str]],
+) -> None:
+  """Raises ValueError, listing `known()`, for a tap that matched nothing."""
+  for tap in taps:
+    if not any(matches(name, [tap]) for name in found):
+      paths = ', '.join(known()) or 'none'
+      raise ValueError(f"tap '{tap}' matches nothing; known paths: {paths}")
+
+
+def matches(name: str, taps: Sequence[str]) -> bool:
+  """Whether a path, its call count left out, matches one of the patterns."""
+  return any(fnmatch.fnmatchcase(name.split('#')[0], tap) for tap in taps)
