@@ -1,0 +1,193 @@
+"""Every key of an experiment with its default, and the check of all values."""
+
+import math
+from collections.abc import Mapping
+
+import ml_collections
+
+from kd_jax import types
+
+ConfigDict = ml_collections.ConfigDict
+ALPHA_WEIGHTS = ('soft', 'hard')
+
+
+def optimizer() -> ConfigDict:
+  """How the parameters move."""
+  c = ConfigDict()
+  c.name = 'adam'  # sgd, adam, adamw
+  c.learning_rate = 1e-3  # peak
+  c.weight_decay = 0.0  # not on biases and norms
+  c.clip_norm = 0.0  # greatest global norm of the gradient; 0: none
+  c.accumulate = 1  # micro-batches averaged into one update
+  c.options = open_dict()  # of the optimizer: momentum, nesterov, b1, b2, eps
+  c.schedule = open_dict(name='constant')  # constant, linear, cosine, step
+  return c
+
+
+def training() -> ConfigDict:
+  """How a stage is trained."""
+  c = ConfigDict()
+  c.epochs = 20  # passes over the training set
+  c.steps = 0  # updates; 0: from the epochs
+  c.batch_size = 64  # over all devices
+  c.augment = ()  # names or dicts of kd_jax.data.augment.AUGMENTS
+  c.optimizer = optimizer()
+  return c
+
+
+def open_dict(**values) -> ConfigDict:
+  """A sub-tree that takes keys of any name (a table's options)."""
+  c = ConfigDict(values)
+  return c
+
+
+def default() -> ConfigDict:
+  """Every key of an experiment; a config only changes values."""
+  c = ConfigDict()
+  c.seed = 0  # initialization and dropout
+  c.seeds = 1  # runs with the seeds seed, seed + 1, ..: one folder each
+
+  c.temperature = 4.0  # T, referred to by the terms
+  c.alpha = 0.9  # weight of the soft loss (already times T^2)
+  c.beta = 0.0  # weight of the feature loss
+  c.alpha_weights = 'soft'  # 'hard': alpha*hard + (1-alpha)*soft instead
+
+  c.data = open_dict(name='digits')  # and options of kd_jax.data.SOURCES
+  c.data.seed = 0  # order of the examples and augmentation
+  c.networks = open_dict()  # name -> dict(name=.., options) or dict(load=DIR)
+  c.scheme = open_dict(name='offline')  # who teaches whom, and its options
+  c.terms = open_dict()  # name -> dict(method, weight, student, teacher, ..)
+
+  c.train = training()  # the student, and the student alone
+  c.teacher = training()  # a teacher that is not loaded
+  c.teacher.seed = 0  # its initialization and dropout
+  c.baseline = True  # train the student alone too, same budget and seed
+  c.select = 'last'  # the network that is kept: 'last', or 'best' on validation
+
+  c.parallel = 'auto'  # one, mesh, pmap; auto: one device or pmap
+  c.teacher_dtype = 'float32'  # bfloat16: faster teachers on accelerators
+  c.checkpoint_every = 0  # steps between checkpoints; 0: an epoch
+  c.keep = 2  # checkpoints kept of a stage
+  c.eval_every = 0  # steps between validations; 0: an epoch
+  c.log_every = 10  # seconds between lines where there is no terminal
+  return c
+
+
+def locked(c: ConfigDict) -> ConfigDict:
+  """`c`, where only the open sub-trees take new keys."""
+  c.lock()
+  for name in ('data', 'networks', 'scheme', 'terms'):
+    c[name].unlock()
+  for part in (c.train, c.teacher):
+    part.optimizer.options.unlock()
+    part.optimizer.schedule.unlock()
+  return c
+
+
+def resolve(c: ConfigDict) -> ConfigDict:
+  """A copy without references, with alpha as the weight of the soft loss."""
+  c = c.copy_and_resolve_references() if c.alpha_weights == 'soft' else _hard(c)
+  return c
+
+
+def _hard(c):
+  """The other printed convention: the terms' references see 1 - alpha."""
+  alpha = c.alpha
+  c.alpha = 1.0 - alpha
+  resolved = c.copy_and_resolve_references()
+  c.alpha = alpha
+  return resolved
+
+
+def validate(c: ConfigDict) -> None:
+  """Refuses a value that cannot be meant, before any work.
+
+  Tables are checked where they are read, in `build`.
+
+  Raises:
+    ValueError: one line, with the value and the legal ones.
+  """
+  _at_least(c, 'seed', 0)
+  _at_least(c, 'seeds', 1)
+  if not (math.isfinite(c.temperature) and c.temperature > 0):
+    raise ValueError(
+      f'temperature must be finite and above 0, not {c.temperature}'
+    )
+  if not 0 <= c.alpha <= 1:
+    raise ValueError(f'alpha must lie in [0, 1], not {c.alpha}')
+  _at_least(c, 'beta', 0.0)
+  _one_of(c, 'alpha_weights', ALPHA_WEIGHTS)
+  _one_of(c, 'select', ('last', 'best'))
+  _one_of(c, 'parallel', ('auto', 'one', 'mesh', 'pmap'))
+  _one_of(c, 'teacher_dtype', ('float32', 'bfloat16'))
+  for name in ('checkpoint_every', 'eval_every'):
+    _at_least(c, name, 0)
+  _at_least(c, 'keep', 1)
+  for name in ('train', 'teacher'):
+    _validate_training(c[name], name)
+  for name, term in c.terms.items():
+    _validate_term(name, term)
+
+
+def _validate_training(c, name) -> None:
+  prefix = f'{name}.'
+  _at_least(c, 'epochs', 0, prefix)
+  _at_least(c, 'steps', 0, prefix)
+  if not c.epochs and not c.steps:
+    raise ValueError(f'{name}.epochs and {name}.steps are both 0')
+  _at_least(c, 'batch_size', 1, prefix)
+  _at_least(c.optimizer, 'learning_rate', 0.0, f'{prefix}optimizer.')
+  _at_least(c.optimizer, 'weight_decay', 0.0, f'{prefix}optimizer.')
+  _at_least(c.optimizer, 'clip_norm', 0.0, f'{prefix}optimizer.')
+  _at_least(c.optimizer, 'accumulate', 1, f'{prefix}optimizer.')
+
+
+def _validate_term(name, term) -> None:
+  if not isinstance(term, Mapping | ConfigDict) or 'method' not in term:
+    raise ValueError(f"term '{name}' needs a method: dict(method='kd', ...)")
+  for key, value in term.items():
+    if not isinstance(value, float | int) or isinstance(value, bool):
+      continue
+    if not math.isfinite(value):
+      raise ValueError(f'terms.{name}.{key} must be finite, not {value}')
+    if key == 'weight' and value < 0:
+      raise ValueError(f'terms.{name}.weight must not be negative: {value}')
+    if key == 'temperature' and value <= 0:
+      raise ValueError(f'terms.{name}.temperature must be above 0, not {value}')
+
+
+def _at_least(c, name, low, prefix='') -> None:
+  value = c[name]
+  if not math.isfinite(value) or value < low:
+    raise ValueError(f'{prefix}{name} must be at least {low}, not {value}')
+
+
+def _one_of(c, name, known) -> None:
+  if c[name] not in known:
+    raise types.unknown(name, c[name], known)
+
+
+def flatten(c: Mapping, prefix: str = '') -> dict:
+  """{dotted.key: value} of a nested mapping."""
+  flat = {}
+  for key, value in c.items():
+    name = f'{prefix}{key}'
+    if isinstance(value, Mapping | ConfigDict) and len(value):
+      flat |= flatten(value, f'{name}.')
+    else:
+      flat[name] = dict(value) if isinstance(value, ConfigDict) else value
+  return flat
+
+
+def first_difference(mine: Mapping, theirs: Mapping) -> str | None:
+  """'key: A here, B there' for the first key in which two configs differ."""
+  mine, theirs = flatten(mine), flatten(theirs)
+  for key in sorted({*mine, *theirs}):
+    here, there = mine.get(key, 'absent'), theirs.get(key, 'absent')
+    if _plain(here) != _plain(there):
+      return f'{key} is {here!r} now and {there!r} there'
+  return None
+
+
+def _plain(value):
+  return list(value) if isinstance(value, tuple) else value

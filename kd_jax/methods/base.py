@@ -1,0 +1,125 @@
+"""What a method is: a pair of pure functions, and makers of the usual kinds."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+
+from kd_jax import types
+from kd_jax.losses import logits as logit_losses
+
+NOTHING = {'params': {}, 'state': {}}
+
+
+class Method(NamedTuple):
+  """How a student's outputs are compared with a teacher's.
+
+  Attributes:
+    init: (key, student, teacher) -> {'params', 'state'}: what must be learnt
+      (adapters) or remembered (memories) to compare them. The two outputs
+      arrive as `jax.ShapeDtypeStruct`s; 'head' of a teacher, where there is
+      one, as shapes too.
+    loss: (variables, student, teacher, batch, hparams) -> value per
+      prediction f32 [B, ...] in nats or squared units, and the new 'state'.
+    hparams: numeric knobs with their defaults; they become arrays of the
+      training state and never recompile.
+    batchwise: whether the value couples the examples of a batch; several
+      devices then gather both sides before they compare.
+    predict: (variables, student, head) -> logits f32 [B, K] for a method
+      that replaces the student's classifier, else None. `head` is the
+      teacher's {'kernel', 'bias'}.
+  """
+
+  init: Callable[..., types.Variables]
+  loss: Callable[..., tuple[jax.Array, types.PyTree]]
+  hparams: Mapping[str, float]
+  batchwise: bool = False
+  predict: Callable[..., jax.Array] | None = None
+
+
+def nothing(key, student, teacher) -> types.Variables:
+  """The init of a method that learns and remembers nothing."""
+  del key, student, teacher
+  return NOTHING
+
+
+def split_options(function: Callable) -> tuple[dict, dict]:
+  """The keyword-only parameters: floats (hparams) and the rest (static)."""
+  floats, static = {}, {}
+  for name, parameter in inspect.signature(function).parameters.items():
+    if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+      continue
+    is_float = isinstance(parameter.default, float)
+    (floats if is_float else static)[name] = parameter.default
+  return floats, static
+
+
+def check_options(name: str, options: Mapping, known: Mapping) -> None:
+  """Refuses an option that the method `name` does not have.
+
+  Raises:
+    ValueError: for the first unknown option, with the known ones.
+  """
+  for option in options:
+    if option not in known:
+      raise types.unknown(f"option of method '{name}'", option, known)
+
+
+def wants_labels(function: Callable) -> bool:
+  """Whether a loss takes the labels as its third argument."""
+  return 'labels' in inspect.signature(function).parameters
+
+
+def on_logits(function: Callable, batchwise: bool = False) -> Callable:
+  """Makes the maker of a method that compares two logits.
+
+  Args:
+    function: (student [B, ..., K], teacher [B, ..., K], [labels], *, floats
+      and static options) -> [B, ...], from `kd_jax.losses`.
+    batchwise: whether it couples the examples of a batch.
+
+  Returns:
+    A maker (**static options) -> Method. `standardize=True` z-scores both
+    logits first (logit standardization, Sun et al. 2024).
+  """
+  hparams, static = split_options(function)
+  known = {**static, 'standardize': False}
+  labelled = wants_labels(function)
+
+  def make(**options) -> Method:
+    check_options(function.__name__, options, known)
+    standardize = options.pop('standardize', False)
+
+    def loss(variables, student, teacher, batch, hparams):
+      pair = student['logits'], teacher['logits']
+      if standardize:
+        pair = tuple(logit_losses.standardize(x) for x in pair)
+      extra = (batch['labels'],) if labelled else ()
+      return function(*pair, *extra, **options, **hparams), variables['state']
+
+    return Method(nothing, loss, hparams, batchwise)
+
+  return make
+
+
+def on_labels(function: Callable) -> Callable:
+  """Makes the maker of a method that compares logits with the labels alone.
+
+  Args:
+    function: (student [B, ..., K], labels, *, floats) -> [B, ...].
+  """
+  hparams, static = split_options(function)
+
+  def make(**options) -> Method:
+    check_options(function.__name__, options, static)
+
+    def loss(variables, student, teacher, batch, hparams):
+      del teacher
+      labels = batch['labels']
+      value = function(student['logits'], labels, **options, **hparams)
+      return value, variables['state']
+
+    return Method(nothing, loss, hparams)
+
+  return make

@@ -1,0 +1,159 @@
+"""Optimizers and schedules by name; their numbers arrive with each update."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kd_jax import types
+
+
+def from_hparams(make: Callable) -> optax.GradientTransformationExtraArgs:
+  """A stateless transformation whose numbers come with each update.
+
+  Args:
+    make: hparams -> a stateless `optax.GradientTransformation`.
+
+  Returns:
+    A transformation whose `update` takes `hparams`; a learning rate or a
+    decay is then data: it never recompiles, and differs by lane of a grid.
+  """
+
+  def update(updates, state, params=None, *, hparams, **_):
+    updates, _ = make(hparams).update(updates, optax.EmptyState(), params)
+    return updates, state
+
+  return optax.GradientTransformationExtraArgs(
+    lambda params: optax.EmptyState(), update
+  )
+
+
+def decayed(params) -> types.PyTree:
+  """True for the weights that decay: not biases, norms or scalars."""
+  return jax.tree.map(lambda x: x.ndim > 1, params)
+
+
+def _decay():
+  return from_hparams(
+    lambda h: optax.add_decayed_weights(h['weight_decay'], mask=decayed)
+  )
+
+
+def _descend():
+  return from_hparams(lambda h: optax.scale(-h['learning_rate']))
+
+
+def sgd(*, momentum=0.0, nesterov=False):
+  """SGD; weight decay is added to the gradient, as in PyTorch's SGD."""
+  steps = [_decay()]
+  if momentum:
+    steps.append(optax.trace(momentum, nesterov))
+  return steps
+
+
+def adam(*, b1=0.9, b2=0.999, eps=1e-8):
+  """Adam; weight decay is added to the gradient (L2), as in PyTorch's Adam."""
+  return [_decay(), optax.scale_by_adam(b1, b2, eps)]
+
+
+def adamw(*, b1=0.9, b2=0.999, eps=1e-8):
+  """AdamW: weight decay apart from the gradient's moments."""
+  return [optax.scale_by_adam(b1, b2, eps), _decay()]
+
+
+OPTIMIZERS = {'sgd': sgd, 'adam': adam, 'adamw': adamw}
+
+
+def make_optimizer(
+  name: str, *, clip_norm: float = 0.0, accumulate: int = 1, **options
+) -> optax.GradientTransformationExtraArgs:
+  """An optimizer whose updates take hparams (learning_rate, weight_decay).
+
+  Args:
+    name: a key of `OPTIMIZERS`.
+    clip_norm: greatest global norm of the gradient; 0 leaves it.
+    accumulate: micro-batches averaged into one update.
+    **options: of the optimizer (momentum, nesterov, b1, b2, eps).
+
+  Raises:
+    ValueError: for an unknown name or option.
+  """
+  if name not in OPTIMIZERS:
+    raise types.unknown('optimizer', name, OPTIMIZERS)
+  known = OPTIMIZERS[name].__kwdefaults__
+  for option in options:
+    if option not in known:
+      raise types.unknown(f"option of optimizer '{name}'", option, known)
+  clip = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+  tx = optax.chain(*clip, *OPTIMIZERS[name](**options), _descend())
+  if accumulate > 1:
+    tx = optax.MultiSteps(tx, accumulate)
+    return optax.GradientTransformationExtraArgs(tx.init, tx.update)
+  return optax.with_extra_args_support(tx)
+
+
+def constant(step, steps):
+  """1 at every step."""
+  del steps
+  return jnp.ones_like(step, jnp.float32)
+
+
+def linear(step, steps, *, end=0.0):
+  """From 1 to `end` in a straight line."""
+  return 1 + (end - 1) * jnp.clip(step / steps, 0, 1)
+
+
+def cosine(step, steps, *, end=0.0):
+  """From 1 to `end` along half a cosine."""
+  fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(step / steps, 0, 1)))
+  return end + (1 - end) * fall
+
+
+def staircase(step, steps, *, boundaries=(), factor=0.1):
+  """Times `factor` at each boundary, given as fractions of the steps."""
+  passed = sum((step >= b * steps) * 1.0 for b in boundaries)
+  return jnp.float32(factor) ** passed
+
+
+SCHEDULES = {
+  'constant': constant, 'linear': linear, 'cosine': cosine, 'step': staircase
+}
+
+
+def make_schedule(
+  spec: Mapping, steps: int, accumulate: int = 1
+) -> Callable[[jax.Array], jax.Array]:
+  """step -> multiplier f32 [], from {'name', 'warmup', options}.
+
+  Args:
+    spec: 'name' is a key of `SCHEDULES`; 'warmup' the steps of a linear rise
+      from 0 (a fraction of all steps where it is below 1); 'delay' the steps
+      at 0 before it; the rest are options of the schedule.
+    steps: of the whole stage.
+    accumulate: steps that make one update; the multiplier holds within.
+
+  Raises:
+    ValueError: for an unknown name or option.
+  """
+  options = dict(spec)
+  name = options.pop('name', 'constant')
+  warmup, delay = options.pop('warmup', 0), options.pop('delay', 0)
+  if name not in SCHEDULES:
+    raise types.unknown('schedule', name, SCHEDULES)
+  known = SCHEDULES[name].__kwdefaults__ or {}
+  for option in options:
+    if option not in known:
+      raise types.unknown(
+        f"option of schedule '{name}'", option, [*known, 'warmup', 'delay']
+      )
+  rise = warmup * steps if 0 < warmup < 1 else warmup
+
+  def schedule(step):
+    step = jnp.asarray(step) // accumulate * accumulate
+    value = SCHEDULES[name](step, steps, **options)
+    if rise:
+      value *= jnp.clip((step - delay + 1) / rise, 0, 1)
+    return value * (step >= delay) if delay else value
+
+  return schedule

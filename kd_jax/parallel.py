@@ -1,0 +1,146 @@
+"""The only file that knows of devices: one pure step, three ways to run it.
+
+`on_one`: jit. `on_mesh`: jit over a mesh with the batch split. `on_pmap`:
+pmap over the batch. All three give the same numbers; with dropout each shard
+of `on_pmap` draws a mask of its own.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from kd_jax import types
+
+AXIS = 'data'
+
+
+class Placement(NamedTuple):
+  """A way to run pure functions on devices.
+
+  Attributes:
+    name: 'one', 'mesh' or 'pmap'.
+    count: devices, over all processes.
+    compile: (fn, args, donate=()) -> compiled fn of `args` replicated
+      arguments followed by a batch; `fn` takes `axis_name`.
+    replicate: pytree -> the same on every device.
+    split: batch of this process -> on the devices.
+  """
+
+  name: str
+  count: int
+  compile: Callable
+  replicate: Callable
+  split: Callable
+
+
+def on_one(device: jax.Device | None = None) -> Placement:
+  """jit on one device."""
+  device = device or jax.local_devices()[0]
+
+  def compile(fn, args, donate=()):
+    del args
+    return jax.jit(fn, donate_argnums=donate)
+
+  put = functools.partial(jax.device_put, device=device)
+  return Placement('one', 1, compile, put, put)
+
+
+def on_mesh(devices=None) -> Placement:
+  """jit over a mesh: replicated state, split batch, one global program."""
+  devices = list(devices or jax.devices())
+  mesh = Mesh(np.array(devices), (AXIS,))
+  whole = NamedSharding(mesh, PartitionSpec())
+  parts = NamedSharding(mesh, PartitionSpec(AXIS))
+
+  def compile(fn, args, donate=()):
+    return jax.jit(
+      fn,
+      in_shardings=(whole,) * args + (parts,),
+      out_shardings=whole,
+      donate_argnums=donate,
+    )
+
+  def split(batch):
+    return jax.tree.map(
+      lambda x: jax.make_array_from_process_local_data(parts, np.asarray(x)),
+      batch,
+    )
+
+  def replicate(tree):
+    return jax.tree.map(functools.partial(_to_all, whole), tree)
+
+  return Placement('mesh', len(devices), compile, replicate, split)
+
+
+def on_pmap(devices=None) -> Placement:
+  """pmap over the batch; state goes in and comes out without a device axis."""
+  devices = list(devices or jax.devices())
+  local = [d for d in devices if d.process_index == jax.process_index()]
+  whole = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
+
+  def compile(fn, args, donate=()):
+    return jax.pmap(
+      functools.partial(fn, axis_name=AXIS),
+      axis_name=AXIS,
+      in_axes=(None,) * args + (0,),
+      out_axes=None,
+      donate_argnums=donate,
+      devices=None if jax.process_count() > 1 else devices,
+    )
+
+  def split(batch):
+    return jax.tree.map(
+      lambda x: np.reshape(x, (len(local), -1, *np.shape(x)[1:])), batch
+    )
+
+  def replicate(tree):
+    if jax.process_count() > 1:
+      return tree
+    return jax.tree.map(functools.partial(_to_all, whole), tree)
+
+  return Placement('pmap', len(devices), compile, replicate, split)
+
+
+def _to_all(sharding, x):
+  """The array on every device of the sharding; keys keep their type."""
+  if isinstance(x, jax.Array) and jax.dtypes.issubdtype(
+    x.dtype, jax.dtypes.prng_key
+  ):
+    data = _to_all(sharding, jax.random.key_data(x))
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+  return jax.make_array_from_process_local_data(sharding, np.asarray(x))
+
+
+PLACEMENTS = {'one': on_one, 'mesh': on_mesh, 'pmap': on_pmap}
+
+
+def choose(name: str = 'auto', devices=None) -> Placement:
+  """A placement by name; 'auto' is one on one device and pmap on several.
+
+  Raises:
+    ValueError: for an unknown name.
+  """
+  if name == 'auto':
+    name = 'one' if len(devices or jax.devices()) == 1 else 'pmap'
+  if name not in PLACEMENTS:
+    raise types.unknown('parallel', name, ['auto', *PLACEMENTS])
+  if name == 'one':
+    return on_one(devices[0] if devices else None)
+  return PLACEMENTS[name](devices)
+
+
+def check_batch(batch_size: int, placement: Placement) -> None:
+  """Refuses a batch that the devices cannot share evenly.
+
+  Raises:
+    ValueError: where batch_size is not a multiple of the devices.
+  """
+  if batch_size % placement.count:
+    raise ValueError(
+      f'batch_size {batch_size} is not divisible by {placement.count} devices;'
+      f' use a multiple of {placement.count}'
+    )

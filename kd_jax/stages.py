@@ -1,0 +1,140 @@
+"""A stage: a set of terms trained for a number of steps, as data."""
+
+import fnmatch
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from kd_jax import terms, types
+
+CONSTANT = 'constant'
+
+
+def constant(step) -> float:
+  """The schedule that changes nothing."""
+  del step
+  return 1.0
+
+
+class Recipe(NamedTuple):
+  """How a stage is trained: everything that no term says.
+
+  Attributes:
+    steps: updates.
+    batch_size: examples an update.
+    tx: optax transformation; its updates take `hparams` (see `optim`).
+    learning_rate: peak; a number of the state, scaled by `schedule`.
+    weight_decay: a number of the state.
+    schedule: step -> multiplier of the learning rate.
+    seed: of initializations and dropout.
+    data_seed: of the order of examples and of augmentation.
+    augment: (key, batch) -> batch.
+  """
+
+  steps: int
+  batch_size: int
+  tx: Any
+  learning_rate: float
+  weight_decay: float = 0.0
+  schedule: terms.Schedule = constant
+  seed: int = 0
+  data_seed: int = 0
+  augment: Any = None
+
+
+class Ema(NamedTuple):
+  """A teacher that is a moving average of a student: copy of `source`.
+
+  decay is step -> f32 [] in [0, 1): copy = decay copy + (1 - decay) source.
+  """
+
+  source: str
+  decay: terms.Schedule
+
+
+class Snapshot(NamedTuple):
+  """A teacher that is the student `source` as it was every `every` steps."""
+
+  source: str
+  every: int
+
+
+class Stage(NamedTuple):
+  """A set of terms trained for a number of steps.
+
+  Attributes:
+    name: unique within a run; the checkpoints of a stage carry it.
+    terms: the summands of the loss by name.
+    students: the networks that learn.
+    frozen: the networks that never change.
+    recipe: how it is trained.
+    views: signals that are functions of signals, in order.
+    ema: {signal: Ema}; snapshot: {signal: Snapshot}: copies of students.
+    trains: glob patterns over the paths of the parameters ('networks/NAME/..',
+      'terms/NAME/..')
+      that move; empty moves all.
+    starts: student -> the finished network whose variables it starts from.
+    hands_on: student -> the name under which it is kept when the stage ends.
+  """
+
+  name: str
+  terms: Mapping[str, terms.Term]
+  students: tuple[str, ...]
+  recipe: Recipe
+  frozen: tuple[str, ...] = ()
+  views: Mapping[str, terms.View] = {}
+  ema: Mapping[str, Ema] = {}
+  snapshot: Mapping[str, Snapshot] = {}
+  trains: tuple[str, ...] = ()
+  starts: Mapping[str, str] = {}
+  hands_on: Mapping[str, str] = {}
+
+  @property
+  def copies(self) -> dict[str, str]:
+    """Copy -> the student that it is a copy of."""
+    return {
+      name: copy.source for name, copy in {**self.ema, **self.snapshot}.items()
+    }
+
+  @property
+  def kept(self) -> dict[str, str]:
+    """Student -> the name under which it is kept."""
+    return {name: self.hands_on.get(name, name) for name in self.students}
+
+
+def check(stage: Stage) -> Stage:
+  """Refuses a stage whose names do not fit together.
+
+  Raises:
+    ValueError: for the first name that no signal or network has.
+  """
+  signals = {*stage.students, *stage.frozen, *stage.copies}
+  for name, source in stage.copies.items():
+    if source not in stage.students:
+      raise types.unknown(f"student for the copy '{name}'", source, signals)
+  for name, view in stage.views.items():
+    for source in view.sources:
+      if source not in signals | {terms.LABELS}:
+        raise types.unknown(f"signal of view '{name}'", source, signals)
+    signals.add(name)
+  for name, term in stage.terms.items():
+    if term.student not in signals:
+      raise types.unknown(f"student of term '{name}'", term.student, signals)
+    if term.teacher not in signals | {terms.LABELS}:
+      raise types.unknown(f"teacher of term '{name}'", term.teacher, signals)
+  if not stage.terms:
+    raise ValueError(f"stage '{stage.name}' has no term to learn from")
+  return stage
+
+
+def moves(stage: Stage, params) -> types.PyTree:
+  """A tree of bools like `params`: which of them the stage trains."""
+
+  def wanted(path, _):
+    name = '/'.join(str(getattr(k, 'key', k)) for k in path)
+    return any(fnmatch.fnmatch(name, pattern) for pattern in stage.trains)
+
+  if not stage.trains:
+    return jax.tree.map(lambda _: True, params)
+  return jax.tree_util.tree_map_with_path(wanted, params)

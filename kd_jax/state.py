@@ -1,0 +1,126 @@
+"""The state of training: everything that changes, and how it begins."""
+
+import zlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from kd_jax import stages, terms, types
+from kd_jax.models import adapt
+from kd_jax.models import base as models
+
+OPTIMIZER = 'optimizer'
+
+
+class State(NamedTuple):
+  """Everything that changes.
+
+  Attributes:
+    step: i32 [], updates made.
+    params: {'networks': {student: params}, 'terms': {term: params}}.
+    carried: {'networks': {student: collections}, 'terms': {term: memory},
+      'copies': {copy: variables}}: what changes without a gradient.
+    opt_state: of optax.
+    hparams: {term: {'weight', knob: f32 []}, 'optimizer': {'learning_rate',
+      'weight_decay'}}: numbers that may change between steps, or by lane.
+    rng: the key that dropout keys are folded from.
+  """
+
+  step: jax.Array
+  params: Mapping[str, types.PyTree]
+  carried: Mapping[str, types.PyTree]
+  opt_state: types.PyTree
+  hparams: Mapping[str, Mapping[str, jax.Array]]
+  rng: jax.Array
+
+
+def fold(key: jax.Array, name: str) -> jax.Array:
+  """A key of its own for every name."""
+  return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def init_state(
+  networks: Mapping[str, models.Network],
+  stage: stages.Stage,
+  frozen: Mapping[str, types.Variables],
+  batch: types.Batch,
+  variables: Mapping[str, types.Variables] = {},
+) -> State:
+  """The state before the first step.
+
+  Args:
+    networks: {name: Network} of all that the stage names.
+    stage: what is trained.
+    frozen: variables of the frozen networks.
+    batch: a prepared batch, or its shapes.
+    variables: of students that do not start afresh.
+
+  Returns:
+    The state. A student's initialization depends on the seed and its name in
+    the stage alone, so that two schemes start from the same student.
+  """
+  stages.check(stage)
+  recipe = stage.recipe
+  rng = jax.random.key(recipe.seed)
+  students = {
+    name: variables[name]
+    if name in variables
+    else jax.jit(networks[name].init)(fold(rng, name), batch['inputs'])
+    for name in stage.students
+  }
+  memories = init_terms(networks, stage, {**frozen, **students}, batch, rng)
+  params = {
+    'networks': {name: v['params'] for name, v in students.items()},
+    'terms': {name: v['params'] for name, v in memories.items()},
+  }
+  carried = {
+    'networks': {name: adapt.carried(v) for name, v in students.items()},
+    'terms': {name: v['state'] for name, v in memories.items()},
+    'copies': {
+      name: jax.tree.map(jnp.copy, students[source])
+      for name, source in stage.copies.items()
+    },
+  }
+  hparams = {name: terms.hparams_of(term) for name, term in stage.terms.items()}
+  hparams[OPTIMIZER] = {
+    'learning_rate': jnp.float32(recipe.learning_rate),
+    'weight_decay': jnp.float32(recipe.weight_decay),
+  }
+  opt_state = jax.jit(recipe.tx.init)(params)
+  return State(jnp.int32(0), params, carried, opt_state, hparams, rng)
+
+
+def init_terms(networks, stage, variables, batch, rng) -> dict:
+  """{term: {'params', 'state'}}, from the shapes of every signal."""
+
+  def shapes(variables, batch):
+    signals = {
+      name: signal_of(networks[name], variables[name], batch['inputs'])
+      for name in (*stage.frozen, *stage.students)
+    }
+    signals |= {copy: signals[s] for copy, s in stage.copies.items()}
+    return terms.with_views(stage.views, signals, batch)
+
+  signals = jax.eval_shape(shapes, variables, batch)
+  return {
+    name: {
+      'params': {},
+      'state': {},
+      **terms.init_term(term, fold(rng, f'term {name}'), signals),
+    }
+    for name, term in stage.terms.items()
+  }
+
+
+def signal_of(network, variables, inputs) -> dict:
+  """Outputs of a network that does not learn, and its last classifier."""
+  outputs, _ = network.apply(variables, inputs, train=False)
+  return with_head(network, variables, outputs)
+
+
+def with_head(network, variables, outputs) -> dict:
+  if network.head is None:
+    return dict(outputs)
+  return {**outputs, terms.HEAD: network.head(variables)}

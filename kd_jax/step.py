@@ -1,0 +1,223 @@
+"""One pure training step, and its two halves.
+
+step(state, frozen, batch) -> (state, metrics). What changes is in `state`,
+what never changes in `frozen`, what is new in `batch`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kd_jax import stages, terms, types
+from kd_jax import state as states
+from kd_jax.models import base as models
+
+
+class Halves(NamedTuple):
+  """The parts of a step, each usable alone.
+
+  Attributes:
+    prepare: (step, batch) -> batch, augmented and normalized.
+    frozen_signals: (frozen, batch) -> signals of the frozen networks; once
+      for any number of students, and cacheable.
+    update: (state, signals, batch, axis_name=None) -> (state, metrics).
+  """
+
+  prepare: Callable
+  frozen_signals: Callable
+  update: Callable
+
+
+def make_halves(
+  networks: Mapping[str, models.Network],
+  stage: stages.Stage,
+  prepare: Callable = lambda step, batch: batch,
+) -> Halves:
+  """The pure parts of the stage's step.
+
+  Args:
+    networks: {name: Network} of all that the stage names.
+    stage: what is trained.
+    prepare: (step, batch) -> batch: augmentation and normalization.
+  """
+  stages.check(stage)
+
+  def frozen_signals(frozen, batch):
+    inputs = batch.get('teacher_inputs', batch['inputs'])
+    return {
+      name: jax.lax.stop_gradient(states.signal_of(networks[name], frozen[name], inputs))
+      for name in stage.frozen
+    }
+
+  def update(state, signals, batch, axis_name=None):
+    def loss(params):
+      learners, carried = _students(
+        networks, stage, params, state, batch, axis_name
+      )
+      copies = {
+        name: states.signal_of(networks[source], state.carried['copies'][name],
+                     batch['inputs'])
+        for name, source in stage.copies.items()
+      }
+      everything = terms.with_views(
+        stage.views, {**signals, **learners, **copies}, batch
+      )
+      total, (memories, means) = terms.total_loss(
+        stage.terms, _memories(params, state), everything, batch,
+        state.hparams, state.step, axis_name,
+      )
+      aux = carried, memories, means, _accuracies(
+        stage, learners, batch, axis_name
+      )
+      return total, aux
+
+    (total, aux), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+    carried, memories, means, accuracies = aux
+    metrics = {
+      'loss': total,
+      **{f'loss/{name}': mean for name, mean in means.items()},
+      **{f'accuracy/{name}': value for name, value in accuracies.items()},
+    }
+    if axis_name is not None:
+      grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+    return _advance(stage, state, grads, carried, memories, metrics)
+
+  return Halves(prepare, frozen_signals, update)
+
+
+def make_train_step(networks, stage, prepare=lambda step, batch: batch):
+  """step(state, frozen, batch, *, axis_name=None) -> (state, metrics).
+
+  Pure. `parallel` compiles it; the state is donated there, `frozen` and
+  `batch` are not. Args as in `make_halves`. Metrics are f32 []: 'loss',
+  'loss/TERM' (unweighted means), 'accuracy/STUDENT', 'learning_rate',
+  'grad_norm'.
+  """
+  halves = make_halves(networks, stage, prepare)
+
+  def step(state, frozen, batch, *, axis_name=None):
+    batch = halves.prepare(state.step, batch)
+    signals = halves.frozen_signals(frozen, batch)
+    return halves.update(state, signals, batch, axis_name)
+
+  return step
+
+
+def make_eval_step(network: models.Network, prepare=lambda step, batch: batch):
+  """evaluate(variables, batch) -> {'correct', 'nll', 'count'}: f32 [] sums."""
+
+  def evaluate(variables, batch, *, axis_name=None):
+    batch = prepare(None, batch)
+    outputs, _ = network.apply(variables, batch['inputs'], train=False)
+    logits = outputs['logits']
+    right, nll = _hits(logits, batch['labels']), _nll(logits, batch['labels'])
+    mask = batch['mask']
+    sums = {
+      'correct': (right * mask).sum(),
+      'nll': (nll * mask).sum(),
+      'count': mask.sum(),
+    }
+    return sums if axis_name is None else jax.lax.psum(sums, axis_name)
+
+  return evaluate
+
+
+def _students(networks, stage, params, state, batch, axis_name):
+  """Outputs of the students in training, and their new collections."""
+  signals, carried = {}, {}
+  rng = jax.random.fold_in(state.rng, state.step)
+  if axis_name is not None:
+    rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
+  for name in stage.students:
+    variables = {
+      'params': params['networks'][name], **state.carried['networks'][name]
+    }
+    outputs, carried[name] = networks[name].apply(
+      variables, batch['inputs'], train=True, rng=states.fold(rng, name),
+      axis_name=axis_name,
+    )
+    signals[name] = states.with_head(networks[name], variables, outputs)
+  return signals, carried
+
+
+def _memories(params, state) -> dict:
+  return {
+    name: {'params': params['terms'][name], 'state': memory}
+    for name, memory in state.carried['terms'].items()
+  }
+
+
+def _hits(logits, labels) -> jax.Array:
+  if labels.ndim == logits.ndim:
+    labels = labels.argmax(-1)
+  return (logits.argmax(-1) == labels).astype(jnp.float32)
+
+
+def _nll(logits, labels) -> jax.Array:
+  if labels.ndim == logits.ndim:
+    return optax.softmax_cross_entropy(logits, labels)
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def _accuracies(stage, signals, batch, axis_name) -> dict[str, jax.Array]:
+  return {
+    name: terms.masked_mean(
+      _hits(signals[name]['logits'], batch['labels']), batch.get('mask'),
+      axis_name,
+    )
+    for name in stage.students
+  }
+
+
+def _advance(stage, state, grads, carried, memories, metrics):
+  """The state after the gradient, and the metrics of the step."""
+  numbers = dict(state.hparams[states.OPTIMIZER])
+  numbers['learning_rate'] *= stage.recipe.schedule(state.step)
+  moves = stages.moves(stage, state.params)
+  grads = _only(moves, grads)
+  updates, opt_state = stage.recipe.tx.update(
+    grads, state.opt_state, state.params, hparams=numbers
+  )
+  params = optax.apply_updates(state.params, _only(moves, updates))
+  now = {
+    name: {'params': params['networks'][name], **carried[name]}
+    for name in stage.students
+  }
+  carried = {
+    'networks': carried,
+    'terms': memories,
+    'copies': _copies(stage, state, now),
+  }
+  metrics['learning_rate'] = numbers['learning_rate']
+  metrics['grad_norm'] = optax.global_norm(grads)
+  return (
+    states.State(state.step + 1, params, carried, opt_state, state.hparams, state.rng),
+    metrics,
+  )
+
+
+def _only(moves, tree):
+  return jax.tree.map(
+    lambda move, x: x if move else jnp.zeros_like(x), moves, tree
+  )
+
+
+def _copies(stage, state, students) -> dict[str, types.Variables]:
+  """The EMA and snapshot copies after this step."""
+  copies = {}
+  for name, ema in stage.ema.items():
+    decay = ema.decay(state.step)
+    copies[name] = jax.tree.map(
+      lambda old, new, d=decay: (d * old + (1 - d) * new).astype(old.dtype),
+      state.carried['copies'][name], students[ema.source],
+    )
+  for name, snapshot in stage.snapshot.items():
+    due = (state.step + 1) % snapshot.every == 0
+    copies[name] = jax.tree.map(
+      lambda old, new, d=due: jnp.where(d, new, old),
+      state.carried['copies'][name], students[snapshot.source],
+    )
+  return copies
