@@ -1,0 +1,154 @@
+"""What is asked of a data set at the border, and how it is cut in two.
+
+Plain NumPy, no table and no TFDS: arrays in, arrays or a one-line ValueError
+out.
+"""
+
+import hashlib
+import numbers
+from collections.abc import Iterable
+
+import numpy as np
+
+# Pixels summed at once by `statistics`: bounds its memory to some 100 MB.
+_CHUNK = 1 << 22
+
+
+def images(inputs: object, where: str) -> np.ndarray:
+  """`inputs` as uint8 or f32 [N, H, W, C], or a ValueError naming `where`."""
+  inputs = np.asarray(inputs)
+  rank(inputs.shape, where)
+  if inputs.dtype == np.uint8:
+    return inputs
+  if not np.issubdtype(inputs.dtype, np.floating):
+    raise ValueError(
+      f'images of {where} are {inputs.dtype}; legal: uint8 or floats'
+    )
+  inputs = inputs.astype(np.float32, copy=False)
+  if not np.isfinite(inputs).all():
+    raise ValueError(f'images of {where} hold NaN or infinite pixels')
+  return inputs
+
+
+def rank(shape: tuple[int, ...], where: str) -> None:
+  """Refuses a shape that is not [N, H, W, C] or that holds nothing."""
+  if len(shape) != 4:
+    hint = '; add the channel: images[..., None]' if len(shape) == 3 else ''
+    raise ValueError(
+      f'images of {where} have rank {len(shape)}, shape {list(shape)}; '
+      f'legal: rank 4, [N, H, W, C]{hint}'
+    )
+  if 0 in shape:
+    raise ValueError(f'{where} is empty: images of shape {list(shape)}')
+
+
+def labels(values: object, size: int, classes: int, where: str) -> np.ndarray:
+  """`values` as i32 [N] or soft f32 [N, K], or a ValueError naming `where`."""
+  values = np.asarray(values)
+  if len(values) != size:
+    raise ValueError(f'{where} has {size} images but {len(values)} labels')
+  if np.issubdtype(values.dtype, np.floating) and values.ndim == 2:
+    return _soft(values, classes, where)
+  if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
+    raise ValueError(
+      f'labels of {where} are {values.dtype} {list(values.shape)}; legal: '
+      f'integers [N], or probabilities [N, {classes}]'
+    )
+  wrong = values[(values < 0) | (values >= classes)]
+  if wrong.size:
+    raise ValueError(
+      f'{wrong.size} labels of {where} are out of range, the first is '
+      f'{wrong[0]}; legal: 0..{classes - 1} ({classes} classes)'
+    )
+  return values.astype(np.int32)
+
+
+def _soft(values: np.ndarray, classes: int, where: str) -> np.ndarray:
+  """Probabilities [N, K] as f32."""
+  if values.shape[1] != classes:
+    raise ValueError(
+      f'soft labels of {where} have {values.shape[1]} columns; legal: '
+      f'{classes}, the number of classes'
+    )
+  sums = values.sum(axis=1)
+  # Written so that NaN is refused too.
+  if not ((values >= 0).all() and (abs(sums - 1) < 1e-3).all()):
+    raise ValueError(f'soft labels of {where} are not rows that sum to 1')
+  return values.astype(np.float32)
+
+
+def count(validation: float, size: int, where: str) -> int:
+  """How many of `size` training examples `validation` holds out."""
+  legal = f'legal: a fraction in [0, 1) or a number in 0..{size - 1}'
+  if isinstance(validation, bool) or not isinstance(validation, numbers.Real):
+    raise ValueError(f'validation={validation!r} of {where}; {legal}')
+  if isinstance(validation, numbers.Integral):
+    held = int(validation)
+  elif 0 <= validation < 1:
+    held = round(validation * size)
+  else:
+    raise ValueError(f'validation={validation} of {where}; {legal}')
+  if not 0 <= held < size:
+    raise ValueError(f'validation={validation} of {where}; {legal}')
+  return held
+
+
+def whole(name: str, value: object, where: str) -> int:
+  """`value` as an integer >= 0."""
+  if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    raise ValueError(f'{name}={value!r} of {where}; legal: an integer >= 0')
+  if value < 0:
+    raise ValueError(f'{name}={value} of {where}; legal: an integer >= 0')
+  return int(value)
+
+
+def stratify(
+  values: np.ndarray, held: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Cuts N examples in two with every class in proportion.
+
+  Each class is shuffled and its members get the quantiles 1/2n, 3/2n, ...;
+  the `held` smallest quantiles are held out. So the count is exact, and each
+  class is within one example of its share.
+
+  Args:
+    values: labels i32 [N], or soft [N, K], of which the largest counts.
+    held: how many to hold out.
+    seed: an integer >= 0.
+
+  Returns:
+    Indices kept and indices held out, each i64 and ascending.
+  """
+  hard = values.argmax(axis=1) if values.ndim == 2 else values
+  shuffled = np.random.default_rng(seed).permutation(len(hard))
+  quantile = np.empty(len(hard))
+  for label in np.unique(hard):
+    members = shuffled[hard[shuffled] == label]
+    quantile[members] = (np.arange(len(members)) + 0.5) / len(members)
+  # Ties between classes are settled by the shuffled order.
+  ranked = shuffled[np.argsort(quantile[shuffled], kind='stable')]
+  return np.sort(ranked[held:]), np.sort(ranked[:held])
+
+
+def statistics(inputs: np.ndarray) -> tuple[tuple, tuple]:
+  """Mean and standard deviation per channel, of pixels / 255 where uint8."""
+  rows = inputs.reshape(-1, inputs.shape[-1])
+  scale = 255.0 if inputs.dtype == np.uint8 else 1.0
+  total = square = 0.0
+  for start in range(0, len(rows), _CHUNK):
+    part = rows[start : start + _CHUNK].astype(np.float64) / scale
+    total, square = total + part.sum(axis=0), square + (part**2).sum(axis=0)
+  mean = total / len(rows)
+  std = np.sqrt(np.maximum(square / len(rows) - mean**2, 0))
+  # A constant channel stays as it is instead of becoming NaN.
+  std = np.where(std < 1e-6, 1.0, std)
+  return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def fingerprint(arrays: Iterable[np.ndarray], **settings: object) -> str:
+  """sha256 (hex) over settings, and every array's type, shape and bytes."""
+  digest = hashlib.sha256(repr(sorted(settings.items())).encode())
+  for array in arrays:
+    digest.update(f'{array.dtype}{array.shape}'.encode())
+    digest.update(np.ascontiguousarray(array).data)
+  return digest.hexdigest()

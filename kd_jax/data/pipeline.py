@@ -1,0 +1,149 @@
+"""From (seed, step) to a batch: order, gather, normalize, evaluate.
+
+Order is a pure function of (seed, epoch), so a resumed run needs no iterator
+state: step n of a run draws the same examples whenever it is asked for.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kd_jax import types
+from kd_jax.data import sources
+
+
+@functools.lru_cache(maxsize=4)
+def order(seed: int, epoch: int, size: int) -> np.ndarray:
+  """The order of an epoch: a permutation i64 [size], read-only."""
+  permutation = np.random.default_rng((seed, epoch)).permutation(size)
+  permutation.setflags(write=False)
+  return permutation
+
+
+def indices(seed: int, step: int, size: int, batch_size: int) -> np.ndarray:
+  """Which examples step `step` trains on, i64 [batch_size].
+
+  The remainder of an epoch that does not fill a batch is dropped; it is
+  another one in each epoch.
+
+  Args:
+    seed: of the order, an integer >= 0.
+    step: counted from 0 over the whole run.
+    size: N, how many examples there are.
+    batch_size: B.
+
+  Raises:
+    ValueError: batch_size is not within 1..size.
+  """
+  per_epoch = steps_per_epoch(size, batch_size)
+  epoch, place = divmod(step, per_epoch)
+  start = place * batch_size
+  return order(seed, epoch, size)[start : start + batch_size]
+
+
+def steps_per_epoch(size: int, batch_size: int) -> int:
+  """How many full batches an epoch of `size` examples has."""
+  if not 1 <= batch_size <= size:
+    raise ValueError(
+      f'batch_size={batch_size} for {size} examples; legal: 1..{size}'
+    )
+  return size // batch_size
+
+
+def shard(index: np.ndarray, process: int, count: int) -> np.ndarray:
+  """The slice of a global batch that process `process` of `count` reads."""
+  if len(index) % count:
+    raise ValueError(
+      f'batch of {len(index)} over {count} processes; legal: a multiple of '
+      f'{count}'
+    )
+  part = len(index) // count
+  return index[process * part : (process + 1) * part]
+
+
+def to_device(split: sources.Split, device=None) -> sources.Split:
+  """The split as arrays on a device (or a sharding; default: JAX's first)."""
+  return sources.Split(*jax.device_put(tuple(split), device))
+
+
+def take(split: sources.Split, index) -> types.Batch:
+  """The examples `index` i [B] of a split as a batch, mask all ones.
+
+  A split on a device gives a batch there (jit-able; indices beyond the end
+  are clipped); a split of NumPy arrays gives a batch of NumPy arrays.
+
+  Returns:
+    'inputs' [B, H, W, C], 'labels' [B] or [B, K], 'index' i32 [B],
+    'mask' f32 [B].
+  """
+  if isinstance(split.inputs, np.ndarray):
+    index = np.asarray(index, np.int32)
+    return _batch(split.inputs[index], split.labels[index], index, np)
+  if isinstance(index, np.ndarray):
+    # Explicit, so that it passes a transfer guard.
+    index = jax.device_put(index.astype(np.int32))
+  return _gather(split.inputs, split.labels, index)
+
+
+@jax.jit
+def _gather(inputs, labels, index):
+  pick = functools.partial(jnp.take, indices=index, axis=0, mode='clip')
+  return _batch(pick(inputs), pick(labels), index.astype(jnp.int32), jnp)
+
+
+def _batch(inputs, labels, index, module) -> types.Batch:
+  mask = module.ones(index.shape, module.float32)
+  return {'inputs': inputs, 'labels': labels, 'index': index, 'mask': mask}
+
+
+def eval_batches(
+  split: sources.Split, batch_size: int
+) -> Iterator[types.Batch]:
+  """Every example once, in order, in batches of one shape.
+
+  The last batch is filled up with copies of the last example, whose mask is 0.
+  """
+  size = len(split.labels)
+  for start in range(0, size, batch_size):
+    index = np.arange(start, start + batch_size, dtype=np.int32)
+    batch = dict(take(split, np.minimum(index, size - 1)))
+    mask = (index < size).astype(np.float32)
+    if not isinstance(batch['mask'], np.ndarray):
+      mask = jax.device_put(mask, batch['mask'].sharding)
+    yield {**batch, 'mask': mask}
+
+
+def make_prepare(
+  mean: Sequence[float], std: Sequence[float]
+) -> Callable[[jax.Array], jax.Array]:
+  """Makes the function from raw images to what a network sees.
+
+  prepare(x) = (x / 255 - mean) / std for uint8, (x - mean) / std for floats,
+  per channel, in f32.
+
+  Args:
+    mean: per channel, of pixels in [0, 1] for uint8.
+    std: per channel, likewise.
+
+  Returns:
+    prepare: [..., H, W, C] -> f32 of the same shape; jit-able.
+
+  Raises:
+    ValueError: from prepare, when the images have another number of channels.
+  """
+  mean, std = (np.asarray(x, np.float32) for x in (mean, std))
+
+  def prepare(inputs: jax.Array) -> jax.Array:
+    if inputs.shape[-1] != mean.size:
+      raise ValueError(
+        f'images of {inputs.shape[-1]} channels, normalized for {mean.size}'
+      )
+    scale = 255.0 if inputs.dtype == jnp.uint8 else 1.0
+    shape = (1,) * (inputs.ndim - 1) + (-1,)
+    pixels = inputs.astype(jnp.float32) / scale
+    return (pixels - mean.reshape(shape)) / std.reshape(shape)
+
+  return prepare
