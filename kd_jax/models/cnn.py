@@ -1,0 +1,91 @@
+"""Small plain CNNs: a teacher, a student 34 times smaller, sizes between."""
+
+from flax import linen as nn
+
+from kd_jax.models import base, layers
+
+
+class CNN(nn.Module):
+  """Blocks of 3x3 convolutions, each block pooled, then dense layers.
+
+  Inputs [B, H, W, C], any H and W that the pools leave something of.
+  Outputs: 'conv1', 'conv2', ... (after ReLU) and 'conv1_pre', ... (before)
+  in order through all blocks, 'pool1', ... after each block, 'hidden1', ...
+  and 'hidden1_pre', ... of the dense layers, 'features' [B, D] (the last of
+  them: what the classifier sees), 'logits' [B, K].
+  Flattening keeps channels last: rows of hidden1's kernel run over (H, W, C).
+  """
+
+  blocks: tuple[tuple[int, ...], ...]
+  hidden: tuple[int, ...]
+  classes: int
+  dropout: float = 0.0
+  dtype: str = 'float32'
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    dtype = layers.compute_dtype(self.dtype)
+    outputs = {}
+    x = x.astype(dtype)
+    count = 0
+    for i, widths in enumerate(self.blocks, 1):
+      for width in widths:
+        count += 1
+        name = f'conv{count}'
+        x = outputs[f'{name}_pre'] = nn.Conv(
+          width, (3, 3), dtype=dtype, kernel_init=layers.he_in, name=name
+        )(x)
+        x = outputs[name] = nn.relu(x)
+      x = outputs[f'pool{i}'] = layers.max_pool(x)
+    x = layers.flatten(x)
+    for i, width in enumerate(self.hidden, 1):
+      x = nn.Dropout(self.dropout, deterministic=not train)(x)
+      x = outputs[f'hidden{i}_pre'] = nn.Dense(
+        width, dtype=dtype, kernel_init=layers.he_in, name=f'hidden{i}'
+      )(x)
+      x = outputs[f'hidden{i}'] = nn.relu(x)
+    outputs['features'] = x
+    outputs['logits'] = nn.Dense(self.classes, dtype=dtype, name='logits')(x)
+    return outputs
+
+
+def cnn_teacher(
+  *, classes: int, dropout: float = 0.5, dtype: str = 'float32'
+) -> base.Network:
+  """conv 64-64-pool-128-128-pool, 512, 256, K; dropout before 512 and 256.
+
+  3,604,682 parameters for 28x28x1 images and 10 classes.
+  """
+  return _network(((64, 64), (128, 128)), (512, 256), classes, dropout, dtype)
+
+
+def cnn_student(
+  *, classes: int, dropout: float = 0.0, dtype: str = 'float32'
+) -> base.Network:
+  """conv 16-pool-32-pool, 64, K.
+
+  105,866 parameters for 28x28x1 images and 10 classes: 34.05 times fewer than
+  `cnn_teacher`.
+  """
+  return cnn(classes=classes, hidden=64, dropout=dropout, dtype=dtype)
+
+
+def cnn(
+  *,
+  classes: int,
+  hidden: int = 128,
+  dropout: float = 0.0,
+  dtype: str = 'float32',
+) -> base.Network:
+  """conv h/4-pool-h/2-pool, h, K: the sizes of progressive distillation."""
+  if hidden < 4 or hidden % 4:
+    raise ValueError(f'hidden must be a positive multiple of 4; got {hidden}')
+  blocks = ((hidden // 4,), (hidden // 2,))
+  return _network(blocks, (hidden,), classes, dropout, dtype)
+
+
+def _network(blocks, hidden, classes, dropout, dtype):
+  layers.compute_dtype(dtype)
+  dropout = layers.rate('dropout', dropout)
+  module = CNN(blocks, hidden, classes, dropout, dtype)
+  return base.from_linen(module, head='logits')
