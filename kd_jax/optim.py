@@ -21,7 +21,8 @@ def from_hparams(make: Callable) -> optax.GradientTransformationExtraArgs:
   """
 
   def update(updates, state, params=None, *, hparams, **_):
-    updates, _ = make(hparams).update(updates, optax.EmptyState(), params)
+    made = make(hparams)
+    updates, _ = made.update(updates, made.init(params), params)
     return updates, state
 
   return optax.GradientTransformationExtraArgs(

@@ -124,3 +124,11 @@ def with_head(network, variables, outputs) -> dict:
   if network.head is None:
     return dict(outputs)
   return {**outputs, terms.HEAD: network.head(variables)}
+
+
+def variables_of(state: State, student: str) -> types.Variables:
+  """The variables of a student at this moment."""
+  return {
+    'params': state.params['networks'][student],
+    **state.carried['networks'][student],
+  }

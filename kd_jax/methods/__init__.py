@@ -5,6 +5,9 @@ from kd_jax.losses import features as feature_losses
 from kd_jax.losses import logits
 from kd_jax.methods import base, features
 
+# The methods that read the labels and no teacher.
+HARD = ('cross_entropy',)
+
 METHODS = {
   'cross_entropy': base.on_labels(logits.cross_entropy),
   'kd': base.on_logits(logits.kd),
@@ -13,7 +16,7 @@ METHODS = {
 
 
 def make_method(name: str, **options) -> base.Method:
-  """The method `name` with its static options.
+  """The method `name`; options are its hyperparameters and static ones.
 
   Raises:
     ValueError: for an unknown name or option, with the known ones.

@@ -55,15 +55,34 @@ def split_options(function: Callable) -> tuple[dict, dict]:
   return floats, static
 
 
-def check_options(name: str, options: Mapping, known: Mapping) -> None:
-  """Refuses an option that the method `name` does not have.
+def divide(
+  name: str, options: Mapping, hparams: Mapping, static: Mapping
+) -> tuple[dict, dict]:
+  """The options of the method `name` as (hyperparameters, static options).
+
+  Args:
+    name: of the method, for the error.
+    options: given.
+    hparams: the known hyperparameters and their defaults.
+    static: the known static options and their defaults.
+
+  Returns:
+    All hyperparameters, as floats; the static options that were given.
 
   Raises:
     ValueError: for the first unknown option, with the known ones.
   """
-  for option in options:
-    if option not in known:
-      raise types.unknown(f"option of method '{name}'", option, known)
+  numbers, rest = dict(hparams), {}
+  for option, value in options.items():
+    if option in hparams:
+      numbers[option] = float(value)
+    elif option in static:
+      rest[option] = value
+    else:
+      raise types.unknown(
+        f"option of method '{name}'", option, {**hparams, **static}
+      )
+  return numbers, rest
 
 
 def wants_labels(function: Callable) -> bool:
@@ -88,7 +107,7 @@ def on_logits(function: Callable, batchwise: bool = False) -> Callable:
   labelled = wants_labels(function)
 
   def make(**options) -> Method:
-    check_options(function.__name__, options, known)
+    numbers, options = divide(function.__name__, options, hparams, known)
     standardize = options.pop('standardize', False)
 
     def loss(variables, student, teacher, batch, hparams):
@@ -98,7 +117,7 @@ def on_logits(function: Callable, batchwise: bool = False) -> Callable:
       extra = (batch['labels'],) if labelled else ()
       return function(*pair, *extra, **options, **hparams), variables['state']
 
-    return Method(nothing, loss, hparams, batchwise)
+    return Method(nothing, loss, numbers, batchwise)
 
   return make
 
@@ -112,7 +131,7 @@ def on_labels(function: Callable) -> Callable:
   hparams, static = split_options(function)
 
   def make(**options) -> Method:
-    check_options(function.__name__, options, static)
+    numbers, options = divide(function.__name__, options, hparams, static)
 
     def loss(variables, student, teacher, batch, hparams):
       del teacher
@@ -120,6 +139,6 @@ def on_labels(function: Callable) -> Callable:
       value = function(student['logits'], labels, **options, **hparams)
       return value, variables['state']
 
-    return Method(nothing, loss, hparams)
+    return Method(nothing, loss, numbers)
 
   return make

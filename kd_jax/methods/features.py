@@ -60,7 +60,7 @@ def on_features(function: Callable, batchwise: bool = False) -> Callable:
 
   def make(*, layers=(), **options) -> base.Method:
     name = function.__name__
-    base.check_options(name, options, {**static, 'layers': ()})
+    numbers, options = base.divide(name, options, hparams, static)
     if not layers:
       raise ValueError(
         f"method '{name}' needs layers=[('student layer', 'teacher layer')]"
@@ -84,6 +84,6 @@ def on_features(function: Callable, batchwise: bool = False) -> Callable:
       ]
       return sum(values), variables['state']
 
-    return base.Method(init, loss, hparams, batchwise)
+    return base.Method(init, loss, numbers, batchwise)
 
   return make

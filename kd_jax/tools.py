@@ -1,0 +1,147 @@
+"""What the loop calls: the compiled step, the next batch, the validation."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from kd_jax import build, parallel, stages, types
+from kd_jax import state as states
+from kd_jax import step as steps
+from kd_jax.data import pipeline, sources
+
+EVAL_BATCH = 256
+
+
+class Tools(NamedTuple):
+  """The pieces of one stage on the experiment's devices.
+
+  Attributes:
+    init: (frozen, starts) -> state.
+    train: (state, frozen, batch) -> (state, metrics), compiled; donates.
+    feed: step -> batch on the devices.
+    validate: state -> {'validation_accuracy/STUDENT', 'validation_nll/..'}.
+    replicate: pytree -> the same on every device.
+    per_epoch, eval_every, save_every: in steps.
+  """
+
+  init: Callable
+  train: Callable
+  feed: Callable
+  validate: Callable
+  replicate: Callable
+  per_epoch: int
+  eval_every: int
+  save_every: int
+
+
+def make_tools(experiment: build.Experiment, stage: stages.Stage) -> Tools:
+  """Compiles (lazily) what the loop over the steps of a stage needs."""
+  placement, recipe = experiment.placement, stage.recipe
+  train = steps.make_train_step(
+    experiment.networks, stage, make_prepare(experiment, recipe)
+  )
+  per_epoch = len(experiment.data.train.labels) // recipe.batch_size
+  batch = build.example_batch(experiment, stage)
+
+  def init(frozen, starts):
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
+    return states.init_state(
+      experiment.networks, stage, frozen, zeros, starts
+    )
+
+  return Tools(
+    init,
+    placement.compile(train, 2, (0,)),
+    make_feed(experiment.data.train, recipe, placement),
+    make_validate(experiment, stage),
+    placement.replicate,
+    per_epoch,
+    experiment.options['eval_every'] or per_epoch,
+    experiment.options['checkpoint_every'] or per_epoch,
+  )
+
+
+def make_prepare(experiment, recipe: stages.Recipe | None = None) -> Callable:
+  """(step, batch) -> batch: augmented (in training), then normalized."""
+
+  def prepare(step, batch):
+    if recipe is not None and recipe.augment is not None:
+      key = jax.random.fold_in(jax.random.key(recipe.data_seed), step)
+      batch = recipe.augment(key, batch)
+    images = {
+      name: experiment.prepare(value)
+      for name, value in batch.items()
+      if name.endswith('inputs')
+    }
+    return {**batch, **images}
+
+  return prepare
+
+
+def make_feed(
+  split: sources.Split, recipe: stages.Recipe, placement: parallel.Placement
+) -> Callable[[int], types.Batch]:
+  """step -> batch; a pure function of (seed, step).
+
+  On one device the data lie there and a batch is an index.
+  """
+  size = len(split.labels)
+  if placement.name == 'one':
+    split = pipeline.to_device(split)
+
+  def feed(step):
+    index = pipeline.indices(recipe.data_seed, step, size, recipe.batch_size)
+    if placement.name == 'one':
+      return pipeline.take(split, index)
+    index = pipeline.shard(index, jax.process_index(), jax.process_count())
+    return placement.split(pipeline.take(split, index))
+
+  return feed
+
+
+def make_validate(experiment, stage) -> Callable:
+  """state -> the students' scores on the validation set."""
+  score = {
+    name: make_score(experiment, name, experiment.data.validation)
+    for name in stage.students
+  }
+
+  def validate(state):
+    if not len(experiment.data.validation.labels):
+      return {}
+    found = {}
+    for name in stage.students:
+      scores = score[name](states.variables_of(state, name))
+      found |= {f'validation_{k}/{name}': v for k, v in scores.items()}
+    return found
+
+  return validate
+
+
+def make_score(
+  experiment, name: str, split: sources.Split
+) -> Callable[[types.Variables], dict[str, float]]:
+  """variables -> {'accuracy', 'nll'} of a network over a split."""
+  placement = experiment.placement
+  evaluate = placement.compile(
+    steps.make_eval_step(experiment.networks[name], make_prepare(experiment)), 1
+  )
+  size = math.ceil(EVAL_BATCH / placement.count) * placement.count
+
+  def score(variables):
+    variables = placement.replicate(variables)
+    sums = {'correct': 0.0, 'nll': 0.0, 'count': 0.0}
+    for batch in pipeline.eval_batches(split, size):
+      mine = {
+        k: pipeline.shard(v, jax.process_index(), jax.process_count())
+        for k, v in batch.items()
+      }
+      new = jax.device_get(evaluate(variables, placement.split(mine)))
+      sums = {k: v + float(new[k]) for k, v in sums.items()}
+    count = sums['count']
+    return {'accuracy': sums['correct'] / count, 'nll': sums['nll'] / count}
+
+  return score
