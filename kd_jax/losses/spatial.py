@@ -1,0 +1,118 @@
+"""Bringing feature maps [B, H, W, C] to one height and width."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kd_jax.losses import geometry, numerics
+
+
+def pool(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+  """Adaptive average pooling to any height and width.
+
+  Along an axis of length n, output i of m is the mean of the inputs from
+  floor(i n / m) to ceil((i + 1) n / m), the end left out. These are the bins
+  of PyTorch's adaptive_avg_pool2d: where m does not divide n they overlap.
+
+  Args:
+    x: [B, H, W, C].
+    size: (height, width) of the result.
+
+  Returns:
+    [B, height, width, C] in the dtype of `x`; the sums are in f32 at least.
+  """
+  wide = numerics.f32(x)
+  for axis, length in zip((1, 2), size):
+    wide = _pool_axis(wide, axis, length)
+  return wide.astype(x.dtype)
+
+
+def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+  """Nearest neighbor: output i of m takes the input floor(i n / m).
+
+  Args:
+    x: [B, H, W, C].
+    size: (height, width) of the result.
+
+  Returns:
+    [B, height, width, C] in the dtype of `x`.
+  """
+  for axis, length in zip((1, 2), size):
+    x = _repeat_axis(x, axis, length)
+  return x
+
+
+def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+  """Shrinks an axis by `pool` and stretches it by `upsample`.
+
+  Args:
+    x: [B, H, W, C].
+    size: (height, width) of the result.
+
+  Returns:
+    [B, height, width, C] in the dtype of `x`.
+  """
+  down = tuple(min(old, new) for old, new in zip(x.shape[1:3], size))
+  return upsample(pool(x, down), size)
+
+
+def align(student: jax.Array, teacher: jax.Array) -> tuple:
+  """Pools the larger of two maps to the size of the smaller.
+
+  Args:
+    student: [B, H, W, C]; any other rank is left alone.
+    teacher: [B, H', W', C'].
+
+  Returns:
+    Both, with height min(H, H') and width min(W, W').
+  """
+  if student.ndim != 4 or teacher.ndim != 4:
+    return student, teacher
+  size = tuple(map(min, student.shape[1:3], teacher.shape[1:3]))
+  return pool(student, size), pool(teacher, size)
+
+
+def attention(x: jax.Array, power: float) -> jax.Array:
+  """Where a map is active: channel mean of a power, normalized over places.
+
+  Q / |Q|_2 with Q = vec(mean_c F_c^p).
+
+  Args:
+    x: F, [B, ..., C].
+    power: p.
+
+  Returns:
+    [B, P], rows of norm 1 (or 0, for a map of zeros).
+  """
+  x = geometry.positions(geometry.power(x, power))
+  return geometry.unit(jnp.mean(x, axis=-1))
+
+
+def _pool_axis(x, axis, length):
+  old = x.shape[axis]
+  if old == length:
+    return x
+  if old % length == 0:
+    bins = (*x.shape[:axis], length, old // length, *x.shape[axis + 1 :])
+    return jnp.mean(x.reshape(bins), axis=axis + 1)
+  weights = jnp.asarray(_bins(old, length), x.dtype)
+  spec = 'bhwc,oh->bowc' if axis == 1 else 'bhwc,ow->bhoc'
+  return geometry.dot(spec, x, weights)
+
+
+def _bins(old: int, new: int) -> np.ndarray:
+  """[new, old] weights; each row is the mean over one bin."""
+  start = np.arange(new) * old // new
+  stop = -(-(np.arange(1, new + 1) * old) // new)
+  place = np.arange(old)[None, :]
+  inside = (place >= start[:, None]) & (place < stop[:, None])
+  return inside / inside.sum(1, keepdims=True)
+
+
+def _repeat_axis(x, axis, length):
+  old = x.shape[axis]
+  if old == length:
+    return x
+  if length % old == 0:
+    return jnp.repeat(x, length // old, axis=axis)
+  return jnp.take(x, np.arange(length) * old // length, axis=axis)
