@@ -1,5 +1,6 @@
 """Losses on logits: hard labels, Hinton's soft labels and their kin."""
 
+import jax
 import jax.numpy as jnp
 
 from kd_jax.losses import numerics
@@ -61,3 +62,187 @@ def kd(student: Array, teacher: Array, *, temperature=4.0) -> Array:
   log_t = numerics.log_probs(teacher, temperature)
   squared = numerics.per_prediction(temperature, log_s) ** 2
   return squared * numerics.kl(log_t, log_s)
+
+
+def standardize(logits: Array) -> Array:
+  """Logits as z-scores over the classes: their scale and shift removed.
+
+  Z(z) = (z - mean_k z) / (std_k z + 1e-7), the standard deviation unbiased
+  (divided by K - 1). Any logit method standardizes by passing its two sides
+  through this.
+
+  Args:
+    logits: z [B, ..., K].
+
+  Returns:
+    f32 [B, ..., K]; zeros where all logits of a row are equal.
+
+  Source: Sun et al. 2024, "Logit Standardization in Knowledge Distillation",
+    algorithm 1, https://arxiv.org/abs/2403.01427; K - 1 and 1e-7 are its
+    code's.
+  """
+  logits = numerics.f32(logits)
+  centered = logits - jnp.mean(logits, axis=-1, keepdims=True)
+  freedom = max(logits.shape[-1] - 1, 1)
+  variance = jnp.sum(centered**2, axis=-1, keepdims=True) / freedom
+  return centered / (numerics.root(variance) + 1e-7)
+
+
+def lskd(student: Array, teacher: Array, *, temperature=2.0) -> Array:
+  """Hinton's soft loss on standardized logits.
+
+  L = T^2 KL(softmax(Z(z_t) / T) || softmax(Z(z_s) / T)), Z = `standardize`.
+
+  Args:
+    student: logits z_s [B, ..., K].
+    teacher: logits z_t [B, ..., K].
+    temperature: T, the base temperature.
+
+  Returns:
+    f32 [B, ...], in nats times T^2; 0 where the two rows differ by a positive
+    scale and a shift only.
+
+  Source: Sun et al. 2024, algorithm 2, https://arxiv.org/abs/2403.01427.
+    T = 2 with weight 9 for most pairs; 3 and 9, or 4 and 12, for some.
+  """
+  return kd(
+    standardize(student), standardize(teacher), temperature=temperature
+  )
+
+
+def logit_mse(student: Array, teacher: Array) -> Array:
+  """Squared difference of the logits, mean over the classes.
+
+  L = 1/K sum_k (z_s - z_t)^2_k. No temperature; unlike `kd` it sees the
+  constant that softmax removes.
+
+  Args:
+    student: logits z_s [B, ..., K].
+    teacher: logits z_t [B, ..., K].
+
+  Returns:
+    f32 [B, ...], in squared logits.
+
+  Source: Ba and Caruana 2014, equation 2, https://arxiv.org/abs/1312.6184,
+    which has the sum over k times 1/2 (ours times K/2); the mean over k is
+    that of Kim et al. 2021, https://arxiv.org/abs/2105.08919, up to 1/K.
+  """
+  gap = numerics.f32(student) - numerics.f32(teacher)
+  return jnp.mean(gap**2, axis=-1)
+
+
+def ttm(
+  student: Array, teacher: Array, *, temperature=4.0, variant: str = 'ttm'
+) -> Array:
+  """KL from a tempered teacher to an untempered student.
+
+  L = w KL(p_t^T || p_s), p_t^T = softmax(z_t / T), p_s = softmax(z_s); no
+  T^2. w = 1 for 'ttm'; for 'wttm' w = sum_k (p_t)_k^(1/T), p_t = softmax(z_t),
+  which is larger for teachers that spread their mass.
+
+  Args:
+    student: logits z_s [B, ..., K].
+    teacher: logits z_t [B, ..., K].
+    temperature: T; 1/T is the paper's power gamma.
+    variant: 'ttm' or 'wttm'.
+
+  Returns:
+    f32 [B, ...], in nats; 0 where z_s = z_t / T up to a constant, so not at
+    equal logits unless T = 1.
+
+  Raises:
+    ValueError: another variant.
+
+  Source: Zheng and Yang 2024, "Knowledge Distillation Based on Transformed
+    Teacher Matching", https://arxiv.org/abs/2402.11148. The paper tunes T and
+    the weight for each pair; T = 4 is ours, as for `kd`.
+  """
+  numerics.need_variant(variant, ('ttm', 'wttm'))
+  log_s = numerics.log_probs(student)
+  log_t = numerics.log_probs(teacher, temperature)
+  value = numerics.kl(log_t, log_s)
+  if variant == 'ttm':
+    return value
+  power = numerics.soften(numerics.log_probs(teacher), temperature)
+  return jnp.exp(jax.nn.logsumexp(power, axis=-1)) * value
+
+
+def wsld(
+  student: Array,
+  teacher: Array,
+  labels: Array,
+  *,
+  temperature=2.0,
+  variant: str = 'cross_entropy',
+) -> Array:
+  """Soft loss that counts less where the student already beats the teacher.
+
+  L = T^2 w H(p_t^T, p_s^T) with w = 1 - exp(-CE(z_s, y) / CE(z_t, y)), both
+  CE at T = 1, and H the cross-entropy -sum p_t log p_s. The method detaches
+  w: no gradient flows through it.
+
+  Args:
+    student: logits z_s [B, ..., K].
+    teacher: logits z_t [B, ..., K].
+    labels: y, indices i32 [B, ...] or soft f32 [B, ..., K].
+    temperature: T of the soft loss.
+    variant: 'cross_entropy' as published, or 'kl', which takes the teacher's
+      entropy off: the same gradient, and 0 at equal logits.
+
+  Returns:
+    f32 [B, ...], in nats times T^2. The minimum of 'cross_entropy' over z_s
+    at a fixed w is w T^2 times the teacher's entropy.
+
+  Raises:
+    ValueError: another variant.
+
+  Source: Zhou et al. 2021, "Rethinking Soft Labels for Knowledge
+    Distillation: A Bias-Variance Tradeoff Perspective",
+    https://arxiv.org/abs/2102.00650; T = 2 and weight 2.5 there. 1e-7 is
+    added to the teacher's CE, as in its code.
+  """
+  numerics.need_variant(variant, ('cross_entropy', 'kl'))
+  ratio = cross_entropy(student, labels) / (
+    cross_entropy(teacher, labels) + 1e-7
+  )
+  weight = jax.lax.stop_gradient(-jnp.expm1(-ratio))
+  soft = kd(student, teacher, temperature=temperature)
+  if variant == 'cross_entropy':
+    log_t = numerics.log_probs(teacher, temperature)
+    squared = numerics.per_prediction(temperature, log_t) ** 2
+    soft = soft - squared * numerics.weighted(jnp.exp(log_t), log_t)
+  return weight * soft
+
+
+@jax.custom_vjp
+def gradient_reversal(x: Array, strength) -> Array:
+  """`x` itself; its gradient comes back times -strength.
+
+  What stands before it is trained to raise the loss, by a share `strength`.
+  CTKD learns its temperature so: `kd(..., temperature=gradient_reversal(T,
+  strength))`, the strength rising from 0 to 1 on a cosine.
+
+  Args:
+    x: any array.
+    strength: a scalar, which may change at every step; it gets no gradient.
+
+  Returns:
+    x.
+
+  Source: Ganin and Lempitsky 2015, https://arxiv.org/abs/1409.7495; in
+    distillation Li et al. 2023 (CTKD), https://arxiv.org/abs/2211.16231.
+  """
+  del strength
+  return x
+
+
+def _reversal_forward(x, strength):
+  return x, strength
+
+
+def _reversal_backward(strength, gradient):
+  reversed_ = (-strength * gradient).astype(gradient.dtype)
+  return reversed_, jnp.zeros_like(strength)
+
+
+gradient_reversal.defvjp(_reversal_forward, _reversal_backward)

@@ -1,5 +1,8 @@
 """Log-space pieces that the logit losses share, finite at their edges."""
 
+import difflib
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -63,7 +66,26 @@ def is_target(labels: Array, logits: Array) -> Array:
   return jnp.asarray(labels)[..., None] == classes
 
 
+def without(x: Array, dropped: Array) -> Array:
+  """`x` with the dropped entries at the floor of its type, out of a softmax.
+
+  The floor and not -inf: a row of which nothing is left then gives no NaN.
+  """
+  return jnp.where(dropped, jnp.finfo(x.dtype).min, x)
+
+
 def root(x: Array) -> Array:
   """The square root with gradient 0, not infinity, at 0."""
   positive = x > 0
   return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def need_variant(variant: str, known: Sequence[str]) -> None:
+  """Raises ValueError, with the near and known ones, for another variant."""
+  if variant in known:
+    return
+  near = difflib.get_close_matches(str(variant), known, n=1)
+  hint = f" did you mean '{near[0]}'?" if near else ''
+  raise ValueError(
+    f"unknown variant '{variant}';{hint} known: {', '.join(known)}"
+  )

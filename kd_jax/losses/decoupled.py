@@ -1,0 +1,198 @@
+"""Losses that tell classes apart: the target from the others, top from tail."""
+
+import jax
+import jax.numpy as jnp
+
+from kd_jax.losses import numerics
+
+Array = numerics.Array
+
+
+def _split(logits: Array, target: Array, temperature):
+  """log p_y [B, ...], log(1 - p_y) and log softmax over the others [.., K].
+
+  Both logs of the pair come from sums of exponentials, so neither is ever
+  log(0); the target's probability in the third is 0.
+  """
+  logits = numerics.soften(logits, temperature)
+  log_p = jax.nn.log_softmax(logits, axis=-1)
+  log_hit = jnp.sum(jnp.where(target, log_p, 0), axis=-1)
+  log_miss = jax.nn.logsumexp(numerics.without(log_p, target), axis=-1)
+  others = numerics.without(logits, target)
+  return log_hit, log_miss, jax.nn.log_softmax(others, axis=-1)
+
+
+def dkd(
+  student: Array,
+  teacher: Array,
+  labels: Array,
+  *,
+  alpha=1.0,
+  beta=8.0,
+  temperature=4.0,
+) -> Array:
+  """Decoupled KD: the target class and the others, weighted apart.
+
+  L = T^2 (alpha TCKD + beta NCKD), with b = (p_y, 1 - p_y) and q = softmax of
+  the logits z / T other than the target's: TCKD = KL(b_t || b_s), NCKD =
+  KL(q_t || q_s). `kd` is T^2 (TCKD + (1 - p_t,y) NCKD).
+
+  Args:
+    student: logits z_s [B, ..., K], K >= 2.
+    teacher: logits z_t [B, ..., K].
+    labels: y, indices i32 [B, ...], or soft [B, ..., K] (the largest class).
+    alpha: weight of TCKD.
+    beta: weight of NCKD.
+    temperature: T.
+
+  Returns:
+    f32 [B, ...], in nats times T^2; 0 at equal logits.
+
+  Source: Zhao et al. 2022, equations 5 to 7,
+    https://arxiv.org/abs/2203.08679. Defaults as in its code, which takes
+    log(softmax) (infinite for a sure network) and subtracts 1000 at the
+    target; ours is the exact limit of both. Its warm-up is a schedule.
+  """
+  target = numerics.is_target(labels, student)
+  hit_s, miss_s, others_s = _split(student, target, temperature)
+  hit_t, miss_t, others_t = _split(teacher, target, temperature)
+  pair_s = jnp.stack([hit_s, miss_s], axis=-1)
+  pair_t = jnp.stack([hit_t, miss_t], axis=-1)
+  value = alpha * numerics.kl(pair_t, pair_s)
+  value = value + beta * numerics.kl(others_t, others_s)
+  return numerics.per_prediction(temperature, value) ** 2 * value
+
+
+def nkd(
+  student: Array,
+  teacher: Array,
+  labels: Array,
+  *,
+  temperature=1.0,
+  gamma=1.5,
+) -> Array:
+  """Normalized KD: cross-entropies with the target and with the others.
+
+  L = -p_t,y log p_s,y - gamma T^2 sum_{i != y} q_t,i log q_s,i: p at
+  temperature 1 (by design), q = softmax of the other logits z / T.
+
+  Args:
+    student: logits z_s [B, ..., K], K >= 2.
+    teacher: logits z_t [B, ..., K].
+    labels: y, indices i32 [B, ...], or soft [B, ..., K] (the largest class).
+    temperature: T of the second term only.
+    gamma: weight of the second term.
+
+  Returns:
+    f32 [B, ...], in nats. The second term is least where q_s = q_t, at gamma
+    T^2 times the entropy of q_t; the first falls until p_s,y = 1.
+
+  Source: Yang et al. 2023, L_NKD, https://arxiv.org/abs/2303.13005.
+    Defaults as in its code; the CE with the labels is a term of its own.
+  """
+  target = numerics.is_target(labels, student)
+  hit_s, _, _ = _split(student, target, 1.0)
+  hit_t, _, _ = _split(teacher, target, 1.0)
+  _, _, others_s = _split(student, target, temperature)
+  _, _, others_t = _split(teacher, target, temperature)
+  rest = -numerics.weighted(jnp.exp(others_t), others_s)
+  squared = numerics.per_prediction(temperature, rest) ** 2
+  return -jnp.exp(hit_t) * hit_s + gamma * squared * rest
+
+
+def ofa(
+  student: Array,
+  teacher: Array,
+  labels: Array,
+  *,
+  eps=1.0,
+  temperature=1.0,
+  variant: str = 'code',
+) -> Array:
+  """One-for-all: the teacher's target probability enhanced by a power.
+
+  L = -sum_k w_k log p_s,k with w_y = (1 + p_t,y)^eps - 1 and, elsewhere,
+  w_k = p_t,k^eps ('code') or p_t,k ('paper'); p = softmax(z / T), no T^2. At
+  eps = 1 both are the cross-entropy of student with teacher.
+
+  Args:
+    student: logits z_s [B, ..., K], of the last layer or of an exit head.
+    teacher: logits z_t [B, ..., K].
+    labels: y, indices i32 [B, ...], or soft [B, ..., K] (the largest class).
+    eps: the exponent, the paper's gamma.
+    temperature: T.
+    variant: 'code' or 'paper'.
+
+  Returns:
+    f32 [B, ...], in nats; least where p_s is w divided by its sum.
+
+  Raises:
+    ValueError: another variant.
+
+  Source: Hao et al. 2023, L_OFA, https://arxiv.org/abs/2310.19444. The
+    paper's formula holds the CE with the label too, which its code and ours
+    leave to a term of its own: hence the -1. eps 1 to 1.5 by pair.
+  """
+  numerics.need_variant(variant, ('code', 'paper'))
+  log_s = numerics.log_probs(student, temperature)
+  log_t = numerics.log_probs(teacher, temperature)
+  target = numerics.is_target(labels, student)
+  enhanced = jnp.expm1(eps * jnp.log1p(jnp.exp(log_t)))
+  others = jnp.exp(eps * log_t if variant == 'code' else log_t)
+  return -numerics.weighted(jnp.where(target, enhanced, others), log_s)
+
+
+def topk_kd(
+  student: Array,
+  teacher: Array,
+  *,
+  k: int = 10,
+  temperature=4.0,
+  variant: str = 'tail',
+) -> Array:
+  """KL on the teacher's k largest classes, with one bin for all others.
+
+  L = T^2 KL(b_t || b_s), b = (p at the teacher's top k, 1 - their sum), p =
+  softmax(z / T). It is T^2 (KL of the two tail masses + (1 - tail_t) KL of
+  the renormalized tops), and by the data-processing inequality at most `kd`.
+
+  Args:
+    student: logits z_s [B, ..., K].
+    teacher: logits z_t [B, ..., K].
+    k: classes kept, static; from K on the loss is `kd`.
+    temperature: T.
+    variant: 'tail', or 'renormalize': both sides divided by their mass in the
+      top k. That target is biased: a student pays nothing for mass that it
+      wastes on other classes.
+
+  Returns:
+    f32 [B, ...], in nats times T^2; 0 at equal logits.
+
+  Raises:
+    ValueError: k < 1, or another variant.
+
+  Source: no paper of its own; the tail bin is trl's `add_tail`, and
+    renormalizing both sides is what maxtext does.
+  """
+  numerics.need_variant(variant, ('tail', 'renormalize'))
+  if k < 1:
+    raise ValueError(f'topk_kd needs k >= 1, not {k}')
+  log_s = numerics.log_probs(student, temperature)
+  log_t = numerics.log_probs(teacher, temperature)
+  if k < log_t.shape[-1]:
+    _, top = jax.lax.top_k(log_t, k)
+    log_s = _top(log_s, top, variant)
+    log_t = _top(log_t, top, variant)
+  squared = numerics.per_prediction(temperature, log_s) ** 2
+  return squared * numerics.kl(log_t, log_s)
+
+
+def _top(log_p: Array, top: Array, variant: str) -> Array:
+  """log b: the kept classes and their tail [.., k + 1], or renormalized."""
+  kept = jnp.take_along_axis(log_p, top, axis=-1)
+  if variant == 'renormalize':
+    return jax.nn.log_softmax(kept, axis=-1)
+  floor = jnp.finfo(log_p.dtype).min
+  rest = jnp.put_along_axis(log_p, top, floor, axis=-1, inplace=False)
+  tail = jax.nn.logsumexp(rest, axis=-1, keepdims=True)
+  return jnp.concatenate([kept, tail], axis=-1)

@@ -1,0 +1,163 @@
+"""Logit losses over the whole batch: agreement of examples and of classes.
+
+All are batchwise: an example's value depends on the others. Predictions of
+[B, ..., K] logits are one batch of N = B... rows.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+
+from kd_jax.losses import logits, numerics
+
+Array = numerics.Array
+
+
+def _pearson(a: Array, b: Array, axis: int) -> Array:
+  """Pearson's correlation along an axis; 0 where a side is constant."""
+  a = a - jnp.mean(a, axis=axis, keepdims=True)
+  b = b - jnp.mean(b, axis=axis, keepdims=True)
+  norms = [numerics.root(jnp.sum(x**2, axis=axis)) for x in (a, b)]
+  return jnp.sum(a * b, axis=axis) / (norms[0] * norms[1] + 1e-8)
+
+
+def dist(
+  student: Array, teacher: Array, *, beta=1.0, gamma=1.0, temperature=1.0
+) -> Array:
+  """Correlation of the predictions, within examples and within classes.
+
+  L_b = T^2 (beta (1 - rho(p_s,b , p_t,b)) + gamma (1 - mean_k rho(p_s,.k ,
+  p_t,.k))), p = softmax(z / T), rho Pearson's correlation: over the classes
+  in the first (inter-class) term, over the batch in the second (intra-class).
+  Batchwise: the second term is the same number for every example. Leading
+  dimensions are one batch of N predictions; nothing larger than [N, K] is
+  made.
+
+  Args:
+    student: logits z_s [B, ..., K].
+    teacher: logits z_t [B, ..., K].
+    beta: weight of the inter-class term.
+    gamma: weight of the intra-class term.
+    temperature: T.
+
+  Returns:
+    f32 [B, ...], without unit, times T^2; 0 at equal logits unless a class
+    has the same probability in the whole batch (its rho counts as 0).
+
+  Source: Huang et al. 2022, L_inter and L_intra,
+    https://arxiv.org/abs/2205.10536; its code adds 1e-8 to the product of
+    the norms, as we do.
+  """
+  p_s = jnp.exp(numerics.log_probs(student, temperature))
+  p_t = jnp.exp(numerics.log_probs(teacher, temperature))
+  flat = (-1, p_s.shape[-1])
+  intra = _pearson(p_s.reshape(flat), p_t.reshape(flat), axis=0)
+  value = beta * (1 - _pearson(p_s, p_t, axis=-1))
+  value = value + gamma * (1 - jnp.mean(intra))
+  return numerics.per_prediction(temperature, p_s) ** 2 * value
+
+
+def _rows(side: Array, temperature) -> Array:
+  """Softened probabilities as one matrix [N, K]."""
+  p = jnp.exp(numerics.log_probs(side, temperature))
+  return p.reshape(-1, p.shape[-1])
+
+
+def _gram(rows: Array) -> Array:
+  """rows rows^T, in full precision on every device."""
+  return jnp.matmul(rows, rows.T, precision='highest')
+
+
+def mlld_instance(
+  student: Array, teacher: Array, *, temperature=4.0
+) -> Array:
+  """The instance level of MLLD, which is `logits.kd`; f32 [B, ...]."""
+  return logits.kd(student, teacher, temperature=temperature)
+
+
+def mlld_class(student: Array, teacher: Array, *, temperature=4.0) -> Array:
+  """The class level of MLLD: distance of the class-by-class Gram matrices.
+
+  L = ||P_s^T P_s - P_t^T P_t||_F^2 / K, P = softmax(z / T) as [N, K]; no T^2.
+  A sum over the batch, not a mean: it grows with N^2. Batchwise: one number,
+  given to every prediction. Materialized: two [K, K].
+
+  Args:
+    student: logits z_s [B, ..., K].
+    teacher: logits z_t [B, ..., K].
+    temperature: T.
+
+  Returns:
+    f32 [B, ...], without unit; 0 at equal logits.
+
+  Source: Jin et al. 2023, "Multi-level Logit Distillation", CVPR,
+    https://github.com/Jin-Ying/Multi-Level-Logit-Distillation.
+  """
+  p_s, p_t = _rows(student, temperature), _rows(teacher, temperature)
+  gap = _gram(p_s.T) - _gram(p_t.T)
+  return jnp.full(student.shape[:-1], jnp.sum(gap**2) / gap.shape[0])
+
+
+def mlld_batch(student: Array, teacher: Array, *, temperature=4.0) -> Array:
+  """The batch level of MLLD: distance of the example-by-example Grams.
+
+  L_b = ||(P_s P_s^T - P_t P_t^T)_b||^2, row b, P = softmax(z / T) as [N, K];
+  no T^2. Its mean over the N rows is the paper's ||.||_F^2 / N. Batchwise;
+  materialized: two [N, N].
+
+  Args:
+    student: logits z_s [B, ..., K].
+    teacher: logits z_t [B, ..., K].
+    temperature: T.
+
+  Returns:
+    f32 [B, ...], without unit; 0 at equal logits.
+
+  Source: Jin et al. 2023, as `mlld_class`.
+  """
+  p_s, p_t = _rows(student, temperature), _rows(teacher, temperature)
+  gap = _gram(p_s) - _gram(p_t)
+  return jnp.sum(gap**2, axis=-1).reshape(student.shape[:-1])
+
+
+def mlld(
+  student: Array,
+  teacher: Array,
+  *,
+  temperatures: Sequence[float] = (4.0, 3.0, 5.0, 2.0, 6.0),
+  instance_weight=1.0,
+  class_weight=1.0,
+  batch_weight=1.0,
+) -> Array:
+  """Multi-level logit distillation: three levels at several temperatures.
+
+  L = sum_T (w_i `mlld_instance` + w_c `mlld_class` + w_b `mlld_batch`), each
+  at temperature T: a sum, not a mean, over the temperatures. Batchwise;
+  materialized: two [K, K] and two [N, N] a temperature.
+
+  Args:
+    student: logits z_s [B, ..., K].
+    teacher: logits z_t [B, ..., K].
+    temperatures: the values of T; their number is static.
+    instance_weight: w_i.
+    class_weight: w_c.
+    batch_weight: w_b.
+
+  Returns:
+    f32 [B, ...]; 0 at equal logits.
+
+  Source: Jin et al. 2023, as `mlld_class`. Its code sees two views of each
+    image: all three levels on the weak one, the instance level alone on the
+    strong one; that is two terms here. It also multiplies the weak terms by a
+    mask of unsure teachers, but after the mean, so that the mask is a factor
+    of about 1/2; we leave it to the weight of the term.
+  """
+  value = 0.0
+  for temperature in temperatures:
+    levels = [
+      level(student, teacher, temperature=temperature)
+      for level in (mlld_instance, mlld_class, mlld_batch)
+    ]
+    value += instance_weight * levels[0]
+    value += class_weight * levels[1] + batch_weight * levels[2]
+  return value
