@@ -4,7 +4,6 @@ import contextlib
 import functools
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from flax import traverse_util
 
@@ -16,14 +15,13 @@ def functions(module: nn.Module, taps: tuple[str, ...]):
   flags = adapt.train_flags(type(module).__call__)
 
   def init(key, inputs):
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), inputs)
-
-    def draw(key):
-      keys = {'params': key, 'dropout': jax.random.fold_in(key, 1)}
-      return module.init(keys, zeros, **flags(False))
-
-    # Under jit the forward pass that shapes the parameters is never run.
-    return jax.jit(draw)(key)
+    shapes = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs
+    )
+    keys = {'params': key, 'dropout': jax.random.fold_in(key, 1)}
+    # Lazy: the forward pass that shapes the parameters is never run, and the
+    # draws are compiled once a shape, not once a network.
+    return module.lazy_init(keys, shapes, **flags(False))
 
   def apply(variables, inputs, *, train=False, rng=None, axis_name=None):
     state = adapt.carried(variables)

@@ -22,12 +22,8 @@ def functions(make: Callable, taps: tuple[str, ...]):
 
   def init(key, inputs):
     del inputs
-
-    def draw(key):
-      return nnx.split(make(nnx.Rngs(key)))[1]
-
-    # Under jit one compiled program draws all parameters.
-    return _variables(dict(nnx.to_flat_state(jax.jit(draw)(key))))
+    state = nnx.split(make(nnx.Rngs(key)))[1]
+    return _variables(dict(nnx.to_flat_state(state)))
 
   def apply(variables, inputs, *, train=False, rng=None, axis_name=None):
     graphdef, shapes = skeleton()

@@ -67,8 +67,9 @@ def test_bf16_computes_and_logits_are_f32(name, options):
   narrow = models.make_network(name, 5, dtype='bfloat16', **options)
   variables = narrow.init(KEY, images)
   assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
-  outputs, _ = narrow.apply(variables, images)
-  wide, _ = models.make_network(name, 5, **options).apply(variables, images)
+  outputs, _ = jax.jit(narrow.apply)(variables, images)
+  wide = models.make_network(name, 5, **options)
+  wide, _ = jax.jit(wide.apply)(variables, images)
   assert outputs['hidden1'].dtype == jnp.bfloat16
   assert outputs['logits'].dtype == jnp.float32
   np.testing.assert_allclose(outputs['logits'], wide['logits'], atol=5e-2)
