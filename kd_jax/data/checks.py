@@ -14,6 +14,15 @@ import numpy as np
 _CHUNK = 1 << 22
 
 
+def pair(value: object, where: str) -> tuple:
+  """`value` as (images, labels)."""
+  if not isinstance(value, (tuple, list)) or len(value) != 2:
+    raise ValueError(
+      f'{where} is a {type(value).__name__}; legal: a pair (images, labels)'
+    )
+  return tuple(value)
+
+
 def images(inputs: object, where: str) -> np.ndarray:
   """`inputs` as uint8 or f32 [N, H, W, C], or a ValueError naming `where`."""
   inputs = np.asarray(inputs)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kd_jax import types
-from kd_jax.data import sources
+from kd_jax.data import splits
 
 
 @functools.lru_cache(maxsize=4)
@@ -64,12 +64,12 @@ def shard(index: np.ndarray, process: int, count: int) -> np.ndarray:
   return index[process * part : (process + 1) * part]
 
 
-def to_device(split: sources.Split, device=None) -> sources.Split:
+def to_device(split: splits.Split, device=None) -> splits.Split:
   """The split as arrays on a device (or a sharding; default: JAX's first)."""
-  return sources.Split(*jax.device_put(tuple(split), device))
+  return splits.Split(*jax.device_put(tuple(split), device))
 
 
-def take(split: sources.Split, index) -> types.Batch:
+def take(split: splits.Split, index) -> types.Batch:
   """The examples `index` i [B] of a split as a batch, mask all ones.
 
   A split on a device gives a batch there (jit-able; indices beyond the end
@@ -100,7 +100,7 @@ def _batch(inputs, labels, index, module) -> types.Batch:
 
 
 def eval_batches(
-  split: sources.Split, batch_size: int
+  split: splits.Split, batch_size: int
 ) -> Iterator[types.Batch]:
   """Every example once, in order, in batches of one shape.
 

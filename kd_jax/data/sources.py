@@ -7,44 +7,15 @@ is read when called, once, at the end.
 
 import functools
 import inspect
+import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from kd_jax import types
-from kd_jax.data import checks, store
+from kd_jax.data import checks, splits, store
 
-
-class Split(NamedTuple):
-  """Examples: images uint8 or f32 [N, H, W, C]; labels i32 [N] or f32 [N, K].
-
-  Labels of rank two are probabilities.
-  """
-
-  inputs: np.ndarray
-  labels: np.ndarray
-
-
-class Data(NamedTuple):
-  """A data set in memory, as a run needs it.
-
-  mean and std are per channel, of pixels / 255 where images are uint8; they
-  are the published ones of a data set that has them, else those of the whole
-  training set, so they depend neither on the split nor on `limit`.
-  fingerprint is a sha256 over train, validation and how they were cut.
-  """
-
-  name: str
-  train: Split
-  validation: Split
-  test: Callable[[], Split]
-  classes: int
-  mean: tuple[float, ...]
-  std: tuple[float, ...]
-  fingerprint: str
-  label_names: tuple[str, ...] = ()
-
+Split, Data = splits.Split, splits.Data
 
 # What every data set takes; those that have no use for a folder ignore it.
 COMMON = (
@@ -89,77 +60,6 @@ def make_data(name: str, **options) -> Data:
   return maker(**options)
 
 
-def _finish(
-  name: str,
-  train: tuple,
-  test: Callable[[], tuple],
-  classes: int,
-  *,
-  held: tuple | None = None,
-  label_names: tuple[str, ...] = (),
-  validation: float = 0.1,
-  split_seed: int = 0,
-  limit: int = 0,
-  mean: tuple = (),
-  std: tuple = (),
-) -> Data:
-  """Checks, holds out, limits, measures: the same for every data set."""
-  split_seed = checks.whole('split_seed', split_seed, name)
-  limit = checks.whole('limit', limit, name)
-  train = check(*train, classes, f"'{name}' train")
-  if held is None:
-    number = checks.count(validation, len(train.labels), f"'{name}'")
-    kept, out = checks.stratify(train.labels, number, split_seed)
-    held_out = Split(train.inputs[out], train.labels[out])
-  else:
-    kept, held_out = slice(None), check(*held, classes, f"'{name}' validation")
-  own_mean, own_std = _normalization(name, train.inputs, mean, std)
-  used = Split(train.inputs[kept], train.labels[kept])
-  used = Split(*(a[: limit or None] for a in used))
-  return Data(
-    name, used, held_out,
-    lambda: check(*test(), classes, f"'{name}' test"),
-    classes, own_mean, own_std,
-    checks.fingerprint(
-      [*used, *held_out], classes=classes, split_seed=split_seed, limit=limit,
-      validation=len(held_out.labels),
-    ),
-    label_names,
-  )  # fmt: skip
-
-
-def check(inputs, labels, classes: int, where: str) -> Split:
-  """Images and labels as a Split, or a ValueError that names `where`."""
-  inputs = checks.images(inputs, where)
-  return Split(inputs, checks.labels(labels, len(inputs), classes, where))
-
-
-def _normalization(name, inputs, mean, std) -> tuple[tuple, tuple]:
-  """`mean` and `std` where given, else those of `inputs`, one per channel."""
-  mean, std = (tuple(float(x) for x in values) for values in (mean, std))
-  if not (mean and std):
-    measured = checks.statistics(inputs)
-    mean, std = mean or measured[0], std or measured[1]
-  if not len(mean) == len(std) == inputs.shape[-1] or min(std) <= 0:
-    raise ValueError(
-      f"mean={mean}, std={std} of '{name}'; legal: {inputs.shape[-1]} numbers "
-      'each, one per channel, std > 0'
-    )
-  return mean, std
-
-
-def _prepared(name, path, *, image_key='image', label_key='label', **rest):
-  """Data from the splits train and test of a prepared TFDS folder."""
-  read = functools.partial(
-    store.read, path, image_key=image_key, label_key=label_key
-  )
-  names = tuple(store.builder(path).info.features[label_key].names)
-  return _finish(
-    name, read('train'), lambda: read('test'), len(names),
-    label_names=names, **rest,
-  )  # fmt: skip
-
-
 def _digits(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
   """scikit-learn's 1,797 handwritten digits, 8x8x1; nothing is downloaded."""
   from kd_jax.data import digits
@@ -168,4 +68,124 @@ def _digits(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
   return _prepared('digits', path, **common)
 
 
-SOURCES = {'digits': _digits}
+def _mnist(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
+  """MNIST, 28x28x1, from the idx files of `raw_dir`, else downloaded."""
+  from kd_jax.data import mnist
+
+  path = store.prepare(mnist.KdMnist, data_dir, raw_dir=raw_dir)
+  return _prepared('mnist', path, **common)
+
+
+def _arrays(
+  *,
+  train: tuple,
+  test: tuple | Callable[[], tuple],
+  validation: tuple | float = 0.1,
+  classes: int = 0,
+  raw_dir: str = '',
+  data_dir: str = '',
+  **common,
+) -> Data:
+  """Arrays from Python, such as a notebook's own data.
+
+  Args:
+    train: images uint8 or float [N, H, W, C], and labels: integers [N], or
+      probabilities [N, K].
+    test: likewise; or a function that returns them, called at the end.
+    validation: likewise; or what to hold out of `train`, as for every set.
+    classes: how many there are; 0 is as many as the training labels show.
+    raw_dir, data_dir: not used.
+    **common: those of every data set.
+  """
+  where = "'arrays'"
+  train = checks.pair(train, f'{where} train')
+  held = None
+  if isinstance(validation, (tuple, list)):
+    held, validation = checks.pair(validation, f'{where} validation'), 0
+  if not callable(test):
+    test = checks.pair(test, f'{where} test')
+    # Its shape is looked at before the work, its contents after.
+    checks.rank(np.shape(test[0]), f'{where} test')
+  classes = checks.whole('classes', classes, where) or _count(train[1])
+  return splits.finish(
+    'arrays', train, test if callable(test) else lambda: test, classes,
+    held=held, validation=validation, **common,
+  )  # fmt: skip
+
+
+def _count(labels) -> int:
+  """How many classes the labels show."""
+  labels = np.asarray(labels)
+  return labels.shape[1] if labels.ndim == 2 else int(labels.max(initial=0)) + 1
+
+
+def _tfds(
+  *,
+  dataset: str,
+  image_key: str = 'image',
+  label_key: str = 'label',
+  classes: int = 0,
+  train_split: str = 'train',
+  test_split: str = 'test',
+  validation_split: str = '',
+  raw_dir: str = '',
+  data_dir: str = '',
+  **common,
+) -> Data:
+  """Any TFDS data set of images that is prepared as array_record.
+
+  Args:
+    dataset: its name in TFDS, such as 'cifar10', 'name/config' or 'name:1.0.0'.
+    image_key: its feature that is the image.
+    label_key: its feature that is the label.
+    classes: how many there are, where the label is not a TFDS ClassLabel.
+    train_split: TFDS split to train on, such as 'train' or 'train[:80%]'.
+    test_split: TFDS split of the test set.
+    validation_split: TFDS split; '' holds out of the training split.
+    raw_dir: not used.
+    data_dir: TFDS data folder; '' is TFDS's own.
+    **common: those of every data set.
+  """
+  path = store.locate(dataset, data_dir)
+  return _prepared(
+    dataset, path, image_key=image_key, label_key=label_key, classes=classes,
+    names=(train_split, test_split, validation_split), **common,
+  )  # fmt: skip
+
+
+def _prepared(
+  name: str,
+  path: pathlib.Path,
+  *,
+  image_key: str = 'image',
+  label_key: str = 'label',
+  names: tuple[str, str, str] = ('train', 'test', ''),
+  classes: int = 0,
+  **common,
+) -> Data:
+  """Data from a prepared TFDS folder; names: train, test, validation split."""
+  label_names = store.label_names(path, image_key, label_key)
+  store.check_splits(path, filter(None, names))
+  classes = checks.whole('classes', classes, name) or len(label_names)
+  if not classes:
+    raise ValueError(
+      f"'{label_key}' of '{name}' does not say how many classes there are; "
+      "give 'classes'"
+    )
+  train, test, validation = names
+  read = functools.partial(
+    store.read, path, image_key=image_key, label_key=label_key
+  )
+  return splits.finish(
+    name, read(train), lambda: read(test), classes,
+    held=read(validation) if validation else None, label_names=label_names,
+    **common,
+  )  # fmt: skip
+
+
+SOURCES = {
+  'digits': _digits,
+  'mnist': _mnist,
+  'arrays': _arrays,
+  'tfds': _tfds,
+}

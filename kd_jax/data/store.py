@@ -10,9 +10,12 @@ import logging
 import pathlib
 import sys
 import tempfile
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
+from kd_jax import types
 
 # Examples decoded at once: enough for speed, little enough for memory.
 _CHUNK = 4096
@@ -102,7 +105,7 @@ def read(
   for start in range(0, len(source), _CHUNK):
     rows = range(start, min(start + _CHUNK, len(source)))
     examples = source.__getitems__(list(rows))
-    part = np.stack([example[image_key] for example in examples])
+    part = _stack([example[image_key] for example in examples], path)
     if inputs is None:
       inputs = np.empty((len(source), *part.shape[1:]), part.dtype)
     inputs[rows.start : rows.stop] = part
@@ -112,8 +115,84 @@ def read(
   return inputs, labels
 
 
+def _stack(images: list[np.ndarray], path: pathlib.Path) -> np.ndarray:
+  shapes = {np.shape(image) for image in images}
+  if len(shapes) > 1:
+    one, other = sorted(shapes)[:2]
+    raise ValueError(
+      f"images of '{path}' differ in shape, such as {list(one)} and "
+      f'{list(other)}; legal in memory: one shape'
+    )
+  return np.stack(images)
+
+
 def builder(path: pathlib.Path) -> Any:
   """A read-only TFDS builder of a prepared folder; needs none of its code."""
   import tensorflow_datasets as tfds
 
   return tfds.builder_from_directory(path)
+
+
+def locate(dataset: str, data_dir: str = '') -> pathlib.Path:
+  """The folder of a data set that TFDS, or someone, has prepared.
+
+  Args:
+    dataset: 'name', 'name/config', 'name:version', or both.
+    data_dir: TFDS data folder; '' is TFDS's own.
+
+  Raises:
+    ValueError: it is not there, or not as array_record; says how to prepare.
+  """
+  from tensorflow_datasets.core import read_only_builder
+
+  root = folder(data_dir)
+  remedy = (
+    'prepare it with: python -c "import tensorflow_datasets as tfds; '
+    f"tfds.builder('{dataset}', data_dir='{root}', "
+    "file_format='array_record').download_and_prepare()\" (most builders of "
+    'TFDS need tensorflow for this)'
+  )
+  try:
+    found = read_only_builder.builder_from_files(dataset, data_dir=root)
+  # TFDS raises what it likes for names that it cannot parse.
+  except Exception as error:
+    there = sorted(x.name for x in root.glob('[!.]*') if x.name != 'downloads')
+    raise ValueError(
+      f"TFDS data set '{dataset}' is not prepared in '{root}' (there: "
+      f'{", ".join(there) or "none"}); {remedy}'
+    ) from error
+  if found.info.file_format.value != 'array_record':
+    raise ValueError(
+      f"TFDS data set '{dataset}' in '{root}' is "
+      f'{found.info.file_format.value}; legal: array_record; {remedy}'
+    )
+  return pathlib.Path(found.data_path)
+
+
+def label_names(
+  path: pathlib.Path, image_key: str, label_key: str
+) -> tuple[str, ...]:
+  """Names of the classes, or () where the label is a mere number.
+
+  Raises:
+    ValueError: the data set has no such image or label.
+  """
+  features = builder(path).info.features
+  for role, key in (('image_key', image_key), ('label_key', label_key)):
+    if key not in features:
+      raise types.unknown(role, key, features)
+  return tuple(getattr(features[label_key], 'names', ()) or ())
+
+
+def check_splits(path: pathlib.Path, names: Iterable[str]) -> None:
+  """Refuses TFDS splits such as 'trian' or 'train[:x]'."""
+  splits = builder(path).info.splits
+  for name in names:
+    base = name.split('[')[0]
+    if base not in splits:
+      raise types.unknown('split', base, splits)
+    try:
+      splits[name].num_examples  # noqa: B018
+    except Exception as error:
+      reason = str(error).splitlines()[-1].strip()
+      raise ValueError(f"split '{name}': {reason}") from error

@@ -1,0 +1,121 @@
+"""A data set in memory: its splits, and how they are cut and measured."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from kd_jax.data import checks
+
+
+class Split(NamedTuple):
+  """Examples: images uint8 or f32 [N, H, W, C]; labels i32 [N] or f32 [N, K].
+
+  Labels of rank two are probabilities.
+  """
+
+  inputs: np.ndarray
+  labels: np.ndarray
+
+
+class Data(NamedTuple):
+  """A data set in memory, as a run needs it.
+
+  mean and std are per channel, of pixels / 255 where images are uint8; they
+  are the published ones of a data set that has them, else those of the whole
+  training set, so they depend neither on the split nor on `limit`.
+  fingerprint is a sha256 over train, validation and how they were cut.
+  """
+
+  name: str
+  train: Split
+  validation: Split
+  test: Callable[[], Split]
+  classes: int
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
+  fingerprint: str
+  label_names: tuple[str, ...] = ()
+
+
+def finish(
+  name: str,
+  train: tuple,
+  test: Callable[[], tuple],
+  classes: int,
+  *,
+  held: tuple | None = None,
+  label_names: tuple[str, ...] = (),
+  validation: float = 0.1,
+  split_seed: int = 0,
+  limit: int = 0,
+  mean: tuple = (),
+  std: tuple = (),
+) -> Data:
+  """Checks, holds out, limits and measures: the same for every data set.
+
+  Args:
+    name: of the data set, for messages too.
+    train: images and labels.
+    test: function that returns images and labels; not called here.
+    classes: K.
+    held: images and labels to validate on; None holds out of `train`.
+    label_names: of the K classes, or none.
+    validation, split_seed, limit, mean, std: see `sources.make_data`.
+  """
+  split_seed = checks.whole('split_seed', split_seed, name)
+  limit = checks.whole('limit', limit, name)
+  train = check(*train, classes, f"'{name}' train")
+  if held is None:
+    number = checks.count(validation, len(train.labels), f"'{name}'")
+    kept, out = checks.stratify(train.labels, number, split_seed)
+    held_out = Split(train.inputs[out], train.labels[out])
+  else:
+    where = f"'{name}' validation"
+    kept, held_out = slice(None), check(*held, classes, where, train.inputs)
+  own_mean, own_std = _normalization(name, train.inputs, mean, std)
+  used = Split(train.inputs[kept], train.labels[kept])
+  used = Split(*(a[: limit or None] for a in used))
+  return Data(
+    name, used, held_out,
+    lambda: check(*test(), classes, f"'{name}' test", used.inputs),
+    classes, own_mean, own_std,
+    checks.fingerprint(
+      [*used, *held_out], classes=classes, split_seed=split_seed, limit=limit,
+      validation=len(held_out.labels),
+    ),
+    label_names,
+  )  # fmt: skip
+
+
+def check(
+  inputs, labels, classes: int, where: str, like: np.ndarray | None = None
+) -> Split:
+  """Images and labels as a Split, or a ValueError that names `where`.
+
+  With `like`, images must be of its height, width, channels and type.
+  """
+  inputs = checks.images(inputs, where)
+  if like is not None:
+    found, legal = (
+      f'{list(x.shape[1:])} {x.dtype}' for x in (inputs, like)
+    )
+    if found != legal:
+      raise ValueError(
+        f'images of {where} are {found}; legal: {legal}, as in training'
+      )
+  return Split(inputs, checks.labels(labels, len(inputs), classes, where))
+
+
+def _normalization(name, inputs, mean, std) -> tuple[tuple, tuple]:
+  """`mean` and `std` where given, else those of `inputs`, one per channel."""
+  mean, std = (tuple(float(x) for x in values) for values in (mean, std))
+  if not (mean and std):
+    measured = checks.statistics(inputs)
+    mean, std = mean or measured[0], std or measured[1]
+  if not len(mean) == len(std) == inputs.shape[-1] or min(std) <= 0:
+    raise ValueError(
+      f"mean={mean}, std={std} of '{name}'; legal: {inputs.shape[-1]} numbers "
+      'each, one per channel, std > 0'
+    )
+  return mean, std
