@@ -5,7 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 from kd_jax import types
-from kd_jax.models import base, cnn, mlp
+from kd_jax.models import (
+  base,
+  cnn,
+  mlp,
+  mobilenet,
+  resnet,
+  shufflenet,
+  vgg,
+  vit,
+  wide_resnet,
+)
 
 # name -> maker(*, classes, **options) -> Network
 MODELS: dict[str, Callable[..., base.Network]] = {
@@ -13,6 +23,38 @@ MODELS: dict[str, Callable[..., base.Network]] = {
   'cnn_student': cnn.cnn_student,
   'cnn_teacher': cnn.cnn_teacher,
   'mlp': mlp.mlp,
+  # CIFAR, as in RepDistiller and mdistiller
+  'resnet8': resnet.cifar(8),
+  'resnet14': resnet.cifar(14),
+  'resnet20': resnet.cifar(20),
+  'resnet32': resnet.cifar(32),
+  'resnet44': resnet.cifar(44),
+  'resnet56': resnet.cifar(56),
+  'resnet110': resnet.cifar(110),
+  'resnet8x4': resnet.cifar(8, 4),
+  'resnet32x4': resnet.cifar(32, 4),
+  'resnet18': resnet.cifar_wide(18),
+  'resnet50': resnet.cifar_wide(50),
+  'wrn_16_1': wide_resnet.wrn(16, 1),
+  'wrn_16_2': wide_resnet.wrn(16, 2),
+  'wrn_40_1': wide_resnet.wrn(40, 1),
+  'wrn_40_2': wide_resnet.wrn(40, 2),
+  'vgg8': vgg.vgg(8),
+  'vgg11': vgg.vgg(11),
+  'vgg13': vgg.vgg(13),
+  'vgg16': vgg.vgg(16),
+  'vgg19': vgg.vgg(19),
+  'mobilenet_v2': mobilenet.mobilenet_v2,
+  'shufflenet_v1': shufflenet.shufflenet_v1,
+  'shufflenet_v2': shufflenet.shufflenet_v2,
+  # ImageNet, as in torchvision, mdistiller and timm
+  'imagenet_resnet18': resnet.imagenet(18),
+  'imagenet_resnet34': resnet.imagenet(34),
+  'imagenet_resnet50': resnet.imagenet(50),
+  'mobilenet_v1': mobilenet.mobilenet_v1,
+  'vit_tiny': vit.vit(192),
+  'vit_small': vit.vit(384),
+  'vit_base': vit.vit(768),
 }
 
 # What an option annotated with a type may be given as.

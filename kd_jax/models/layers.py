@@ -88,9 +88,20 @@ def _max_3_2(x, axis):
   return functools.reduce(jnp.maximum, (x[at(i)] for i in range(3)))
 
 
-def mean_pool(x):
-  """The mean over space in f32: [B, H, W, C] -> [B, C]."""
-  return x.mean((1, 2), dtype=jnp.float32).astype(x.dtype)
+def classify(outputs, x, classes, dtype, name):
+  """`outputs` with the end of every convolutional network of the zoo.
+
+  Args:
+    outputs: features by name, so far.
+    x: [B, H, W, D], the last map: 'final'.
+    classes, dtype, name: of the linear layer on its mean over space.
+
+  Returns:
+    outputs and 'final', 'pooled' [B, D], 'logits' [B, classes].
+  """
+  pooled = x.mean((1, 2), dtype=jnp.float32).astype(x.dtype)
+  logits = nn.Dense(classes, dtype=dtype, name=name)(pooled)
+  return {**outputs, 'final': x, 'pooled': pooled, 'logits': logits}
 
 
 def flatten(x):

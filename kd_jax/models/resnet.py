@@ -1,0 +1,137 @@
+"""Residual networks: CIFAR's (8 to 110, 8x4, 32x4, 18, 50) and ImageNet's."""
+
+import functools
+from collections.abc import Callable
+
+from flax import linen as nn
+
+from kd_jax.models import base, layers
+
+# depth -> blocks of each of the four stages, and whether they are bottlenecks.
+_FOUR_STAGES = {
+  18: ((2, 2, 2, 2), False),
+  34: ((3, 4, 6, 3), False),
+  50: ((3, 4, 6, 3), True),
+}
+
+
+class Block(nn.Module):
+  """Two 3x3 convolutions, or 1x1-3x3-1x1; returns the sum before its ReLU."""
+
+  width: int
+  stride: int
+  bottleneck: bool
+  shortcut: str
+  dtype: str
+
+  @nn.compact
+  def __call__(self, x, train):
+    dtype = layers.compute_dtype(self.dtype)
+    conv = functools.partial(layers.conv, dtype=dtype)
+    norm = functools.partial(layers.batch_norm, train, dtype=dtype)
+    out = self.width * (4 if self.bottleneck else 1)
+    if self.bottleneck:
+      plan = ((self.width, 1, 1), (self.width, 3, self.stride), (out, 1, 1))
+    else:
+      plan = ((self.width, 3, self.stride), (self.width, 3, 1))
+    y = x
+    for i, (features, size, stride) in enumerate(plan, 1):
+      y = conv(features, size, stride, name=f'conv{i}')(y)
+      y = norm(name=f'bn{i}')(y)
+      y = nn.relu(y) if i < len(plan) else y
+    if self.stride != 1 or x.shape[-1] != out:
+      x = conv(out, 1, self.stride, name=f'{self.shortcut}_0')(x)
+      x = norm(name=f'{self.shortcut}_1')(x)
+    return x + y
+
+
+class ResNet(nn.Module):
+  """He et al. 2015, https://arxiv.org/abs/1512.03385, as PyTorch writes it.
+
+  Inputs [B, H, W, C]. Outputs: 'stage0' (the first convolution) and 'stage1',
+  ... (each stage) after ReLU, 'stage0_pre', ... before; 'final' [B, h, w, D]
+  (the last stage) and its mean over space 'pooled' [B, D], which the
+  classifier sees; 'logits' [B, K].
+  The stride of a bottleneck is in its 3x3 convolution. With `imagenet` the
+  first convolution is 7x7 at stride 2 and max pooling follows 'stage0'.
+  """
+
+  depths: tuple[int, ...]
+  widths: tuple[int, ...]
+  classes: int
+  bottleneck: bool = False
+  imagenet: bool = False
+  shortcut: str = 'downsample'
+  head: str = 'fc'
+  dtype: str = 'float32'
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    dtype = layers.compute_dtype(self.dtype)
+    size, stride = (7, 2) if self.imagenet else (3, 1)
+    x = x.astype(dtype)
+    x = layers.conv(self.widths[0], size, stride, dtype=dtype, name='conv1')(x)
+    x = layers.batch_norm(train, dtype=dtype, name='bn1')(x)
+    outputs = {'stage0_pre': x}
+    x = outputs['stage0'] = nn.relu(x)
+    if self.imagenet:
+      x = layers.max_pool_3_2(x)
+    for i, depth in enumerate(self.depths, 1):
+      for j in range(depth):
+        pre = Block(
+          self.widths[i], 2 if i > 1 and j == 0 else 1, self.bottleneck,
+          self.shortcut, self.dtype, name=f'layer{i}_{j}',
+        )(x, train)
+        x = nn.relu(pre)
+      outputs |= {f'stage{i}_pre': pre, f'stage{i}': x}
+    return layers.classify(outputs, x, self.classes, dtype, self.head)
+
+
+def cifar(depth: int, width: int = 1) -> Callable[..., base.Network]:
+  """Maker of the CIFAR ResNet of this depth (6n + 2), three stages.
+
+  Widths are 16, 16, 32, 64, or with `width=4` ('resnet8x4', 'resnet32x4')
+  32, 64, 128, 256, as in Tian, Krishnan, Isola 2020,
+  https://arxiv.org/abs/1910.10699.
+  """
+  blocks = (depth - 2) // 6
+  widths = (16, 16, 32, 64) if width == 1 else tuple(
+    width * w for w in (8, 16, 32, 64)
+  )
+
+  def make(*, classes: int, dtype: str = 'float32') -> base.Network:
+    layers.compute_dtype(dtype)
+    module = ResNet((blocks,) * 3, widths, classes, dtype=dtype)
+    return base.from_linen(module, head='fc')
+
+  return make
+
+
+def cifar_wide(depth: int) -> Callable[..., base.Network]:
+  """Maker of ImageNet's ResNet for CIFAR: a 3x3 first convolution, no pool."""
+
+  def make(*, classes: int, dtype: str = 'float32') -> base.Network:
+    layers.compute_dtype(dtype)
+    module = _four_stages(
+      depth, classes, shortcut='shortcut', head='linear', dtype=dtype
+    )
+    return base.from_linen(module, head='linear')
+
+  return make
+
+
+def imagenet(depth: int) -> Callable[..., base.Network]:
+  """Maker of the ImageNet ResNet of this depth, as in torchvision."""
+
+  def make(*, classes: int, dtype: str = 'float32') -> base.Network:
+    layers.compute_dtype(dtype)
+    module = _four_stages(depth, classes, imagenet=True, dtype=dtype)
+    return base.from_linen(module, head='fc')
+
+  return make
+
+
+def _four_stages(depth, classes, **options):
+  depths, bottleneck = _FOUR_STAGES[depth]
+  widths = (64, 64, 128, 256, 512)
+  return ResNet(depths, widths, classes, bottleneck, **options)
