@@ -50,12 +50,16 @@ def excess(log_p: Array, log_q: Array, share: Array, rest: Array) -> Array:
   Returns:
     f32 [B, ...], in nats.
   """
-  p = jnp.exp(log_p)
+  p, q = jnp.exp(log_p), jnp.exp(log_q)
   live = p > 0
   gap = jnp.where(live, log_q, 0) - jnp.where(live, log_p, 0)
+  near = live & (jnp.abs(gap) < 1)
   # Its square, which the derivative divides by, must not underflow.
   inside = share > 1e-18
   ratio = log_mix(gap, share, rest) / jnp.where(inside, share, 1)
-  # At share 0 the first order sums to 0; the second is the derivative there.
-  bend = -share * jnp.expm1(jnp.minimum(gap, 20.0)) ** 2 / 2
-  return -jnp.sum(p * jnp.where(inside, ratio, bend), axis=-1)
+  # Each class >= 0, as in `numerics.kl`, of which this is the case share = 1.
+  bend = jnp.expm1(jnp.where(near, gap, 0)) - ratio
+  terms = jnp.where(near, p * bend, q - p - p * ratio)
+  # To first order in the share, for the derivative at 0.
+  end = share * p * jnp.expm1(jnp.minimum(gap, 20.0)) ** 2 / 2
+  return jnp.sum(jnp.where(inside, terms, end), axis=-1)

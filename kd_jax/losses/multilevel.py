@@ -13,12 +13,22 @@ from kd_jax.losses import logits, numerics
 Array = numerics.Array
 
 
-def _pearson(a: Array, b: Array, axis: int) -> Array:
-  """Pearson's correlation along an axis; 0 where a side is constant."""
+def _unlike(a: Array, b: Array, axis: int) -> Array:
+  """1 - Pearson's correlation along an axis; 1 where a side is constant.
+
+  From the distance of the unit vectors, not from the correlation: a
+  difference from 1 would lose the digits of two sides that nearly agree.
+  """
   a = a - jnp.mean(a, axis=axis, keepdims=True)
   b = b - jnp.mean(b, axis=axis, keepdims=True)
-  norms = [numerics.root(jnp.sum(x**2, axis=axis)) for x in (a, b)]
-  return jnp.sum(a * b, axis=axis) / (norms[0] * norms[1] + 1e-8)
+  norm_a, norm_b = (
+    numerics.root(jnp.sum(x**2, axis=axis, keepdims=True)) for x in (a, b)
+  )
+  unit_a = a / jnp.where(norm_a > 0, norm_a, 1)
+  unit_b = b / jnp.where(norm_b > 0, norm_b, 1)
+  apart = jnp.sum((unit_a - unit_b) ** 2, axis=axis) / 2
+  norms = jnp.squeeze(norm_a * norm_b, axis)
+  return (norms * apart + 1e-8) / (norms + 1e-8)
 
 
 def dist(
@@ -51,9 +61,8 @@ def dist(
   p_s = jnp.exp(numerics.log_probs(student, temperature))
   p_t = jnp.exp(numerics.log_probs(teacher, temperature))
   flat = (-1, p_s.shape[-1])
-  intra = _pearson(p_s.reshape(flat), p_t.reshape(flat), axis=0)
-  value = beta * (1 - _pearson(p_s, p_t, axis=-1))
-  value = value + gamma * (1 - jnp.mean(intra))
+  intra = _unlike(p_s.reshape(flat), p_t.reshape(flat), axis=0)
+  value = beta * _unlike(p_s, p_t, axis=-1) + gamma * jnp.mean(intra)
   return numerics.per_prediction(temperature, p_s) ** 2 * value
 
 

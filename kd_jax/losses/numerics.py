@@ -41,12 +41,19 @@ def weighted(p: Array, log_p: Array) -> Array:
 
 
 def kl(log_p: Array, log_q: Array) -> Array:
-  """KL(p || q) over the last axis, in nats; classes with p = 0 count as 0."""
-  p = jnp.exp(log_p)
+  """KL(p || q) over the last axis, in nats; classes with p = 0 cost nothing.
+
+  Both must sum to 1: each class gives q - p + p log(p / q) >= 0, and the
+  q - p add up to 0. A rounding error that all classes share, as that of a
+  log-sum-exp, then cancels, so that a small KL keeps its digits and its sign.
+  """
+  p, q = jnp.exp(log_p), jnp.exp(log_q)
   # Masked before the difference: -inf - -inf would put NaN in the gradient.
   live = p > 0
-  gap = jnp.where(live, log_p, 0) - jnp.where(live, log_q, 0)
-  return jnp.sum(p * gap, axis=-1)
+  gap = jnp.where(live, log_q, 0) - jnp.where(live, log_p, 0)
+  near = live & (jnp.abs(gap) < 1)
+  bend = jnp.expm1(jnp.where(near, gap, 0)) - gap
+  return jnp.sum(jnp.where(near, p * bend, q - p - p * gap), axis=-1)
 
 
 def is_soft(labels: Array, logits: Array) -> bool:
