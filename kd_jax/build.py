@@ -1,9 +1,7 @@
 """The only reader of a config: config -> Experiment."""
 
 import hashlib
-import importlib.util
 import json
-import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -33,6 +31,7 @@ class Experiment(NamedTuple):
     stages: what is trained, in order.
     placement: how it runs on the devices.
     prepare: images -> what a network sees.
+    teachers: the stages that train teachers; all seeds share them.
     settings: {stage: hash of all that its result depends on}.
     options: of the loop; the result does not depend on them (see `LOOP`).
     config: the resolved config as JSON.
@@ -45,6 +44,7 @@ class Experiment(NamedTuple):
   stages: list[stages.Stage]
   placement: parallel.Placement
   prepare: Any
+  teachers: tuple[str, ...]
   settings: Mapping[str, str]
   options: Mapping[str, Any]
   config: Mapping[str, Any]
@@ -92,6 +92,7 @@ def make_experiment(c: config.ConfigDict, data=None) -> Experiment:
   experiment = Experiment(
     networks, specs, loaded, data, made, placement,
     pipeline.make_prepare(data.mean, data.std),
+    tuple(stage.name for stage in made if stage.recipe is cast.teacher),
     make_settings(c, made, cast, specs, loaded, data),
     {key: c[key] for key in LOOP},
     to_json(c),
@@ -275,20 +276,3 @@ def fingerprint(settings: Any) -> str:
   text = json.dumps(settings, sort_keys=True, default=str)
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-
-def load_config(path: str) -> config.ConfigDict:
-  """`get_config(arg)` of the file in 'FILE[:arg]'."""
-  module, arg = config_module(path)
-  return module.get_config(arg) if arg else module.get_config()
-
-
-def config_module(path: str):
-  """(the config file as a module, the argument after ':')."""
-  file, _, arg = path.partition(':')
-  if not pathlib.Path(file).is_file():
-    near = sorted(str(p) for p in pathlib.Path(file).parent.glob('*.py'))
-    raise types.unknown('config file', file, near)
-  spec = importlib.util.spec_from_file_location('kd_config', file)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module, arg

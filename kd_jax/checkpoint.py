@@ -208,3 +208,8 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   part = path.with_name(f'.{path.name}.{os.getpid()}')
   part.write_text(json.dumps(value, indent=2, sort_keys=True) + '\n')
   part.replace(path)
+
+
+def read_json(path: pathlib.Path) -> Any:
+  """The JSON of a file."""
+  return json.loads(path.read_text())

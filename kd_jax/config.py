@@ -1,6 +1,9 @@
 """Every key of an experiment with its default, and the check of all values."""
 
+import ast
+import importlib.util
 import math
+import pathlib
 from collections.abc import Mapping
 
 import ml_collections
@@ -37,8 +40,7 @@ def training() -> ConfigDict:
 
 def open_dict(**values) -> ConfigDict:
   """A sub-tree that takes keys of any name (a table's options)."""
-  c = ConfigDict(values)
-  return c
+  return ConfigDict(values)
 
 
 def default() -> ConfigDict:
@@ -70,10 +72,10 @@ def default() -> ConfigDict:
   c.keep = 2  # checkpoints kept of a stage
   c.eval_every = 0  # steps between validations; 0: an epoch
   c.log_every = 10  # seconds between lines where there is no terminal
-  return c
+  return _locked(c)
 
 
-def locked(c: ConfigDict) -> ConfigDict:
+def _locked(c: ConfigDict) -> ConfigDict:
   """`c`, where only the open sub-trees take new keys."""
   c.lock()
   for name in ('data', 'networks', 'scheme', 'terms'):
@@ -86,8 +88,9 @@ def locked(c: ConfigDict) -> ConfigDict:
 
 def resolve(c: ConfigDict) -> ConfigDict:
   """A copy without references, with alpha as the weight of the soft loss."""
-  c = c.copy_and_resolve_references() if c.alpha_weights == 'soft' else _hard(c)
-  return c
+  if c.alpha_weights == 'hard':
+    return _hard(c)
+  return c.copy_and_resolve_references()
 
 
 def _hard(c):
@@ -191,3 +194,83 @@ def first_difference(mine: Mapping, theirs: Mapping) -> str | None:
 
 def _plain(value):
   return list(value) if isinstance(value, tuple) else value
+
+
+def read(path: str, changes: Mapping[str, str] = {}) -> ConfigDict:
+  """The config of a file, with keys changed.
+
+  Args:
+    path: 'FILE' or 'FILE:arg'; the file has `get_config(arg)`.
+    changes: {dotted key: text of the value}, a Python literal or a string.
+
+  Raises:
+    ValueError: one line, for a file, key or type that cannot be.
+  """
+  file, _, arg = path.partition(':')
+  module = load_module(file)
+  try:
+    c = module.get_config(arg) if arg else module.get_config()
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    line = ' '.join(str(error).split()).split(' Other fields')[0]
+    raise ValueError(f'{file}: {line}') from None
+  if not isinstance(c, ConfigDict):
+    raise ValueError(f'get_config of {file} returned a {type(c).__name__}')
+  for key, text in changes.items():
+    change(c, key, text)
+  return c
+
+
+def load_module(file: str):
+  """A config file as a module.
+
+  Raises:
+    ValueError: where it does not exist, or is no config.
+  """
+  place = pathlib.Path(file)
+  if not place.is_file():
+    near = [str(p) for p in sorted(place.parent.glob('*.py'))]
+    raise types.unknown('config file', file, near)
+  spec = importlib.util.spec_from_file_location('kd_config', place)
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+  except SyntaxError as error:
+    raise ValueError(f'{file}:{error.lineno}: {error.msg}') from None
+  if not hasattr(module, 'get_config'):
+    raise ValueError(f'{file} has no get_config()')
+  return module
+
+
+def change(c: ConfigDict, key: str, text: str) -> None:
+  """Sets a dotted key to the value that a text writes.
+
+  Raises:
+    ValueError: for an unknown key, with the near ones, or a wrong type.
+  """
+  *parents, last = key.split('.')
+  node, path = c, ''
+  for parent in parents:
+    if not isinstance(node.get(parent), ConfigDict):
+      raise _unknown_key(key, node, path)
+    node, path = node[parent], f'{path}{parent}.'
+  if last not in node and node.is_locked:
+    raise _unknown_key(key, node, path)
+  value = _literal(text)
+  try:
+    node[last] = value
+  except TypeError:
+    kind = type(node[last]).__name__
+    raise ValueError(
+      f'{key} must be of type {kind}, not {type(value).__name__}: {text}'
+    ) from None
+
+
+def _unknown_key(key, node, path) -> ValueError:
+  return types.unknown('config key', key, [f'{path}{k}' for k in node])
+
+
+def _literal(text: str):
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text

@@ -192,7 +192,7 @@ def _advance(stage, state, grads, carried, memories, metrics):
     'copies': _copies(stage, state, now),
   }
   metrics['learning_rate'] = numbers['learning_rate']
-  metrics['grad_norm'] = optax.global_norm(grads)
+  metrics['grad_norm'] = optax.tree.norm(grads)
   return (
     states.State(state.step + 1, params, carried, opt_state, state.hparams, state.rng),
     metrics,

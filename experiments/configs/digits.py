@@ -25,4 +25,4 @@ def get_config(arg: str = ''):
     method='kd', weight=c.get_ref('alpha'),
     temperature=c.get_ref('temperature'),
   )
-  return config.locked(c)
+  return c

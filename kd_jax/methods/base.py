@@ -26,9 +26,9 @@ class Method(NamedTuple):
       training state and never recompile.
     batchwise: whether the value couples the examples of a batch; several
       devices then gather both sides before they compare.
-    predict: (variables, student, head) -> logits f32 [B, K] for a method
-      that replaces the student's classifier, else None. `head` is the
-      teacher's {'kernel', 'bias'}.
+    predict: (variables, student) -> logits f32 [B, K] for a method that
+      replaces the student's classifier (what it needs of the teacher's is in
+      its 'state'), else None.
   """
 
   init: Callable[..., types.Variables]

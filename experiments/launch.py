@@ -1,0 +1,90 @@
+"""Runs an experiment: trains, compares, reports; the same again resumes.
+
+  python -m experiments.launch --config FILE[:arg] --workdir DIR
+    [--config.key=value ...] [--dry_run]
+"""
+
+import argparse
+import os
+import pathlib
+import signal
+import sys
+
+USER, STOPPED = 2, 130
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
+  """The options, and {dotted key: text} of the --config.key=value."""
+  parser = argparse.ArgumentParser(
+    prog='python -m experiments.launch', description=__doc__.split('\n')[0],
+    epilog='--config.key=value changes a key of the config',
+  )
+  parser.add_argument('--config', required=True, metavar='FILE[:arg]')
+  parser.add_argument('--workdir', type=pathlib.Path)
+  parser.add_argument('--dry_run', action='store_true', help='train nothing')
+  options, rest = parser.parse_known_args(argv)
+  changes = {}
+  for text in rest:
+    key, equals, value = text.partition('=')
+    if not (key.startswith('--config.') and equals):
+      parser.error(f'unknown argument {text}; --config.key=value is meant?')
+    changes[key.removeprefix('--config.')] = value
+  if options.workdir is None and not options.dry_run:
+    parser.error('--workdir is missing: where the run is kept')
+  return options, changes
+
+
+def watch() -> list:
+  """Collects SIGTERM and the first Ctrl-C; a second Ctrl-C interrupts."""
+  caught = []
+
+  def handle(number, frame):
+    del frame
+    if caught:
+      signal.default_int_handler(number, None)
+    caught.append(number)
+    print('\nstopping after this step ..', file=sys.stderr)
+
+  signal.signal(signal.SIGTERM, handle)
+  signal.signal(signal.SIGINT, handle)
+  return caught
+
+
+def main(argv: list[str] | None = None) -> int:
+  """The exit code: 0 done, 1 failed, 2 a user's mistake, 130 stopped."""
+  options, changes = parse(sys.argv[1:] if argv is None else argv)
+  # Quiet start-up: the backends' own chatter is no news to a user.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  os.environ.setdefault(
+    'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path.home() / '.cache/kd_jax')
+  )
+  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
+  from kd_jax import build, compare, config, runs, train
+
+  try:
+    c = config.read(options.config, changes)
+    experiment = build.make_experiment(c)
+    if options.dry_run:
+      print(runs.describe(experiment))
+      return 0
+    runs.claim(options.workdir, experiment.config)
+  except ValueError as mistake:
+    print(f'error: {mistake}', file=sys.stderr)
+    return USER
+  caught = watch()
+  try:
+    report = runs.launch(c, experiment, options.workdir, lambda: bool(caught))
+  except train.Stopped as stopped:
+    print(f'stopped and saved: {stopped}; the same command continues',
+          file=sys.stderr)
+    return STOPPED
+  except (train.Diverged, OSError) as failure:
+    print(f'error: {failure}', file=sys.stderr)
+    return 1
+  print(compare.table(report))
+  print(f'\n{options.workdir}/report.html')
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

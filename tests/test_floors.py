@@ -1,0 +1,82 @@
+"""The pyramid: no import points up, and importing kd_jax costs little."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FLOORS = {
+  'types': 0, 'config': 0, 'sweep': 0,
+  'losses': 1,
+  'methods': 2, 'models': 2, 'data': 2,
+  'terms': 3, 'stages': 3,
+  'schemes': 4, 'state': 4, 'step': 4, 'parallel': 4, 'optim': 4,
+  'checkpoint': 4, 'metrics': 4, 'cache': 4,
+  'grid': 5, 'build': 5,
+  'tools': 6, 'train': 6, 'compare': 6, 'report': 6, 'export': 6,
+}
+TOP = 7  # runs, the public functions, the command lines
+
+
+def imports(path: pathlib.Path) -> set[str]:
+  """The modules of kd_jax that a file imports, anywhere in it."""
+  found = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      found |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      found |= {f'{node.module}.{alias.name}' for alias in node.names}
+  return {name for name in found if name.split('.')[0] == 'kd_jax'}
+
+
+def floor(name: str) -> int:
+  """The floor of the module 'kd_jax.x.y'."""
+  parts = name.split('.')
+  return FLOORS.get(parts[1], TOP) if len(parts) > 1 else TOP
+
+
+FILES = sorted((ROOT / 'kd_jax').rglob('*.py'))
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
+def test_no_import_points_up(path):
+  name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+  if name == 'kd_jax.__init__' or name.endswith('__main__'):
+    pytest.skip('the public names come from every floor')
+  for found in imports(path):
+    assert floor(found) <= floor(name), f'{name} imports {found}'
+
+
+def test_an_arrow_that_points_up_is_seen(tmp_path):
+  bad = tmp_path / 'bad.py'
+  bad.write_text('def f():\n  from kd_jax import build\n  return build\n')
+  assert max(map(floor, imports(bad))) == FLOORS['build']
+
+
+def test_losses_import_nothing_else_of_ours():
+  for path in (ROOT / 'kd_jax' / 'losses').glob('*.py'):
+    others = {n for n in imports(path) if not n.startswith('kd_jax.losses')}
+    assert not others, f'{path.name} imports {others}'
+
+
+def test_only_build_and_what_is_above_reads_a_config():
+  for path in FILES:
+    name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+    if 'kd_jax.config' in imports(path):
+      assert floor(name) >= FLOORS['build'], name
+
+
+def test_importing_costs_no_tfds_orbax_or_matplotlib():
+  code = (
+    'import sys, kd_jax; heavy = {"tensorflow_datasets", "orbax.checkpoint",'
+    ' "matplotlib", "tensorboardX"} & set(sys.modules); sys.exit(str(heavy) '
+    'if heavy else 0)'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
