@@ -1,0 +1,177 @@
+"""Augmentation: pure functions of (key, batch), on raw images, inside jit.
+
+Every draw comes from `fold_in(key, index of the example)`, so an example's
+image is the same on any number of devices and at any place in a batch. What a
+whole batch shares (the ratio of mixup) comes from the key itself, and partners
+are neighbors in a batch: see `mix`. AUGMENTS is the one table.
+
+Images are uint8, or f32 where black is 0. A step that blends pixels turns
+uint8 into f32 in [0, 1], which `pipeline.make_prepare` treats alike.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from kd_jax import types
+from kd_jax.data import color, lift, mix, strong
+
+Augment = Callable[[jax.Array, types.Batch], types.Batch]
+
+
+def make_augment(spec: Sequence, classes: int = 0) -> Augment:
+  """Makes the augmentation that applies the steps of `spec` in their order.
+
+  Args:
+    spec: each a name, or a mapping of a 'name' and options; () is none.
+    classes: K, for the steps that make labels soft.
+
+  Returns:
+    augment(key, batch) -> batch; pure and jit-able. `key` is one per training
+    step, the same on every device; the batch needs 'inputs', 'labels' and
+    'index'.
+
+  Raises:
+    ValueError: an unknown name or option, or a value out of its range.
+  """
+  steps = [_make_step(entry, classes) for entry in spec]
+
+  def augment(key: jax.Array, batch: types.Batch) -> types.Batch:
+    for place, step in enumerate(steps):
+      own = jax.random.fold_in(key, place)
+      keys = jax.vmap(jax.random.fold_in, (None, 0))(own, batch['index'])
+      batch = step(own, keys, batch)
+    return batch
+
+  return augment
+
+
+def _make_step(entry: str | Mapping, classes: int) -> lift.Step:
+  """Looks a step up and calls its maker with the options that it takes."""
+  if isinstance(entry, str):
+    entry = {'name': entry}
+  # A ConfigDict has keys, yet is no Mapping.
+  if not hasattr(entry, 'keys') or 'name' not in entry:
+    raise ValueError(
+      f'augmentation {entry!r}; legal: a name, or a mapping with a name'
+    )
+  options = dict(entry)
+  name = options.pop('name')
+  if name not in AUGMENTS:
+    raise types.unknown('augmentation', name, AUGMENTS)
+  legal = inspect.signature(AUGMENTS[name]).parameters
+  for option in options:
+    if option not in legal:
+      raise types.unknown(f"option of augmentation '{name}'", option, legal)
+  if 'classes' in legal:
+    options.setdefault('classes', classes)
+  return AUGMENTS[name](**options)
+
+
+def shift(pixels: int = 2) -> lift.Step:
+  """Moves an image by up to `pixels` each way; black comes in.
+
+  Source: the jitter of Hinton, Vinyals, Dean, Distilling the Knowledge in a
+    Neural Network, 2015, https://arxiv.org/abs/1503.02531, section 3.
+  """
+  return pad_crop(lift.whole('pixels', pixels))
+
+
+def pad_crop(pad: int = 4, mode: str = 'constant') -> lift.Step:
+  """Pads by `pad` pixels and crops an image of the old size at random.
+
+  Args:
+    pad: pixels on each side.
+    mode: 'constant' (black) or 'reflect'.
+  """
+  lift.whole('pad', pad)
+  if mode not in ('constant', 'reflect'):
+    raise types.unknown('mode', mode, ('constant', 'reflect'))
+
+  def crop(key: jax.Array, image: jax.Array) -> jax.Array:
+    row, column = jax.random.randint(key, (2,), 0, 2 * pad + 1)
+    padded = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode)
+    return jax.lax.dynamic_slice(padded, (row, column, 0), image.shape)
+
+  return lift.each(crop)
+
+
+def flip(probability: float = 0.5) -> lift.Step:
+  """Mirrors left and right, with a probability."""
+  lift.fraction('probability', probability)
+
+  def mirror(key: jax.Array, image: jax.Array) -> jax.Array:
+    chosen = jax.random.bernoulli(key, probability)
+    return jnp.where(chosen, image[:, ::-1], image)
+
+  return lift.each(mirror)
+
+
+def cutout(size: int = 16, fill: float | Sequence[float] = 0.0) -> lift.Step:
+  """Blanks a square at a random place, of which a part may be outside.
+
+  Args:
+    size: side of the square in pixels.
+    fill: what it shows, one number or one per channel; in [0, 1] for uint8.
+
+  Source: T. DeVries and G. W. Taylor, Improved Regularization of
+    Convolutional Neural Networks with Cutout, 2017,
+    https://arxiv.org/abs/1708.04552. Their code blanks after normalization:
+    give the data's mean as `fill` for the same.
+  """
+  lift.whole('size', size)
+
+  def blank(key: jax.Array, image: jax.Array) -> jax.Array:
+    height, width, channels = image.shape
+    center = jax.random.randint(key, (2,), 0, jnp.array([height, width]))
+    box = lift.box(center - size // 2, center - size // 2 + size, image.shape)
+    value = jnp.asarray(fill, jnp.float32)
+    if image.dtype == jnp.uint8:
+      value = jnp.round(value * 255)
+    value = jnp.broadcast_to(value.astype(image.dtype), (1, 1, channels))
+    return jnp.where(box, value, image)
+
+  return lift.each(blank)
+
+
+def two_view(
+  weak: Sequence = ('pad_crop', 'flip'),
+  strong: Sequence = ('pad_crop', 'flip', 'rand_augment'),
+) -> lift.Step:
+  """Two views of each image: 'inputs' gets the weak one, 'strong' the other.
+
+  Args:
+    weak: specification of the first, as for `make_augment`.
+    strong: of the second; drawn apart from the first. Neither may mix images.
+
+  Source: Y. Jin, J. Wang, D. Lin, Multi-Level Logit Distillation, 2023,
+    https://openaccess.thecvf.com/content/CVPR2023/html/Jin_Multi-Level_Logit_Distillation_CVPR_2023_paper.html
+  """
+  for entry in (*weak, *strong):
+    name = entry if isinstance(entry, str) else entry.get('name')
+    if name in ('mixup', 'cutmix', 'two_view'):
+      raise ValueError(f"'{name}' within two_view; legal: before or after it")
+  weakly, strongly = make_augment(weak), make_augment(strong)
+
+  def view(key: jax.Array, keys: jax.Array, batch: types.Batch) -> types.Batch:
+    del keys
+    first, second = jax.random.split(key)
+    other = strongly(second, batch)['inputs']
+    return {**weakly(first, batch), 'strong': other}
+
+  return view
+
+
+AUGMENTS = {
+  'shift': shift,
+  'pad_crop': pad_crop,
+  'flip': flip,
+  'cutout': cutout,
+  'color_jitter': color.color_jitter,
+  'rand_augment': strong.rand_augment,
+  'mixup': mix.mixup,
+  'cutmix': mix.cutmix,
+  'two_view': two_view,
+}

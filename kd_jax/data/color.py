@@ -1,0 +1,141 @@
+"""Changes of color: f32 images [H, W, C] in [0, 1], of one or three channels.
+
+Those that blend take a factor: 1 leaves the image, 0 leaves its opposite
+(black, gray, blurred), beyond 1 goes further from it.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from kd_jax.data import lift
+
+
+def color_jitter(
+  brightness: float = 0.4,
+  contrast: float = 0.4,
+  saturation: float = 0.4,
+  hue: float = 0.0,
+) -> lift.Step:
+  """Changes brightness, contrast, saturation and hue at random, in this order.
+
+  Factors are uniform in [1 - x, 1 + x]; the hue turns by a uniform part in
+  [-hue, hue] of its circle. Torchvision's ColorJitter draws the order too.
+
+  Args:
+    brightness, contrast, saturation: x, each in [0, 1].
+    hue: in [0, 0.5]; no change for one channel.
+
+  Returns:
+    A step; images become f32 in [0, 1].
+  """
+  strengths = (brightness, contrast, saturation)
+  for name, value in zip(('brightness', 'contrast', 'saturation'), strengths):
+    lift.fraction(name, value)
+  lift.fraction('twice hue', 2 * hue)
+
+  def jitter(key: jax.Array, image: jax.Array) -> jax.Array:
+    image = lift.unit(image)
+    draws = jax.random.uniform(key, (4,), minval=-1, maxval=1)
+    changes = (brighten, harden, saturate)
+    for draw, strength, change in zip(draws, strengths, changes):
+      image = change(image, 1 + strength * draw)
+    return turn_hue(image, hue * draws[3]) if hue else image
+
+  return lift.each(jitter)
+
+
+def gray(image: jax.Array) -> jax.Array:
+  """Luma [H, W, 1], by the weights of ITU-R BT.601."""
+  if image.shape[-1] == 1:
+    return image
+  red, green, blue = (image[..., i : i + 1] for i in range(3))
+  return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def _away(image, opposite, factor) -> jax.Array:
+  """Blends, or goes beyond, within [0, 1]."""
+  return jnp.clip(opposite + factor * (image - opposite), 0, 1)
+
+
+def brighten(image: jax.Array, factor: jax.Array) -> jax.Array:
+  """Blends with black."""
+  return _away(image, jnp.zeros_like(image), factor)
+
+
+def harden(image: jax.Array, factor: jax.Array) -> jax.Array:
+  """Blends with the gray of the image's mean: contrast."""
+  mean = gray(image).mean()
+  return _away(image, jnp.full_like(image, mean), factor)
+
+
+def saturate(image: jax.Array, factor: jax.Array) -> jax.Array:
+  """Blends with the image in gray."""
+  return _away(image, jnp.broadcast_to(gray(image), image.shape), factor)
+
+
+def sharpen(image: jax.Array, factor: jax.Array) -> jax.Array:
+  """Blends with a 3x3 blur (center 5/13, others 1/13), but for the border."""
+  height, width, _ = image.shape
+  total = 4 * image[1:-1, 1:-1]
+  for row in range(3):
+    for column in range(3):
+      total += image[row : height - 2 + row, column : width - 2 + column]
+  return _away(image, image.at[1:-1, 1:-1].set(total / 13), factor)
+
+
+def turn_hue(image: jax.Array, turn: jax.Array) -> jax.Array:
+  """Turns the hue of HSV by `turn` circles; value and chroma stay."""
+  if image.shape[-1] == 1:
+    return image
+  value, least = image.max(axis=-1), image.min(axis=-1)
+  chroma = value - least
+  safe = jnp.where(chroma > 0, chroma, 1)
+  red, green, blue = (image[..., i] for i in range(3))
+  # Sixths of the circle, counted from red.
+  sector = jnp.select(
+    [value == red, value == green],
+    [(green - blue) / safe, 2 + (blue - red) / safe],
+    4 + (red - green) / safe,
+  )
+  sector = sector + 6 * turn
+  place = [(start + sector) % 6 for start in (5, 3, 1)]
+  fall = [jnp.clip(jnp.minimum(k, 4 - k), 0, 1) for k in place]
+  return jnp.stack([value - chroma * f for f in fall], axis=-1)
+
+
+def posterize(image: jax.Array, bits: int) -> jax.Array:
+  """Keeps the upper `bits` of eight."""
+  step = 2 ** (8 - bits)
+  return jnp.floor(jnp.round(image * 255) / step) * step / 255
+
+
+def solarize(image: jax.Array, threshold: float) -> jax.Array:
+  """Inverts the pixels from `threshold` on."""
+  return jnp.where(image >= threshold, 1 - image, image)
+
+
+def stretch(image: jax.Array) -> jax.Array:
+  """Brings each channel to the whole of [0, 1]: autocontrast."""
+  low = image.min(axis=(0, 1), keepdims=True)
+  high = image.max(axis=(0, 1), keepdims=True)
+  flat = high <= low
+  return jnp.where(flat, image, (image - low) / jnp.where(flat, 1, high - low))
+
+
+def equalize(image: jax.Array) -> jax.Array:
+  """Makes the histogram of each channel as flat as it can be.
+
+  A pixel becomes (how many are darker + step / 2) / step in whole numbers,
+  where `step` is a 255th of those that are not the brightest. In so small an
+  image the rounding of `step` is seen; it is Pillow's, so it stays.
+  """
+
+  def channel(pixels: jax.Array) -> jax.Array:
+    level = jnp.round(pixels * 255).astype(jnp.int32)
+    counts = jnp.zeros(256, jnp.int32).at[level].add(1)
+    darker = (counts.cumsum() - counts)[level]
+    step = darker.max() // 255
+    flatter = (darker + step // 2) // jnp.maximum(step, 1)
+    return jnp.where(step > 0, jnp.minimum(flatter, 255) / 255, pixels)
+
+  return jax.vmap(channel, in_axes=-1, out_axes=-1)(image)
