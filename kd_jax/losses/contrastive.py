@@ -184,13 +184,15 @@ def draw_negatives(
     raise ValueError(f"unknown mode '{mode}' of negatives; known: {known}")
   size, shape = len(all_labels), (len(labels), count)
   if mode == 'relax':
-    return jax.random.randint(key, shape, 0, size)
+    return jax.random.randint(key, shape, 0, size, jnp.int32)
   order = jnp.argsort(all_labels)
   ranked = jnp.take(all_labels, order)
   start = jnp.searchsorted(ranked, labels, side='left')
   stop = jnp.searchsorted(ranked, labels, side='right')
   within = stop - start
   within = jnp.where(within < size, within, 0)
-  drawn = jax.random.randint(key, shape, 0, (size - within)[:, None])
+  others = (size - within)[:, None]
+  drawn = jax.random.randint(key, shape, 0, others, jnp.int32)
   beyond = drawn >= start[:, None]
-  return jnp.take(order, drawn + jnp.where(beyond, within[:, None], 0))
+  place = drawn + jnp.where(beyond, within[:, None], 0)
+  return jnp.take(order, place).astype(jnp.int32)

@@ -72,7 +72,8 @@ def factor(
   s, t = spatial.align(numerics.f32(student), numerics.f32(teacher))
   s, t = spatial.attention(s, p1), spatial.attention(t, p1)
   geometry.same(s, t)
-  return geometry.mean(geometry.power(jnp.abs(s - t), p2))
+  gap = jnp.abs(geometry.unit_gap(s, t))
+  return geometry.mean(geometry.power(gap, p2))
 
 
 def _neighbors(layers):

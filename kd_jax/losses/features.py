@@ -127,7 +127,7 @@ def at(
   s, t = spatial.attention(s, power), spatial.attention(t, power)
   geometry.same(s, t)
   if variant == 'paper':
-    return numerics.root(geometry.total((s - t) ** 2)) / 2
+    return numerics.root(geometry.total(geometry.unit_gap(s, t) ** 2)) / 2
   return geometry.mean((s - t) ** 2)
 
 

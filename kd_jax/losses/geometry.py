@@ -47,6 +47,16 @@ def unit(x: jax.Array, axis: int | Sequence[int] = -1, eps: float = 1e-12):
   return x * scale
 
 
+def unit_gap(x: jax.Array, y: jax.Array) -> jax.Array:
+  """Difference of unit rows [B, D]; 0 for rows equal but for rounding.
+
+  A norm's slope does not fade toward 0, so rounding must not have one.
+  """
+  noise = (8 * jnp.finfo(x.dtype).eps) ** 2
+  far = jnp.sum((x - y) ** 2, axis=1, keepdims=True) > noise
+  return jnp.where(far, x - y, 0)
+
+
 def power(x: jax.Array, p: float | jax.Array) -> jax.Array:
   """`x ** p`; where `p` is no odd integer, `|x| ** p`. Finite slopes, p > 1."""
   # A Python number is known now, and products are cheaper than a power.

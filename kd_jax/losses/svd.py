@@ -38,8 +38,10 @@ def kdsvd(
   of the map as a matrix, times the teacher's singular values (normalized to
   norm 1). With D_i[a, b] = exp(-(V_i[a] - V_{i-1}[b])^2 / 8), elementwise in
   the components, the sum over i >= 1 and all elements of (D_s - D_t)^2.
-  The student offers three vectors more, and for each of the teacher's the one
-  with the largest |cosine| is taken, with the sign that makes it positive.
+  A singular vector's sign is arbitrary, and D depends on it: here the sum of
+  each of the teacher's is not negative. The student offers three vectors more,
+  and for each of the teacher's the one with the largest |cosine| is taken,
+  with the sign that makes it positive.
 
   The matrix of an example is
     'repdistiller'  [H W, C]: vectors over channels, [C]
@@ -57,13 +59,15 @@ def kdsvd(
     [B], no unit. 0 at equality; invariant to the scale of each map.
 
   Raises:
-    ValueError: an unknown variant, fewer than two layers, or vectors of
-      different lengths.
+    ValueError: an unknown variant, fewer than two layers, vectors of
+      different lengths, or a map with fewer than k singular values.
 
   Source: Lee, Kim and Song 2018, "Self-supervised Knowledge Distillation Using
     Singular Value Decomposition", https://arxiv.org/abs/1807.06819. The width
     8, the three spare vectors and the alignment are those of RepDistiller and
-    mdistiller; their gradients are NaN where singular values are equal.
+    mdistiller, which leave the sign to the library's SVD (the same as here for
+    k = 1 after a ReLU, if it is the same in every layer), and whose gradients
+    are NaN where singular values are equal.
   """
   numerics.need_variant(variant, tuple(_FLAT))
   layers = [
@@ -133,6 +137,11 @@ def _aligned(student, teacher, count):
   weights, t = _right_vectors(teacher, count)
   _, s = _right_vectors(student, count + _SPARE)
   geometry.same(s[..., 0], t[..., 0])
+  if t.shape[2] < count:
+    raise ValueError(
+      f'components={count} of a map with {t.shape[2]} singular values'
+    )
+  t = t * jnp.where(jnp.sum(t, axis=1, keepdims=True) < 0, -1, 1)
   cosine = geometry.dot('bni,bnj->bij', s, t)
   best = jnp.argmax(jnp.abs(cosine), axis=1)
   chosen = jax.nn.one_hot(best, s.shape[2], axis=1, dtype=s.dtype)
