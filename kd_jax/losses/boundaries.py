@@ -97,10 +97,10 @@ def ofd_margin(mean_bias: jax.Array, std_scale: jax.Array) -> jax.Array:
   b, g = numerics.f32(mean_bias), jnp.abs(numerics.f32(std_scale))
   live = g > 0
   z = b / jnp.where(live, g, 1)
-  tail = stats.norm.logcdf(-z)
+  tail = stats.norm.cdf(-z)
   # A constant channel is its own mean, if it is negative at all.
-  mean = jnp.where(live, b - g * jnp.exp(stats.norm.logpdf(z) - tail), b)
-  rare = jnp.where(live, tail <= jnp.log(0.001), b >= 0)
+  rare = jnp.where(live, tail <= 0.001, b >= 0)
+  mean = b - g * stats.norm.pdf(z) / jnp.where(rare, 1, tail)
   return jnp.where(rare, -3 * g, mean)
 
 
