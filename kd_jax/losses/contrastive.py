@@ -144,7 +144,7 @@ def update_memory(
   old = numerics.f32(jnp.take(memory, index, axis=0, mode='clip'))
   new = momentum * old + (1 - momentum) * numerics.f32(embeddings)
   new = geometry.unit(new).astype(memory.dtype)
-  return memory.at[index].set(new, mode='drop')
+  return jnp.asarray(memory).at[index].set(new, mode='drop')
 
 
 def draw_negatives(
