@@ -82,6 +82,15 @@ def make_network(name: str, classes: int, **options: Any) -> base.Network:
   return MODELS[name](**options)
 
 
+def example_inputs(name: str) -> tuple[int, int, int]:
+  """[H, W, C] of the images that the network `name` was published with."""
+  if name not in MODELS:
+    raise types.unknown('network', name, MODELS)
+  if name.startswith(('imagenet_', 'vit_', 'mobilenet_v1')):
+    return 224, 224, 3
+  return (28, 28, 1) if name.startswith(('cnn', 'mlp')) else (32, 32, 3)
+
+
 def _check_type(what, value, wanted):
   """Raises a one-line ValueError for a value of another type."""
   if wanted in _ACCEPTED:

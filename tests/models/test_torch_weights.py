@@ -1,0 +1,147 @@
+"""PyTorch weights: there and back exactly, and what is refused."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors import numpy as safetensors
+
+from kd_jax import models
+from kd_jax.models import torch_weights
+
+KEY = jax.random.key(0)
+
+
+def _variables(name, classes=3, inputs=None, **options):
+  network = models.make_network(name, classes, **options)
+  shape = (1, *(inputs or models.example_inputs(name)))
+  shapes = jax.eval_shape(
+    network.init, KEY, jax.ShapeDtypeStruct(shape, jnp.float32)
+  )
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda x: rng.standard_normal(x.shape).astype(np.float32), shapes
+  )
+
+
+def _equal(a, b):
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize('name, given', [
+  ('resnet8', {}),
+  ('wrn_16_1', {}),
+  ('shufflenet_v1', {}),
+  ('cnn_teacher', {'inputs': (8, 12, 3)}),
+  ('cnn', {'inputs': (8, 8, 1), 'hidden': 12}),
+  ('mlp', {'inputs': (4, 4, 1), 'widths': (6, 5)}),
+  ('vit_tiny', {'inputs': (8, 8, 3), 'patch': 4, 'distilled': True}),
+])
+def test_round_trip_through_a_file_is_exact(name, given, tmp_path):
+  variables = _variables(name, **given)
+  file = tmp_path / 'new' / 'weights.safetensors'
+  torch_weights.save(file, variables, name)
+  _equal(torch_weights.load(file, name, **given), variables)
+  state = safetensors.load_file(file)
+  loaded = torch_weights.load(state, name, **given)
+  _equal(torch_weights.state_dict(loaded, name), state)
+
+
+def test_a_dense_layer_after_flattening_reads_channels_first():
+  variables = _variables('cnn_student', inputs=(8, 8, 1))
+  state = torch_weights.state_dict(variables, 'cnn_student')
+  assert set(state) == {
+    f'{layer}.{kind}' for kind in ('weight', 'bias')
+    for layer in ('features.0', 'features.3', 'classifier.0', 'classifier.2')
+  }
+  image = np.random.default_rng(1).standard_normal((2, 2, 32))
+  ours = image.reshape(-1) @ variables['params']['hidden1']['kernel']
+  theirs = state['classifier.0.weight'] @ image.transpose(2, 0, 1).reshape(-1)
+  np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_convolutions_and_dense_layers_are_turned():
+  variables = _variables('resnet8')
+  state = torch_weights.state_dict(variables, 'resnet8')
+  kernel = variables['params']['layer2_0']['downsample_0']['kernel']
+  ours, theirs = kernel[0, 0, 5, 7], state['layer2.0.downsample.0.weight']
+  assert theirs.shape == (32, 16, 1, 1) and theirs[7, 5, 0, 0] == ours
+  assert state['fc.weight'].shape == (3, 64)
+  assert state['bn1.num_batches_tracked'].dtype == np.int64
+  np.testing.assert_array_equal(
+    state['bn1.running_var'], variables['batch_stats']['bn1']['var']
+  )
+
+
+def test_a_wrapped_half_precision_state_dict_loads():
+  variables = _variables('resnet8')
+  state = torch_weights.state_dict(variables, 'resnet8')
+  half = {f'module.{k}': x.astype(np.float16) for k, x in state.items()}
+  loaded = torch_weights.load(half, 'resnet8')
+  assert {x.dtype for x in jax.tree.leaves(loaded)} == {np.dtype('float32')}
+  rounded = jax.tree.map(lambda x: x.astype('f2').astype('f4'), variables)
+  _equal(loaded, rounded)
+
+
+def test_what_does_not_fit_is_listed_in_one_line():
+  state = torch_weights.state_dict(_variables('resnet8'), 'resnet8')
+  del state['layer1.0.bn1.weight']
+  state['extra.bias'] = np.zeros(2)
+  state['conv1.weight'] = np.zeros((16, 1, 3, 3))
+  with pytest.raises(ValueError) as e:
+    torch_weights.load(state, 'resnet8')
+  assert str(e.value) == (
+    "weights do not fit 'resnet8': missing: layer1.0.bn1.weight; unexpected: "
+    'extra.bias; misshapen: conv1.weight [16, 1, 3, 3] for [16, 3, 3, 3]'
+  )
+  with pytest.raises(ValueError, match=r'fc.weight \[3, 64\] for \[4, 64\]'):
+    torch_weights.load(state, 'resnet8', classes=4)
+  with pytest.raises(ValueError, match=r'missing: .*, \.\.\. \(47 in all\)'):
+    torch_weights.load({}, 'resnet8')
+  with pytest.raises(ValueError, match="did you mean 'resnet8'"):
+    torch_weights.load(state, 'resnet9')
+
+
+def test_files_that_are_none_are_refused_in_one_line(tmp_path):
+  with pytest.raises(ValueError, match='no weights at'):
+    torch_weights.load(tmp_path / 'none.pth', 'resnet8')
+  bad = tmp_path / 'bad.safetensors'
+  bad.write_bytes(b'nonsense')
+  with pytest.raises(ValueError, match='no safetensors file'):
+    torch_weights.load(bad, 'resnet8')
+
+
+def test_without_torch_a_pth_says_what_to_install(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'torch', None)
+  file = tmp_path / 'x.pth'
+  file.write_bytes(b'')
+  with pytest.raises(ValueError, match=r'pip install torch==2\.13\.0'):
+    torch_weights.load(file, 'resnet8')
+
+
+def test_pth_files_load_and_pickles_do_not(tmp_path):
+  torch = pytest.importorskip('torch')
+  variables = _variables('resnet8')
+  state = {
+    k: torch.tensor(x)
+    for k, x in torch_weights.state_dict(variables, 'resnet8').items()
+  }
+  file = tmp_path / 'ckpt.pth'
+  for content in (
+    state, {'epoch': 240, 'model': state, 'best_acc': np.float64(79.4)}
+  ):
+    torch.save(content, file)
+    _equal(torch_weights.load(file, 'resnet8'), variables)
+  torch.save({'epoch': 240, 'accuracy': 79.4}, file)
+  with pytest.raises(ValueError, match='holds no state dict; found dict epoch'):
+    torch_weights.load(file, 'resnet8')
+  torch.save({'model': state, 'run': print}, file)
+  with pytest.raises(ValueError, match='does not load with weights_only') as e:
+    torch_weights.load(file, 'resnet8')
+  assert '\n' not in str(e.value)
+  file.write_bytes(b'nonsense')
+  with pytest.raises(ValueError, match='does not load with weights_only'):
+    torch_weights.load(file, 'resnet8')
