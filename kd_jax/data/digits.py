@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from kd_jax.data import checks
+from kd_jax.data import checks, images
 
 _TEST = 360
 _SEED = 0
@@ -27,32 +27,20 @@ class KdDigits(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version('1.0.0')
 
   def _info(self) -> tfds.core.DatasetInfo:
-    features = tfds.features.FeaturesDict({
-      'image': tfds.features.Tensor(
-        shape=(8, 8, 1), dtype=np.uint8, encoding='bytes'
-      ),
-      'label': tfds.features.ClassLabel(num_classes=10),
-    })
-    # Unshuffled, so that an example's index is its place in the source.
-    return tfds.core.DatasetInfo(
-      builder=self,
-      description='The 8x8 handwritten digits of scikit-learn.',
-      features=features,
-      supervised_keys=('image', 'label'),
-      disable_shuffling=True,
-    )
+    text = 'The 8x8 handwritten digits of scikit-learn.'
+    return images.describe(self, text, (8, 8, 1), 10)
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-    images, labels = load()
+    del dl_manager
+    pixels, labels = load()
     train, test = checks.stratify(labels, _TEST, _SEED)
     return {
-      'train': self._generate_examples(images[train], labels[train]),
-      'test': self._generate_examples(images[test], labels[test]),
+      'train': self._generate_examples(pixels[train], labels[train]),
+      'test': self._generate_examples(pixels[test], labels[test]),
     }
 
-  def _generate_examples(self, images, labels) -> Iterator[tuple[int, dict]]:
-    for index, (image, label) in enumerate(zip(images, labels)):
-      yield index, {'image': image, 'label': int(label)}
+  def _generate_examples(self, pixels, labels) -> Iterator:
+    return images.examples(pixels, label=labels)
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:
@@ -60,5 +48,5 @@ def load() -> tuple[np.ndarray, np.ndarray]:
   table = importlib.resources.files('sklearn.datasets.data')
   with (table / 'digits.csv.gz').open('rb') as raw, gzip.open(raw, 'rt') as f:
     rows = np.array([[float(x) for x in row] for row in csv.reader(f)])
-  images = np.round(rows[:, :-1] * (255 / 16)).astype(np.uint8)
-  return images.reshape(-1, 8, 8, 1), rows[:, -1].astype(np.int64)
+  pixels = np.round(rows[:, :-1] * (255 / 16)).astype(np.uint8)
+  return pixels.reshape(-1, 8, 8, 1), rows[:, -1].astype(np.int64)

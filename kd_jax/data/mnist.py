@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from kd_jax.data import raw
+from kd_jax.data import images, raw
 
 URL = 'https://storage.googleapis.com/cvdf-datasets/mnist/'
 MD5 = {
@@ -36,32 +36,19 @@ class KdMnist(tfds.core.GeneratorBasedBuilder):
     self._raw_dir = raw_dir
 
   def _info(self) -> tfds.core.DatasetInfo:
-    features = tfds.features.FeaturesDict({
-      'image': tfds.features.Tensor(
-        shape=(28, 28, 1), dtype=np.uint8, encoding='bytes'
-      ),
-      'label': tfds.features.ClassLabel(num_classes=10),
-    })
-    # Unshuffled, so that an example's index is its place in the file.
-    return tfds.core.DatasetInfo(
-      builder=self,
-      description='The MNIST database of handwritten digits.',
-      features=features,
-      supervised_keys=('image', 'label'),
-      disable_shuffling=True,
-    )
+    text = 'The MNIST database of handwritten digits.'
+    return images.describe(self, text, (28, 28, 1), 10)
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-    paths = raw.fetch(dl_manager, 'mnist', URL, MD5, self._raw_dir)
+    paths = raw.fetch(dl_manager, 'mnist', URL, [MD5], self._raw_dir)
     train_x, train_y, test_x, test_y = (read_idx(paths[file]) for file in MD5)
     return {
       'train': self._generate_examples(train_x, train_y),
       'test': self._generate_examples(test_x, test_y),
     }
 
-  def _generate_examples(self, images, labels) -> Iterator[tuple[int, dict]]:
-    for index, (image, label) in enumerate(zip(images, labels)):
-      yield index, {'image': image[..., None], 'label': int(label)}
+  def _generate_examples(self, pixels, labels) -> Iterator:
+    return images.examples(pixels[..., None], label=labels)
 
 
 def read_idx(path: pathlib.Path) -> np.ndarray:

@@ -6,7 +6,7 @@ import pathlib
 import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # The environment variable that names a folder of raw files.
@@ -14,7 +14,11 @@ VARIABLE = 'KD_JAX_RAW_DIR'
 
 
 def fetch(
-  dl_manager: Any, name: str, url: str, md5: Mapping[str, str], raw_dir: str
+  dl_manager: Any,
+  name: str,
+  url: str,
+  choices: Sequence[Mapping[str, str]],
+  raw_dir: str = '',
 ) -> dict[str, pathlib.Path]:
   """Where each file is, its md5 checked.
 
@@ -25,17 +29,19 @@ def fetch(
     dl_manager: TFDS's download manager.
     name: of the data set.
     url: address that the file names are appended to.
-    md5: file name -> md5 in hex.
+    choices: file name -> md5 in hex; any one of them will do, and the first is
+      what is downloaded.
     raw_dir: folder of raw files; '' is KD_JAX_RAW_DIR in the environment.
 
   Raises:
     ValueError: a file is missing from `raw_dir`, cannot be downloaded, or has
       another md5.
   """
-  found = find(name, md5, raw_dir)
+  found = find(name, choices, raw_dir)
   own = found is None
   if own:
-    found = _download(dl_manager, name, url, md5)
+    found = _download(dl_manager, name, url, choices[0])
+  md5 = {file: md5 for choice in choices for file, md5 in choice.items()}
   for file, path in found.items():
     actual = _md5(path)
     if actual == md5[file]:
@@ -51,19 +57,26 @@ def fetch(
   return found
 
 
-def find(name: str, files, raw_dir: str = '') -> dict | None:
-  """Paths of `files` in the raw folder; None where they may be downloaded."""
+def find(
+  name: str, choices: Sequence[Iterable[str]], raw_dir: str = ''
+) -> dict[str, pathlib.Path] | None:
+  """Paths of the first choice of files that is in the raw folder.
+
+  None where there is none, and the folder was not given for this data set.
+  """
   given = raw_dir or os.environ.get(VARIABLE, '')
   if not given:
     return None
   root = pathlib.Path(given).expanduser()
-  for folder in (root, root / name):
-    if all((folder / file).is_file() for file in files):
-      return {file: folder / file for file in files}
+  for files in choices:
+    for folder in (root, root / name):
+      if all((folder / file).is_file() for file in files):
+        return {file: folder / file for file in files}
   if raw_dir:
+    needed = ' or '.join(', '.join(files) for files in choices)
     raise ValueError(
       f"raw_dir '{raw_dir}' does not hold '{name}'; needed there, or in its "
-      f"folder '{name}': {', '.join(files)}"
+      f"folder '{name}': {needed}"
     )
   return None
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kd_jax import types
-from kd_jax.data import checks, splits, store
+from kd_jax.data import checks, records, splits, store
 
 Split, Data = splits.Split, splits.Data
 
@@ -74,6 +74,40 @@ def _mnist(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
 
   path = store.prepare(mnist.KdMnist, data_dir, raw_dir=raw_dir)
   return _prepared('mnist', path, **common)
+
+
+def _cifar10(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
+  """CIFAR-10, 32x32x3, from an archive in `raw_dir`, else downloaded."""
+  from kd_jax.data import cifar
+
+  path = store.prepare(cifar.KdCifar10, data_dir, raw_dir=raw_dir)
+  return _prepared('cifar10', path, **{**cifar.NORMAL_10, **common})
+
+
+def _cifar100(
+  *,
+  raw_format: str = 'archive',
+  label_key: str = 'label',
+  raw_dir: str = '',
+  data_dir: str = '',
+  **common,
+) -> Data:
+  """CIFAR-100, 32x32x3, from files in `raw_dir`, else downloaded.
+
+  Args:
+    raw_format: 'archive' for an official one, 'mosaic' for a folder of WebP
+      mosaics with labels.npz (see `cifar_raw`).
+    label_key: 'label' for the 100 classes, 'coarse_label' for the 20 groups.
+    raw_dir, data_dir, **common: those of every data set.
+  """
+  from kd_jax.data import cifar
+
+  builders = {'archive': cifar.KdCifar100, 'mosaic': cifar.KdCifar100Mosaic}
+  if raw_format not in builders:
+    raise types.unknown('raw_format', raw_format, builders)
+  path = store.prepare(builders[raw_format], data_dir, raw_dir=raw_dir)
+  options = {**cifar.NORMAL_100, **common}
+  return _prepared('cifar100', path, label_key=label_key, **options)
 
 
 def _arrays(
@@ -164,8 +198,8 @@ def _prepared(
   **common,
 ) -> Data:
   """Data from a prepared TFDS folder; names: train, test, validation split."""
-  label_names = store.label_names(path, image_key, label_key)
-  store.check_splits(path, filter(None, names))
+  label_names = records.label_names(path, image_key, label_key)
+  records.check_splits(path, filter(None, names))
   classes = checks.whole('classes', classes, name) or len(label_names)
   if not classes:
     raise ValueError(
@@ -174,7 +208,7 @@ def _prepared(
     )
   train, test, validation = names
   read = functools.partial(
-    store.read, path, image_key=image_key, label_key=label_key
+    records.read, path, image_key=image_key, label_key=label_key
   )
   return splits.finish(
     name, read(train), lambda: read(test), classes,
@@ -186,6 +220,8 @@ def _prepared(
 SOURCES = {
   'digits': _digits,
   'mnist': _mnist,
+  'cifar10': _cifar10,
+  'cifar100': _cifar100,
   'arrays': _arrays,
   'tfds': _tfds,
 }

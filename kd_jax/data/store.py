@@ -1,6 +1,6 @@
-"""TFDS without TensorFlow: prepare a builder once, read its splits as arrays.
+"""Where prepared TFDS data sets are: prepared once, or found.
 
-Everything is array_record, which TFDS reads by random access with NumPy alone.
+Everything is array_record, which TFDS writes and reads without TensorFlow.
 TFDS is imported inside the functions, so that `import kd_jax` is cheap.
 """
 
@@ -10,15 +10,7 @@ import logging
 import pathlib
 import sys
 import tempfile
-from collections.abc import Iterable
 from typing import Any
-
-import numpy as np
-
-from kd_jax import types
-
-# Examples decoded at once: enough for speed, little enough for memory.
-_CHUNK = 4096
 
 
 def folder(data_dir: str = '') -> pathlib.Path:
@@ -89,50 +81,6 @@ def _publish(made: pathlib.Path, final: pathlib.Path) -> None:
       raise
 
 
-def read(
-  path: pathlib.Path, split: str, image_key: str, label_key: str
-) -> tuple[np.ndarray, np.ndarray]:
-  """All images [N, H, W, C] and labels [N] of a split, in prepared order.
-
-  Args:
-    path: folder of a prepared data set.
-    split: a TFDS split such as 'train' or 'train[:10%]'.
-    image_key: name of the image feature.
-    label_key: name of the label feature.
-  """
-  source = builder(path).as_data_source(split)
-  inputs, labels = None, np.empty(len(source), np.int64)
-  for start in range(0, len(source), _CHUNK):
-    rows = range(start, min(start + _CHUNK, len(source)))
-    examples = source.__getitems__(list(rows))
-    part = _stack([example[image_key] for example in examples], path)
-    if inputs is None:
-      inputs = np.empty((len(source), *part.shape[1:]), part.dtype)
-    inputs[rows.start : rows.stop] = part
-    labels[rows.start : rows.stop] = [e[label_key] for e in examples]
-  if inputs is None:
-    raise ValueError(f"split '{split}' of '{path}' is empty")
-  return inputs, labels
-
-
-def _stack(images: list[np.ndarray], path: pathlib.Path) -> np.ndarray:
-  shapes = {np.shape(image) for image in images}
-  if len(shapes) > 1:
-    one, other = sorted(shapes)[:2]
-    raise ValueError(
-      f"images of '{path}' differ in shape, such as {list(one)} and "
-      f'{list(other)}; legal in memory: one shape'
-    )
-  return np.stack(images)
-
-
-def builder(path: pathlib.Path) -> Any:
-  """A read-only TFDS builder of a prepared folder; needs none of its code."""
-  import tensorflow_datasets as tfds
-
-  return tfds.builder_from_directory(path)
-
-
 def locate(dataset: str, data_dir: str = '') -> pathlib.Path:
   """The folder of a data set that TFDS, or someone, has prepared.
 
@@ -167,32 +115,3 @@ def locate(dataset: str, data_dir: str = '') -> pathlib.Path:
       f'{found.info.file_format.value}; legal: array_record; {remedy}'
     )
   return pathlib.Path(found.data_path)
-
-
-def label_names(
-  path: pathlib.Path, image_key: str, label_key: str
-) -> tuple[str, ...]:
-  """Names of the classes, or () where the label is a mere number.
-
-  Raises:
-    ValueError: the data set has no such image or label.
-  """
-  features = builder(path).info.features
-  for role, key in (('image_key', image_key), ('label_key', label_key)):
-    if key not in features:
-      raise types.unknown(role, key, features)
-  return tuple(getattr(features[label_key], 'names', ()) or ())
-
-
-def check_splits(path: pathlib.Path, names: Iterable[str]) -> None:
-  """Refuses TFDS splits such as 'trian' or 'train[:x]'."""
-  splits = builder(path).info.splits
-  for name in names:
-    base = name.split('[')[0]
-    if base not in splits:
-      raise types.unknown('split', base, splits)
-    try:
-      splits[name].num_examples  # noqa: B018
-    except Exception as error:
-      reason = str(error).splitlines()[-1].strip()
-      raise ValueError(f"split '{name}': {reason}") from error

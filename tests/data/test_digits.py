@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from kd_jax.data import sources, store
+from kd_jax.data import records, sources, store
 
 _FINGERPRINT = (
   '6298b4d10d88d0486f6edc13d06510366501987796e8bdb149e3e12a4f340c04'
@@ -64,14 +64,29 @@ def test_fingerprint_is_the_same_everywhere_and_knows_the_cut(
 
 def test_test_is_read_only_when_asked_for(digits, monkeypatch, data_dir):
   read = []
-  original = store.read
+  original = records.read
   monkeypatch.setattr(
-    store, 'read', lambda *a, **k: read.append(a[1]) or original(*a, **k)
+    records, 'read', lambda *a, **k: read.append(a[1]) or original(*a, **k)
   )
   data = sources.make_data('digits', data_dir=data_dir)
   assert read == ['train']
   data.test()
   assert read == ['train', 'test']
+
+
+def test_plain_records_are_read_as_tfds_reads_them(
+  digits, data_dir, monkeypatch
+):
+  read = []
+  parse = records._parse
+  monkeypatch.setattr(
+    records, '_parse', lambda *a: read.append(len(a[0])) or parse(*a)
+  )
+  sources.make_data('digits', data_dir=data_dir)
+  assert read == [1437]
+  monkeypatch.setattr(records, '_is_plain', lambda image, label: False)
+  slowly = sources.make_data('digits', data_dir=data_dir)
+  assert read == [1437] and slowly.fingerprint == digits.fingerprint
 
 
 def test_several_processes_may_prepare_at_once(tmp_path):
