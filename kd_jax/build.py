@@ -8,8 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import checkpoint, config, methods, models, optim, parallel
-from kd_jax import schemes, stages, terms, types
+from kd_jax import (
+  checkpoint,
+  config,
+  methods,
+  models,
+  optim,
+  parallel,
+  schemes,
+  stages,
+  terms,
+  types,
+)
 from kd_jax.data import augment, pipeline, sources
 from kd_jax.models import base as networks_base
 

@@ -54,7 +54,7 @@ def save(manager, step: int, tree: types.PyTree, meta: Mapping) -> None:
   Raises:
     OSError: where the disk is full or not writable; older ones are intact.
   """
-  tree = jax.device_get(jax.tree.map(_data, tree))
+  tree = jax.tree.map(np.asarray, jax.device_get(jax.tree.map(_data, tree)))
   meta = {**meta, 'hash': content_hash(tree)}
   try:
     manager.save(
@@ -98,8 +98,9 @@ def restore(manager, target: types.PyTree) -> tuple[int, types.PyTree, dict]:
     (step, tree, meta); (-1, target, {}) where there is none. A damaged
     checkpoint is said so, removed, and the one before it is taken.
   """
-  plain = jax.tree.map(_data, target)
-  shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, plain)
+  shapes = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(np.shape(_data(x)), _data(x).dtype), target
+  )
   for step in sorted(manager.all_steps(), reverse=True):
     try:
       found = manager.restore(

@@ -64,7 +64,14 @@ def make_writer(folder) -> Writer:
     for name, value in values.items():
       events.add_scalar(f'{stage}/{name}', value, step)
 
-  return Writer(write, events.close)
+  def close():
+    try:
+      events.close()
+    except OSError:  # a full disk; tensorboardX would try again at exit
+      events.file_writer.event_writer.close = lambda: None
+      raise
+
+  return Writer(write, close)
 
 
 def silent() -> Writer:

@@ -47,10 +47,11 @@ def make_halves(
 
   def frozen_signals(frozen, batch):
     inputs = batch.get('teacher_inputs', batch['inputs'])
-    return {
-      name: jax.lax.stop_gradient(states.signal_of(networks[name], frozen[name], inputs))
+    signals = {
+      name: states.signal_of(networks[name], frozen[name], inputs)
       for name in stage.frozen
     }
+    return jax.lax.stop_gradient(signals)
 
   def update(state, signals, batch, axis_name=None):
     def loss(params):
@@ -193,10 +194,10 @@ def _advance(stage, state, grads, carried, memories, metrics):
   }
   metrics['learning_rate'] = numbers['learning_rate']
   metrics['grad_norm'] = optax.tree.norm(grads)
-  return (
-    states.State(state.step + 1, params, carried, opt_state, state.hparams, state.rng),
-    metrics,
+  new = state._replace(
+    step=state.step + 1, params=params, carried=carried, opt_state=opt_state
   )
+  return new, metrics
 
 
 def _only(moves, tree):
