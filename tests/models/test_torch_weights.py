@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
-from kd_jax import models
+from kd_jax import checkpoint, models
 from kd_jax.models import torch_weights
+from kd_jax.models.torch_weights import __main__ as command
 
 KEY = jax.random.key(0)
 
@@ -145,3 +146,35 @@ def test_pth_files_load_and_pickles_do_not(tmp_path):
   file.write_bytes(b'nonsense')
   with pytest.raises(ValueError, match='does not load with weights_only'):
     torch_weights.load(file, 'resnet8')
+
+
+def test_the_command_goes_both_ways(tmp_path, capsys):
+  variables = _variables('mlp', 4, (2, 2, 1), widths=(6,))
+  source, back = tmp_path / 'a.safetensors', tmp_path / 'b.safetensors'
+  torch_weights.save(source, variables, 'mlp')
+  folder = tmp_path / 'networks' / 'teacher'
+  code = command.main([
+    str(source), '--model', 'mlp', '--out', str(folder), '--inputs', '2', '2',
+    '1', '--option', 'widths=[6]',
+  ])
+  assert code == 0
+  assert 'mlp, 4 classes, 58 parameters' in capsys.readouterr().out
+  found, spec = checkpoint.load_network(folder)
+  _equal(found, variables)
+  assert spec['build'] == {
+    'name': 'mlp', 'classes': 4, 'widths': [6], 'inputs': [2, 2, 1]
+  }
+  assert command.main([str(folder), '--out', str(back)]) == 0
+  _equal(safetensors.load_file(back), safetensors.load_file(source))
+
+
+@pytest.mark.parametrize('given, message', [
+  (['--out', 'x'], '--model is needed to read weights; known: cnn'),
+  (['--out', 'x', '--model', 'resnet9'], "unknown network 'resnet9'; did you"),
+  (['--out', 'x', '--model', 'resnet8'], 'no weights at'),
+  (['--out', 'x', '--option', 'patch'], "KEY=VALUE; got 'patch'"),
+])
+def test_mistakes_on_the_command_line(given, message, tmp_path, capsys):
+  assert command.main([str(tmp_path / 'none.pth'), *given]) == 2
+  error = capsys.readouterr().err
+  assert message in error and error.count('\n') == 1

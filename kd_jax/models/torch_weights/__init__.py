@@ -54,16 +54,27 @@ def load(
   """
   state = source if isinstance(source, Mapping) else read(source)
   state = {key.removeprefix('module.'): x for key, x in state.items()}
-  shape = tuple(inputs or models.example_inputs(name))
+  inputs = tuple(inputs or models.example_inputs(name))
   if classes is None:
-    classes = _classes(state, name, shape, options)
-  found = _table(name, classes, shape, options)
+    classes = count_classes(state, name, inputs, **options)
+  found = _table(name, classes, inputs, options)
   _check(state, found, name)
   flat = {
     entry.path: entry.from_torch(_numpy(state[key]))
     for key, entry in found.items()
   }
   return traverse_util.unflatten_dict(flat)
+
+
+def count_classes(
+  state: Mapping[str, Any], name: str, inputs: Sequence[int], **options: Any
+) -> int:
+  """Classes of a state dict: how long that is which is 1 for one class."""
+  state = {key.removeprefix('module.'): x for key, x in state.items()}
+  for key, entry in _table(name, 1, inputs, options).items():
+    if entry.shape == (1,) and key in state:
+      return int(state[key].shape[0])
+  return 1
 
 
 def state_dict(variables: Variables, name: str) -> dict[str, np.ndarray]:
@@ -157,19 +168,11 @@ def _numpy(x):
   return np.asarray(x).astype(np.float32)
 
 
-def _table(name, classes, shape, options):
+def _table(name, classes, inputs, options):
   network = models.make_network(name, classes, **options)
-  inputs = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-  variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
+  images = jax.ShapeDtypeStruct((1, *inputs), jnp.float32)
+  variables = jax.eval_shape(network.init, jax.random.key(0), images)
   return names.table(name, variables)
-
-
-def _classes(state, name, shape, options):
-  """Classes by the length of the bias that is one long for one class."""
-  for key, entry in _table(name, 1, shape, options).items():
-    if entry.shape == (1,) and key in state:
-      return int(state[key].shape[0])
-  return 1
 
 
 def _check(state, found, name):
