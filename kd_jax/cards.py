@@ -1,0 +1,105 @@
+"""The examples of a report: an image, and what each network thought of it."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kd_jax import fidelity, results
+
+CARDS = {'learned': 12, 'lost': 4}
+BARS = 10  # classes whose probabilities are drawn
+
+
+def cards(
+  result: results.Result,
+  names: Mapping[str, str],
+  colors: Mapping[str, str],
+  temperature: float | None,
+) -> dict[str, list[dict[str, Any]]]:
+  """The examples that were learned from the teacher, and those lost.
+
+  Over several seeds, those of the mean of their probabilities.
+
+  Returns:
+    {'learned', 'lost': [{'image', 'truth', 'index', 'networks'}]}; a network
+    is its title, color, answer, whether it is right, and its bars.
+  """
+  student, alone = next(iter(result.report['students'].items()))
+  rows = [result.report['teacher'], alone, student]
+  if None in rows:
+    return {kind: [] for kind in CARDS}
+  labels = result.runs[0].labels
+  logits = {
+    row: fidelity.mean_of([run.logits[row] for run in result.runs])
+    for row in rows
+  }
+  images = {k: v for run in result.runs for k, v in run.images.items()}
+  picked = fidelity.examples(labels, *(logits[row] for row in rows))
+  known = result.report['data']['classes']
+
+  def card(index):
+    shown = classes_of([logits[row][index] for row in rows], labels[index])
+    return {
+      'index': index,
+      'truth': known[labels[index]],
+      'image': data_uri(images[index]),
+      'networks': [
+        {
+          'title': names[row],
+          'color': colors[row],
+          'answer': known[logits[row][index].argmax()],
+          'right': bool(logits[row][index].argmax() == labels[index]),
+          'bars': bars(logits[row][index], shown, known, temperature,
+                       labels[index]),
+        }
+        for row in rows
+      ],
+    }
+
+  return {
+    kind: [card(i) for i in picked[kind] if i in images][:most]
+    for kind, most in CARDS.items()
+  }
+
+
+def classes_of(logits: Sequence[np.ndarray], label: int) -> list[int]:
+  """The classes to draw: all if few, else the label and the likeliest."""
+  size = len(logits[0])
+  if size <= BARS:
+    return list(range(size))
+  likely = np.max([fidelity.log_softmax(x) for x in logits], 0)
+  order = [label, *(k for k in np.argsort(-likely) if k != label)]
+  return sorted(int(k) for k in order[:BARS])
+
+
+def bars(
+  logits: np.ndarray,
+  shown: Sequence[int],
+  known: Sequence[str],
+  temperature: float | None,
+  label: int,
+) -> list[dict[str, Any]]:
+  """Probability in per cent of each class shown, also softened."""
+  plain = 100 * np.exp(fidelity.log_softmax(logits))
+  soft = 100 * np.exp(fidelity.log_softmax(logits / (temperature or 1)))
+  return [
+    {
+      'name': known[k], 'truth': k == label, 'height': round(plain[k], 1),
+      'soft': round(soft[k], 1),
+    }
+    for k in shown
+  ]
+
+
+def data_uri(image: np.ndarray) -> str:
+  """uint8 [H, W, C] as a PNG inside the page."""
+  from PIL import Image
+
+  if image.shape[-1] not in (3, 4):
+    image = image[..., 0]
+  out = io.BytesIO()
+  Image.fromarray(image).save(out, 'PNG')
+  return 'data:image/png;base64,' + base64.b64encode(out.getvalue()).decode()

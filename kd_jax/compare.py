@@ -1,0 +1,256 @@
+"""Teacher, student alone and distilled student, beside each other on test.
+
+  python -m kd_jax.compare DIR [DIR ...]
+
+prints the tables of finished runs.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from kd_jax import (
+  build,
+  checkpoint,
+  evidence,
+  fidelity,
+  latency,
+  lineup,
+  measure,
+  report,
+  results,
+  seeds,
+  types,
+)
+from kd_jax import table as tables
+
+# The public face of the smaller files.
+predict = measure.predict
+table = tables.table
+over_seeds = seeds.over_seeds
+combine = seeds.combine
+
+# Examples whose images are kept for the report.
+SHOWN = {'learned': 24, 'lost': 8}
+
+
+def compare(
+  experiment: build.Experiment,
+  variables: Mapping[str, types.Variables],
+  others: Mapping[str, Mapping[str, types.Variables]] | None = None,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  """Measures every finished network on the test set, which is read here.
+
+  Args:
+    experiment: networks, data, stages.
+    variables: {row: variables}, as `train.run` returns them.
+    others: {'last' or 'best': {row: variables}}, the networks' other moments.
+
+  Returns:
+    The report, JSON-like, and the arrays that it is drawn from.
+  """
+  line = lineup.make_lineup(experiment, variables)
+  split = experiment.data.test()
+  predicts = {
+    name: measure.make_outputs(experiment, name, ('logits',))
+    for name in dict.fromkeys(line.networks.values())
+  }
+
+  def run_of(row, variables):
+    return predicts[line.networks[row]](variables, split)['logits']
+
+  logits = {row: run_of(row, variables[row]) for row in line.networks}
+  if line.teacher == lineup.TEACHERS:
+    mean = fidelity.mean_of([logits[t] for t in line.teachers])
+    logits = {line.teacher: mean.astype(np.float32), **logits}
+  moments = {
+    moment: {
+      row: scored(fidelity.right(run_of(row, v), split.labels))
+      for row, v in rows.items() if row in line.networks
+    }
+    for moment, rows in (others or {}).items()
+  }
+  found = described(experiment, line, split)
+  found['networks'] = measured(
+    line, logits, split.labels, measure.costs(experiment, line, variables)
+  )
+  found['rows'] = list(found['networks'])
+  for row, own in found['networks'].items():
+    own |= {m: moments.get(m, {}).get(row) for m in ('last', 'best')}
+    own[found['select']] = scored(fidelity.right(logits[row], split.labels))
+  found |= judged(line, logits, split.labels)
+  found['alike'] = measure.alike(experiment, line, variables, split)
+  return found, arrays(line, logits, split)
+
+
+def described(experiment, line: lineup.Lineup, split) -> dict[str, Any]:
+  """What a report says of data, roles and device."""
+  data, labels = experiment.data, fidelity.hard(split.labels)
+  device = jax.local_devices()[0]
+  return {
+    'kind': 'run',
+    'data': {
+      'name': data.name,
+      'fingerprint': data.fingerprint,
+      'test': len(labels),
+      'classes': list(data.label_names or map(str, range(data.classes))),
+      'counts': np.bincount(labels, minlength=data.classes).tolist(),
+    },
+    'select': experiment.options['select'],
+    'teacher': line.teacher,
+    'teachers': list(line.teachers),
+    'students': dict(line.students),
+    'device': {
+      'kind': device.device_kind, 'peak_bytes': latency.device_peak()
+    },
+  }
+
+
+def scored(right: np.ndarray) -> dict[str, Any]:
+  """Accuracy and its interval from where a network is right, bool [N]."""
+  interval = evidence.wilson(int(right.sum()), right.size)
+  return {'accuracy': float(right.mean()), 'interval': list(interval)}
+
+
+def measured(
+  line: lineup.Lineup,
+  logits: Mapping[str, np.ndarray],
+  labels: np.ndarray,
+  costs: Mapping[str, Mapping],
+) -> dict[str, dict[str, Any]]:
+  """{row: all that is said of it}."""
+  rows, teacher = {}, line.teacher
+  for row, own in logits.items():
+    target = logits[teacher] if teacher not in (None, row) else None
+    rows[row] = {
+      'network': line.networks.get(row),
+      **fidelity.measure(own, labels, target),
+      **scored(fidelity.right(own, labels)),
+      'kept': None,
+      'ratio': None,
+      'cost': costs[row],
+    }
+  if teacher is not None:
+    best, size = rows[teacher]['accuracy'], costs[teacher]['parameters']
+    for row, own in rows.items():
+      own['kept'] = own['accuracy'] / best if best else None
+      own['ratio'] = size / max(costs[row]['parameters'], 1)
+  return rows
+
+
+def judged(
+  line: lineup.Lineup, logits: Mapping[str, np.ndarray], labels: np.ndarray
+) -> dict[str, Any]:
+  """The verdict on every student, the gap it closed, what it learned."""
+  right = {row: fidelity.right(x, labels) for row, x in logits.items()}
+  verdicts, gaps = {}, {}
+  for row, alone in line.students.items():
+    verdicts[row] = evidence.of_run(right[row], right[alone]) if alone else None
+    gaps[row] = (
+      evidence.gap_closed(right[line.teacher], right[alone], right[row])
+      if alone and line.teacher else None
+    )
+  main = next(iter(line.students))
+  found = {'verdicts': verdicts, 'verdict': verdicts[main], 'gap_closed': gaps}
+  picked = picks(line, logits, labels)
+  return {**found, 'examples': {k: len(v) for k, v in picked.items()}}
+
+
+def picks(line, logits, labels) -> dict[str, list[int]]:
+  """The test examples that were learned and lost; none without a baseline."""
+  student, alone = next(iter(line.students.items()))
+  if not (alone and line.teacher):
+    return {'learned': [], 'lost': []}
+  rows = line.teacher, alone, student
+  return fidelity.examples(labels, *(logits[row] for row in rows))
+
+
+def arrays(line, logits, split) -> dict[str, np.ndarray]:
+  """What is stored beside the report: logits, labels, a few images."""
+  picked = picks(line, logits, split.labels)
+  shown = np.array(
+    [i for kind, n in SHOWN.items() for i in picked[kind][:n]], np.int64
+  )
+  return {
+    'labels': fidelity.hard(split.labels),
+    'shown': shown,
+    'images': pixels(split.inputs[shown]),
+    **{f'logits/{row}': x for row, x in logits.items()},
+  }
+
+
+def pixels(images: np.ndarray) -> np.ndarray:
+  """Images as uint8 [n, H, W, C]; floats are stretched to their range."""
+  if images.dtype == np.uint8 or not images.size:
+    return images.astype(np.uint8)
+  low, high = images.min(), images.max()
+  return np.round(255 * (images - low) / max(high - low, 1e-9)).astype(np.uint8)
+
+
+def other_moments(
+  experiment: build.Experiment, folder: pathlib.Path, rows: Sequence[str]
+) -> dict[str, dict[str, types.Variables]]:
+  """The last and best-on-validation variables that lie beside the networks."""
+  found = {'last': {}, 'best': {}}
+  for row in rows:
+    loaded = experiment.config['networks'].get(row, {}).get('load')
+    place = pathlib.Path(loaded) if loaded else folder / 'networks' / row
+    for moment, kept in found.items():
+      beside = place.with_name(f'{place.name}_{moment}')
+      if beside.is_dir():
+        kept[row], _ = checkpoint.load_network(beside)
+  return found
+
+
+def run(
+  experiment: build.Experiment,
+  variables: Mapping[str, types.Variables],
+  folder: pathlib.Path,
+) -> dict[str, Any]:
+  """Compares the networks of a run and leaves its report in its folder.
+
+  Args:
+    experiment: that was trained.
+    variables: {row: variables}, as `train.run` returns them.
+    folder: of the run; report.json, report.html and predictions.npz are
+      written there, by the first process.
+
+  Returns:
+    The report.
+  """
+  others = other_moments(experiment, folder, variables)
+  found, kept = compare(experiment, variables, others)
+  if jax.process_index() == 0:
+    results.write(folder, found, kept)
+    report.write(folder)
+  return results.finite(found)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Prints the tables; 0, or 2 for a folder that has no finished run."""
+  parser = argparse.ArgumentParser(
+    prog='python -m kd_jax.compare', description=__doc__.split('\n')[0]
+  )
+  parser.add_argument('folders', nargs='+', metavar='DIR', type=pathlib.Path)
+  folders = parser.parse_args(argv).folders
+  try:
+    found = {str(folder): results.read_report(folder) for folder in folders}
+  except ValueError as mistake:
+    print(f'error: {mistake}', file=sys.stderr)
+    return 2
+  if len(found) == 1:
+    print(table(*found.values()))
+    return 0
+  print(tables.overview(found))
+  for name, one in found.items():
+    print(f'\n{name}\n{tables.headline(one)}')
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

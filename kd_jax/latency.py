@@ -1,0 +1,151 @@
+"""What a network costs: parameters, bytes, operations, time, memory."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kd_jax import types
+from kd_jax.models import base
+
+BATCHES = (1, 128)
+
+
+def cost(
+  network: base.Network,
+  variables: types.Variables,
+  shape: Sequence[int],
+  batches: Sequence[int] = BATCHES,
+  seconds: float = 0.5,
+) -> dict[str, Any]:
+  """All that a forward pass of a network costs on this machine.
+
+  Args:
+    network: whose logits are computed, and nothing else.
+    variables: of it.
+    shape: of one example, [H, W, C].
+    batches: the batch sizes that are timed.
+    seconds: spent on timing each.
+
+  Returns:
+    'parameters'; 'bytes' of all variables; 'flops' of one example (None where
+    XLA does not tell); 'latency': {batch size as text: see `timed`}; 'memory':
+    bytes that the compiled program takes at the largest batch (None where the
+    backend does not tell).
+  """
+  forward = jax.jit(make_forward(network))
+  variables = jax.device_put(jax.device_get(variables), jax.local_devices()[0])
+  found, memory = {}, None
+  for size in sorted(batches):
+    inputs = jnp.zeros((size, *shape), jnp.float32)
+    compiled = forward.lower(variables, inputs).compile()
+    memory = peak(compiled)
+
+    def once(compiled=compiled, inputs=inputs):
+      jax.block_until_ready(compiled(variables, inputs))
+
+    found[str(size)] = timed(once, seconds)
+  return {
+    'parameters': base.num_params(variables),
+    'bytes': size_of(variables),
+    'flops': flops(forward, variables, jnp.zeros((1, *shape), jnp.float32)),
+    'latency': found,
+    'memory': memory,
+  }
+
+
+def make_forward(network: base.Network) -> Callable:
+  """(variables, inputs f32 [B, H, W, C]) -> logits f32 [B, K]."""
+
+  def forward(variables, inputs):
+    outputs, _ = network.apply(variables, inputs, train=False)
+    return outputs['logits']
+
+  return forward
+
+
+def size_of(variables: types.Variables) -> int:
+  """Bytes of all arrays of a network: parameters and statistics."""
+  return sum(int(x.nbytes) for x in jax.tree.leaves(variables))
+
+
+def flops(function: Callable, *args) -> float | None:
+  """Floating-point operations of a jitted function, by XLA's cost analysis.
+
+  Of the program before it is optimized: what a backend fuses or hands to a
+  library of its own is not counted after. A multiply and an add are two.
+
+  Returns:
+    The count; None where XLA does not tell.
+  """
+  found = function.lower(*args).cost_analysis()
+  if isinstance(found, list):
+    found = found[0] if found else None
+  return float(found['flops']) if found and 'flops' in found else None
+
+
+def peak(compiled) -> int | None:
+  """Bytes that a compiled program holds: arguments, result and between.
+
+  None where the device does not count its memory (a CPU): XLA's plan leaves
+  out there what its libraries take for themselves.
+  """
+  found = compiled.memory_analysis()
+  if found is None or not jax.local_devices()[0].memory_stats():
+    return None
+  return int(
+    found.argument_size_in_bytes
+    + found.output_size_in_bytes
+    + found.temp_size_in_bytes
+    - found.alias_size_in_bytes
+  )
+
+
+def device_peak() -> int | None:
+  """The most bytes this process held on its device, if the device counts."""
+  found = jax.local_devices()[0].memory_stats() or {}
+  peak = found.get('peak_bytes_in_use')
+  return None if peak is None else int(peak)
+
+
+def timed(
+  function: Callable[[], Any],
+  seconds: float = 0.5,
+  least: int = 5,
+  most: int = 300,
+) -> dict[str, float]:
+  """How long a call takes, after three calls that do not count.
+
+  Args:
+    function: blocks until its work is done.
+    seconds: how long to repeat, within `least` and `most` calls.
+    least, most: of calls.
+
+  Returns:
+    'median', 'low' and 'high' (the quartiles) in milliseconds; 'repeats'.
+  """
+  for _ in range(3):
+    function()
+  times, begun = [], time.perf_counter()
+  while len(times) < least or (
+    len(times) < most and time.perf_counter() - begun < seconds
+  ):
+    start = time.perf_counter()
+    function()
+    times.append(time.perf_counter() - start)
+  low, median, high = (1e3 * np.quantile(times, (0.25, 0.5, 0.75))).tolist()
+  return {'median': median, 'low': low, 'high': high, 'repeats': len(times)}
+
+
+def together(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """The cost of networks that answer together; times are not measured."""
+
+  def total(key):
+    values = [c[key] for c in costs]
+    return None if None in values else sum(values)
+
+  keys = ('parameters', 'bytes', 'flops')
+  return {**{k: total(k) for k in keys}, 'latency': {}, 'memory': None}

@@ -1,0 +1,143 @@
+"""Finished networks run on a split: logits, layers, costs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from kd_jax import build, fidelity, latency, lineup, tools, types
+from kd_jax.data import pipeline, sources
+from kd_jax.methods import features
+
+ALIKE = 1024  # examples that layers are compared on
+
+
+def make_outputs(
+  experiment: build.Experiment, name: str, layers: tuple[str, ...]
+) -> Callable[[types.Variables, sources.Split], dict[str, np.ndarray]]:
+  """(variables, split) -> {layer: f32 [N, ...]}, compiled once.
+
+  On one device of this process, whatever the placement: the same numbers.
+  """
+  apply = experiment.networks[name].apply
+  prepare = tools.make_prepare(experiment)
+  device = jax.local_devices()[0]
+
+  @jax.jit
+  def once(variables, batch):
+    outputs, _ = apply(
+      variables, prepare(None, batch)['inputs'], train=False
+    )
+    return {layer: outputs[layer].astype('float32') for layer in layers}
+
+  def outputs(variables, split):
+    variables = jax.device_put(jax.device_get(variables), device)
+    count = len(split.labels)
+    parts = [
+      once(variables, jax.device_put(batch, device))
+      for batch in pipeline.eval_batches(split, min(tools.EVAL_BATCH, count))
+    ]
+    whole = jax.tree.map(lambda *x: np.concatenate(x), *jax.device_get(parts))
+    return {layer: x[:count] for layer, x in whole.items()}
+
+  return outputs
+
+
+def predict(
+  experiment: build.Experiment,
+  name: str,
+  variables: types.Variables,
+  split: sources.Split,
+) -> np.ndarray:
+  """The logits of a network on every example of a split, in order.
+
+  Args:
+    experiment: its networks, and how images are prepared.
+    name: of the network in it.
+    variables: of the network.
+    split: images and labels.
+
+  Returns:
+    f32 [N, K].
+  """
+  return make_outputs(experiment, name, ('logits',))(variables, split)['logits']
+
+
+def costs(
+  experiment: build.Experiment,
+  line: lineup.Lineup,
+  variables: Mapping[str, types.Variables],
+) -> dict[str, dict[str, Any]]:
+  """{row: `latency.cost`}; a network that has two rows is measured once."""
+  shape = build.example_inputs(experiment.data).shape[1:]
+  rows = {name: row for row, name in line.networks.items()}
+  measured = {
+    name: latency.cost(experiment.networks[name], variables[row], shape)
+    for name, row in rows.items()
+  }
+  found = {row: measured[name] for row, name in line.networks.items()}
+  if line.teacher == lineup.TEACHERS:
+    found[line.teacher] = latency.together([found[t] for t in line.teachers])
+  return found
+
+
+def alike(
+  experiment: build.Experiment,
+  line: lineup.Lineup,
+  variables: Mapping[str, types.Variables],
+  split: sources.Split,
+) -> list[dict[str, Any]]:
+  """How alike layers of the students and of the one teacher are: linear CKA.
+
+  The layers are those that the terms pair, and 'features' and 'logits' where
+  both have them; on the first `ALIKE` test examples.
+
+  Returns:
+    [{'student', 'teacher': layers, 'rows': {row: CKA}}]; [] without one
+    teacher.
+  """
+  if len(line.teachers) != 1:
+    return []
+  teacher = line.teachers[0]
+  student = next(iter(line.students))
+  pairs = layer_pairs(experiment, line, student, teacher)
+  rows = [r for r in (line.students[student], student) if r]
+  part = sources.Split(*(x[:ALIKE] for x in split))
+  theirs, ours = (
+    make_outputs(experiment, line.networks[row], tuple(dict.fromkeys(layers)))
+    for row, layers in zip((teacher, student), list(zip(*pairs))[::-1])
+  )
+  target = theirs(variables[teacher], part)
+  found = [{'student': a, 'teacher': b, 'rows': {}} for a, b in pairs]
+  for row in rows:
+    own = ours(variables[row], part)
+    for pair in found:
+      pair['rows'][row] = fidelity.cka(
+        own[pair['student']], target[pair['teacher']]
+      )
+  return found
+
+
+def layer_pairs(experiment, line, student, teacher) -> list[tuple[str, str]]:
+  """(student's, teacher's) layers that a term pairs, and the last two."""
+  names = [line.networks[row] for row in (student, teacher)]
+  ours, theirs = (_shapes(experiment, name) for name in names)
+  wanted = []
+  for term in experiment.config['terms'].values():
+    pair = term.get('student', 'student'), term.get('teacher', 'teacher')
+    if pair != (names[0], teacher):
+      continue
+    for layers in term.get('layers', ()):
+      wanted += features.pairs([tuple(layers)], ours, theirs)
+  last = [(n, n) for n in ('features', 'logits') if n in ours and n in theirs]
+  return list(dict.fromkeys([*wanted, *last]))
+
+
+def _shapes(experiment, name) -> dict[str, jax.ShapeDtypeStruct]:
+  """The outputs of a network as shapes."""
+  network = experiment.networks[name]
+  inputs = build.example_inputs(experiment.data)
+  variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
+  outputs, _ = jax.eval_shape(network.apply, variables, inputs)
+  return {n: x for n, x in outputs.items() if hasattr(x, 'shape')}

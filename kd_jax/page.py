@@ -1,0 +1,315 @@
+"""What a report page shows: results in, texts and pictures out."""
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kd_jax import cards, fidelity, pictures, results, svg
+from kd_jax import table as tables
+
+COSTS = (
+  ('parameters', 'cost.parameters', 'parameters'),
+  ('size', 'cost.bytes', 'bytes'),
+  ('latency', 'cost.latency.1.median', 'milliseconds for one image'),
+)
+
+
+def context(result: results.Result) -> dict[str, Any]:
+  """Everything that the template names, for one run or several seeds."""
+  report = result.report
+  names, colors = tables.titles(report), svg.palette(report)
+  dots = points(report, names, colors)
+  verdict = report['verdict']
+  return {
+    'title': title(result),
+    'outcome': verdict['outcome'] if verdict else 'none',
+    'headline': typeset(tables.headline(report)),
+    'evidence': typeset(verdict['evidence']) if verdict else '',
+    'closed': typeset(tables.closed(report)),
+    'tiles': tiles(report),
+    'seeds': seed_lines(result),
+    'accuracies': pictures.accuracies(dots),
+    'difference': verdict and pictures.difference(
+      verdict['interval'], verdict['difference'],
+      dict(zip(report.get('runs', ()), verdict.get('differences', ()))),
+    ),
+    'columns': list(names.values()),
+    'colors': list(colors.values()),
+    'lines': tables.cells(report),
+    'select': report['select'],
+    'device': report['device']['kind'],
+    'curves': learning(result, names, colors),
+    'costs': [
+      pictures.tradeoff(
+        [p._replace(x=_mean(tables.find(report['networks'][row], path)))
+         for row, p in zip(report['networks'], dots)], name, unit,
+      )
+      for name, path, unit in COSTS
+    ],
+    'classes': classes(report),
+    'alike': alike(report, names),
+    'reliability': reliabilities(result, names, colors),
+    'confusions': confusions(result, names),
+    'examples': report['examples'],
+    'cards': cards.cards(
+      result, names, colors, temperature(result.config)
+    ),
+    'temperature': temperature(result.config),
+    'command': result.command,
+    'environment': dict(result.environment),
+    'config': json.dumps(result.config, indent=2),
+    'data': report['data'],
+  }
+
+
+def title(result: results.Result) -> str:
+  """The page's name: the folder's."""
+  return result.folder.resolve().name
+
+
+def typeset(text: str) -> str:
+  """Text with true minus signs, and numbers that keep their unit."""
+  text = re.sub(r'(?<![\w.])-(?=\d)', '\N{MINUS SIGN}', text)
+  return re.sub(r'(?<=\d) (?=%)', '\N{NO-BREAK SPACE}', text)
+
+
+def _mean(x: Any) -> float | None:
+  return x['mean'] if isinstance(x, Mapping) else x
+
+
+def points(report, names, colors) -> list[pictures.Point]:
+  """The networks with their accuracy, and its interval or its seeds."""
+  made = []
+  for row, own in report['networks'].items():
+    found = own['accuracy']
+    values = tuple(found['values']) if isinstance(found, Mapping) else ()
+    low, high = own.get('interval') or (min(values), max(values))
+    made.append(pictures.Point(
+      names[row], colors[row], _mean(found), low, high, values
+    ))
+  return made
+
+
+def tiles(report) -> list[tuple[str, str, str]]:
+  """(number, what it is, color) of what one looks for first."""
+  student, alone = next(iter(report['students'].items()))
+  rows, teacher = report['networks'], report['teacher']
+  wanted = (
+    (teacher, 'teacher', 'teacher'), (alone, 'student alone', 'alone'),
+    (student, 'student distilled' if alone else student, 'student'),
+  )
+  made = [
+    (f'{100 * _mean(rows[row]["accuracy"]):.1f} %', text, color)
+    for row, text, color in wanted if row
+  ]
+  if not teacher:
+    return made
+  made.append((tables.number(tables.times)(rows[student]['ratio']),
+               'fewer parameters', 'ink'))
+  times = [
+    tables.find(rows[row], 'cost.latency.1.median') for row in
+    (teacher, student)
+  ]
+  if all(times):
+    made.append((
+      tables.times(times[0] / times[1]), 'as fast, one image', 'ink'
+    ))
+  return made
+
+
+def seed_lines(result) -> list[dict]:
+  """For each seed: its name, the page, its accuracies and the difference."""
+  if result.report['kind'] != 'seeds':
+    return []
+  student, alone = next(iter(result.report['students'].items()))
+  made = []
+  for name, run in zip(result.report['runs'], result.runs):
+    rows = run.report['networks']
+    change = alone and rows[student]['accuracy'] - rows[alone]['accuracy']
+    made.append({
+      'name': name,
+      'page': f'{name}/report.html',
+      'cells': [tables.percent(rows[row]['accuracy'])
+                for row in result.report['networks']],
+      'change': f'{100 * change:+.1f}' if alone else '',
+    })
+  return made
+
+
+def learning(result, names, colors) -> list[str]:
+  """Accuracy on validation of every stage, and the losses of each."""
+  runs = [run.rows for run in result.runs]
+  stages = dict.fromkeys(row['stage'] for rows in runs for row in rows)
+  spare = iter([f'other{k}' for k in range(6)] * 20)
+  paint = {s: colors.get(s) or next(spare) for s in stages}
+  lines = []
+  for stage in stages:
+    keys = _keys(runs, stage, 'validation_accuracy/')
+    for key, style in zip(keys, ('-', '--', ':', '-.') * 9):
+      who = key.split('/')[1]
+      text = names.get(stage, stage) + (f', {who}' if len(keys) > 1 else '')
+      lines.append(curve(runs, stage, key, text, paint[stage], style, 100))
+  made = []
+  if lines:
+    made.append(pictures.curves(
+      lines, 'validation', 'Accuracy on validation', '%'
+    ))
+  for k, stage in enumerate(stages):
+    keys = _keys(runs, stage, 'loss')
+    terms = [key for key in keys if key != 'loss']
+    shown = terms if len(terms) == 1 else keys
+    made.append(pictures.curves(
+      [curve(runs, stage, key, key.removeprefix('loss/') if '/' in key
+             else 'total', f'other{i % 6}' if '/' in key else 'ink')
+       for i, key in enumerate(sorted(shown, key=lambda x: x == 'loss'))],
+      f'loss{k}', f'Losses: {names.get(stage, stage)}', 'nats', log=True,
+    ))
+  return made
+
+
+def _keys(runs, stage: str, start: str) -> list[str]:
+  """The metrics of a stage that start so, in the order of the file."""
+  return list(dict.fromkeys(
+    key for rows in runs for row in rows if row['stage'] == stage
+    for key in row if key.startswith(start)
+  ))
+
+
+def curve(
+  runs, stage, key, text, color, style='-', scale=1.0
+) -> pictures.Curve:
+  """The mean over runs of a metric by epoch, and how far it reaches."""
+  found = {}
+  for rows in runs:
+    for row in rows:
+      if row['stage'] == stage and key in row:
+        found.setdefault(row['epoch'], []).append(scale * row[key])
+  # A seed that has no such row must not bend the mean.
+  full = max((len(v) for v in found.values()), default=0)
+  x = sorted(epoch for epoch, values in found.items() if len(values) == full)
+  mean, low, high = (
+    [float(f(found[epoch])) for epoch in x] for f in (np.mean, min, max)
+  )
+  return pictures.Curve(text, color, x, mean, low, high, style)
+
+
+def classes(report) -> str:
+  """How the accuracy on each class changed; '' without a baseline."""
+  student, alone = next(iter(report['students'].items()))
+  if not alone:
+    return ''
+  ours, theirs = (report['networks'][row]['per_class']
+                  for row in (student, alone))
+  pairs = [
+    (name, 100 * (a - b))
+    for name, a, b in zip(report['data']['classes'], ours, theirs)
+    if None not in (a, b)
+  ]
+  return pictures.bars(
+    *map(list, zip(*pairs)), 'classes', 'Accuracy by class: distilled minus '
+    'alone', 'points',
+  )
+
+
+def alike(report, names) -> dict[str, Any] | None:
+  """The table of CKA: heads and rows of texts."""
+  if not report['alike']:
+    return None
+  rows = list(report['alike'][0]['rows'])
+  return {
+    'heads': [names[row] for row in rows],
+    'rows': [
+      (pair['student'], pair['teacher'],
+       [tables.number(tables.decimal)(pair['rows'][row]) for row in rows])
+      for pair in report['alike']
+    ],
+  }
+
+
+def reliabilities(result, names, colors) -> list[str]:
+  """The reliability diagram of each network, over all seeds."""
+  made = []
+  for k, row in enumerate(names):
+    logits = np.concatenate([run.logits[row] for run in result.runs])
+    labels = np.concatenate([run.labels for run in result.runs])
+    bins = fidelity.reliability(logits, labels)
+    made.append(pictures.reliability(
+      bins, colors[row], f'reliability{k}', names[row]
+    ))
+  return made
+
+
+def confusions(result, names) -> list[str]:
+  """Confusion of each network, and where distilled and alone differ."""
+  known = result.report['data']['classes']
+  if len(known) > pictures.DRAWN:
+    return []
+  matrices = {
+    row: sum(fidelity.confusion(run.logits[row], run.labels)
+             for run in result.runs)
+    for row in names
+  }
+  made = [
+    pictures.confusion(matrices[row], known, f'confusion{k}', names[row])
+    for k, row in enumerate(names)
+  ]
+  student, alone = next(iter(result.report['students'].items()))
+  if alone:
+    made.append(pictures.changes(
+      matrices[student] - matrices[alone], known, 'changes',
+      'distilled minus alone',
+    ))
+  return made
+
+
+def temperature(config: Mapping[str, Any]) -> float | None:
+  """The temperature of the first term that has one other than 1."""
+  for term in config.get('terms', {}).values():
+    if term.get('temperature', 1) != 1:
+      return term['temperature']
+  return None
+
+
+def across(
+  found: Sequence[results.Result], beside: pathlib.Path
+) -> dict[str, Any]:
+  """Everything that the template of several runs names.
+
+  Args:
+    found: the runs.
+    beside: the folder of the page, from which it links to theirs.
+  """
+  lines, dots = [], []
+  for k, result in enumerate(found):
+    report, page = result.report, result.folder / 'report.html'
+    names, colors = tables.titles(report), svg.palette(report)
+    own = points(report, names, colors)
+    verdict = report['verdict']
+    lines.append({
+      'title': title(result),
+      'page': os.path.relpath(page, beside),
+      'outcome': verdict['outcome'] if verdict else 'none',
+      'headline': typeset(tables.headline(report)),
+      'rows': tables.overview_rows(report),
+    })
+    dots += [
+      p._replace(title=f'{title(result)}: {p.title}', color=f'other{k % 6}')
+      for p in own
+    ]
+  costs = [
+    tables.find(own, 'cost.parameters')
+    for result in found for own in result.report['networks'].values()
+  ]
+  dots = [p._replace(x=x) for p, x in zip(dots, costs)]
+  return {
+    'title': f'{len(found)} runs',
+    'runs': lines,
+    'heads': tables.OVERVIEW,
+    'accuracies': pictures.accuracies(dots),
+    'cost': pictures.tradeoff(dots, 'across', 'parameters'),
+  }

@@ -1,0 +1,158 @@
+"""What several seeds of one run say together."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kd_jax import evidence, fidelity, report, results
+
+NUMBERS = (
+  'accuracy', 'kept', 'nll', 'calibration_error', 'agreement',
+  'agreement_top5', 'kl',
+)
+
+
+def over_seeds(
+  reports: Sequence[Mapping[str, Any]],
+  right: Sequence[Mapping[str, np.ndarray]] | None = None,
+) -> dict[str, Any]:
+  """One report of many that differ in their seed alone.
+
+  Args:
+    reports: of `compare.compare`, in the order of the seeds.
+    right: per seed {row: bool [N]}, where each network is right; without
+      them, or where the test sets differ, the verdict rests on the seeds.
+
+  Returns:
+    A report whose numbers are {'mean', 'sd', 'values'}; what a network costs
+    is the same for all seeds, its latency the median over them.
+  """
+  first = reports[0]
+  rows = [
+    row for row in first['networks']
+    if all(row in other['networks'] for other in reports)
+  ]
+  mean = None
+  if right is not None:
+    mean = {r: np.mean([one[r] for one in right], 0) for r in rows}
+  same = ('data', 'select', 'teacher', 'teachers', 'students', 'device')
+  verdicts = {
+    row: verdict(reports, mean, row, alone)
+    for row, alone in first['students'].items()
+  }
+  return {
+    'kind': 'seeds',
+    'rows': rows,
+    'seeds': len(reports),
+    **{key: first[key] for key in same},
+    'networks': {
+      row: together([x['networks'][row] for x in reports]) for row in rows
+    },
+    'verdicts': verdicts,
+    'verdict': next(iter(verdicts.values())),
+    'gap_closed': {
+      row: gap(mean, first['teacher'], alone, row)
+      for row, alone in first['students'].items()
+    },
+    'examples': summary([x['examples'] for x in reports]),
+    'alike': summary([x['alike'] for x in reports]),
+  }
+
+
+def verdict(reports, mean, row: str, alone: str | None) -> dict | None:
+  """The verdict on a student; None where it was not trained alone."""
+  if alone is None:
+    return None
+  if len(reports) == 1:
+    return reports[0]['verdicts'][row]
+  ours, theirs = (
+    [x['networks'][name]['accuracy'] for x in reports] for name in (row, alone)
+  )
+  difference = None if mean is None else mean[row] - mean[alone]
+  return evidence.of_seeds(ours, theirs, difference)
+
+
+def gap(mean, teacher: str | None, alone: str | None, row: str) -> float | None:
+  """The part of the gap that is closed, of the mean over seeds."""
+  if mean is None or teacher is None or alone is None:
+    return None
+  return evidence.gap_closed(mean[teacher], mean[alone], mean[row])
+
+
+def together(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """One network over its seeds."""
+  first = rows[0]
+  found = {key: summary([row[key] for row in rows]) for key in NUMBERS}
+  for moment in ('last', 'best'):
+    scores = [row[moment] and row[moment]['accuracy'] for row in rows]
+    accuracy = summary(scores)
+    found[moment] = None if accuracy is None else {'accuracy': accuracy}
+  return {
+    'network': first['network'],
+    'ratio': first['ratio'],
+    'per_class': np.mean(
+      [[np.nan if x is None else x for x in row['per_class']] for row in rows],
+      0,
+    ).tolist(),
+    **found,
+    'cost': {**first['cost'], 'latency': {
+      size: middle([row['cost']['latency'][size] for row in rows])
+      for size in first['cost']['latency']
+    }},
+  }
+
+
+def middle(times: Sequence[Mapping[str, float]]) -> dict[str, float]:
+  """The median over seeds of a latency's numbers."""
+  return {key: float(np.median([t[key] for t in times])) for key in times[0]}
+
+
+def summary(values: Sequence[Any]) -> Any:
+  """Numbers -> {'mean', 'sd', 'values'}, within mappings and lists.
+
+  sd has S - 1 in the denominator, and is 0 for one seed. None in any is None;
+  what is no number is the first.
+  """
+  first = values[0]
+  if any(value is None for value in values):
+    return None
+  if isinstance(first, Mapping):
+    return {key: summary([v[key] for v in values]) for key in first}
+  if isinstance(first, list):
+    return [summary(list(v)) for v in zip(*values)]
+  if isinstance(first, str):
+    return first
+  sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+  return {'mean': float(np.mean(values)), 'sd': sd, 'values': list(values)}
+
+
+def combine(
+  workdir: pathlib.Path, folders: Sequence[pathlib.Path]
+) -> dict[str, Any]:
+  """Writes the report of a folder of seeds: report.json and report.html.
+
+  Args:
+    workdir: where it is written.
+    folders: the run folders of the seeds, within it.
+
+  Returns:
+    The report over the seeds.
+
+  Raises:
+    ValueError: where one of them is not finished.
+  """
+  runs = [results.read(folder).runs[0] for folder in folders]
+  right = [
+    {row: fidelity.right(x, run.labels) for row, x in run.logits.items()}
+    for run in runs
+  ]
+  if not all(np.array_equal(run.labels, runs[0].labels) for run in runs):
+    right = None
+  found = over_seeds([run.report for run in runs], right)
+  names = [str(pathlib.Path(f).relative_to(workdir)) for f in folders]
+  found = results.finite({**found, 'runs': names})
+  results.write_report(workdir, found)
+  report.write(workdir)
+  return found

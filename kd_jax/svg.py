@@ -1,0 +1,133 @@
+"""Matplotlib figures as SVG inside a page, in the page's own colors.
+
+A figure is drawn in stand-in colors, one for each CSS variable of the page;
+the stand-ins are then replaced, so that a picture follows light and dark. Its
+text stays text, in the page's font. No state of pyplot is touched.
+"""
+
+import io
+import itertools
+import re
+from collections.abc import Callable
+
+# CSS variable -> stand-in. None of them is a color that Matplotlib would pick.
+COLORS = {
+  'ink': '#010203',
+  'muted': '#010204',
+  'grid': '#010205',
+  'card': '#010206',
+  'good': '#010207',
+  'bad': '#010208',
+  'teacher': '#01020a',
+  'alone': '#01020b',
+  'student': '#01020c',
+  **{f'other{k}': f'#01021{k}' for k in range(6)},
+}
+
+_RC = {
+  'axes.edgecolor': COLORS['muted'],
+  'axes.facecolor': 'none',
+  'axes.grid': True,
+  'axes.labelcolor': COLORS['muted'],
+  'axes.labelsize': 9,
+  'axes.spines.right': False,
+  'axes.spines.top': False,
+  'axes.titlecolor': COLORS['ink'],
+  'axes.titlelocation': 'left',
+  'axes.titlesize': 10,
+  'axes.titleweight': 'bold',
+  'axes.unicode_minus': True,
+  'figure.facecolor': 'none',
+  'font.size': 9,
+  'grid.color': COLORS['grid'],
+  'grid.linewidth': 0.8,
+  'legend.fontsize': 8.5,
+  'legend.frameon': False,
+  'legend.labelcolor': COLORS['ink'],
+  'lines.linewidth': 1.8,
+  'savefig.facecolor': 'none',
+  'svg.fonttype': 'none',
+  'text.color': COLORS['ink'],
+  'xtick.color': COLORS['muted'],
+  'xtick.labelsize': 8.5,
+  'ytick.color': COLORS['muted'],
+  'ytick.labelsize': 8.5,
+}
+
+
+def panel(
+  draw: Callable, name: str, label: str, width: float = 4, height: float = 3
+) -> str:
+  """One picture as SVG text.
+
+  Args:
+    draw: draws on the Matplotlib axes that it is given.
+    name: unique on the page; letters, digits, hyphens.
+    label: what one would see, for those who do not.
+    width, height: in inches; the page scales it.
+  """
+  import matplotlib
+  from matplotlib.backends import backend_svg
+  from matplotlib.figure import Figure
+
+  # Its own salt: the same picture is the same bytes on every day.
+  with matplotlib.rc_context({**_RC, 'svg.hashsalt': name}):
+    figure = Figure((width, height), layout='constrained')
+    backend_svg.FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+    draw(axes)
+    out = io.StringIO()
+    figure.savefig(out, format='svg', metadata={'Date': None, 'Creator': None})
+  return inline(out.getvalue(), name, label)
+
+
+def inline(text: str, name: str, label: str) -> str:
+  """An SVG file as an element of a page that holds others.
+
+  The header goes, the ids carry the name, colors become variables, text takes
+  the page's font.
+  """
+  text = text[text.index('<svg') :]
+  text = re.sub(r'<metadata>.*?</metadata>', '', text, flags=re.DOTALL)
+  text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+  text = re.sub(r'url\(#([^)]+)\)', rf'url(#{name}-\1)', text)
+  text = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
+  text = re.sub(r'<!--.*?-->\s*', '', text, flags=re.DOTALL)
+  text = re.sub(r"font-family: [^;\"]+;?", '', text)
+  text = re.sub(r"font: ([^;\"]*?)('[^\"]*|sans-serif)(?=[;\"])", _font, text)
+  for variable, stand_in in COLORS.items():
+    text = text.replace(stand_in, f'var(--{variable})')
+  size = re.search(r'viewBox="[^"]+"', text).group()
+  head = f'<svg role="img" aria-label="{_escaped(label)}" {size}>'
+  return head + text[text.index('>') + 1 :].strip()
+
+
+def _font(found: re.Match) -> str:
+  """'font: bold 9px ..' without the family."""
+  parts = found.group(1).split()
+  px = next((p for p in parts if p.endswith('px')), '9px')
+  bold = 'font-weight: bold; ' if {'bold', '700'} & set(parts) else ''
+  return f'{bold}font-size: {px}'
+
+
+def _escaped(text: str) -> str:
+  return text.replace('&', '&amp;').replace('"', '&quot;').replace('<', '&lt;')
+
+
+def palette(report) -> dict[str, str]:
+  """{row: CSS variable}: teachers, students and what is alone, by role."""
+  students, used = report['students'], itertools.count()
+  alone = {b for b in students.values() if b}
+  chosen = {}
+  for row in report['networks']:
+    if row == report['teacher']:
+      chosen[row] = 'teacher'
+    elif row in alone and 'alone' not in chosen.values():
+      chosen[row] = 'alone'
+    elif row in students and 'student' not in chosen.values():
+      chosen[row] = 'student'
+    else:
+      chosen[row] = f'other{next(used) % 6}'
+  return chosen
