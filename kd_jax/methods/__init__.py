@@ -1,17 +1,68 @@
 """METHODS, the one table: name -> maker of a method."""
 
+import inspect
+
 from kd_jax import types
+from kd_jax.losses import attention as attention_losses
+from kd_jax.losses import decoupled, divergences, logits, multilevel
 from kd_jax.losses import features as feature_losses
-from kd_jax.losses import logits
-from kd_jax.methods import base, features
+from kd_jax.losses import relations as relation_losses
+from kd_jax.methods import (
+  attention,
+  base,
+  crd,
+  ctkd,
+  embeddings,
+  features,
+  relations,
+  simkd,
+  srrl,
+)
 
 # The methods that read the labels and no teacher.
 HARD = ('cross_entropy',)
 
 METHODS = {
+  # Labels.
   'cross_entropy': base.on_labels(logits.cross_entropy),
+  # Logits.
   'kd': base.on_logits(logits.kd),
+  'dkd': base.on_logits(decoupled.dkd),
+  'nkd': base.on_logits(decoupled.nkd),
+  'dist': base.on_logits(multilevel.dist, batchwise=True),
+  'lskd': base.on_logits(logits.lskd),
+  'mlld': base.on_logits(multilevel.mlld, batchwise=True),
+  'ctkd': ctkd.ctkd,
+  'ttm': base.on_logits(logits.ttm),
+  'wsld': base.on_logits(logits.wsld),
+  'logit_mse': base.on_logits(logits.logit_mse),
+  'reverse_kl': base.on_logits(divergences.reverse_kl),
+  'generalized_jsd': base.on_logits(divergences.generalized_jsd),
+  'skew_kl': base.on_logits(divergences.skew_kl),
+  'skew_reverse_kl': base.on_logits(divergences.skew_reverse_kl),
+  'symmetric_kl': base.on_logits(divergences.symmetric_kl),
+  'js': base.on_logits(divergences.js),
+  'tv': base.on_logits(divergences.tv),
+  'ofa': base.on_logits(decoupled.ofa),
+  'topk_kd': base.on_logits(decoupled.topk_kd),
+  # Features.
   'feature_mse': features.on_features(feature_losses.feature_mse),
+  'simkd': simkd.simkd,
+  # Relations and embeddings.
+  'rkd': relations.on_relations(relation_losses.rkd),
+  'rkd_distance': relations.on_relations(relation_losses.rkd_distance),
+  'rkd_angle': relations.on_relations(relation_losses.rkd_angle),
+  'sp': relations.on_relations(relation_losses.sp),
+  'cc': embeddings.cc,
+  'pkt': relations.on_relations(relation_losses.pkt),
+  'ickd': relations.ickd,
+  'crd': crd.crd,
+  'info_nce': embeddings.info_nce,
+  'srrl': srrl.srrl,
+  # Attention maps.
+  'attention_mse': attention.on_attention(attention_losses.attention_mse),
+  'attention_kl': attention.on_attention(attention_losses.attention_kl),
+  'value_relation': attention.on_attention(attention_losses.value_relation),
 }
 
 
@@ -23,4 +74,10 @@ def make_method(name: str, **options) -> base.Method:
   """
   if name not in METHODS:
     raise types.unknown('method', name, METHODS)
-  return METHODS[name](**options)
+  maker = METHODS[name]
+  taken = inspect.signature(maker).parameters
+  if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+    for option in options:
+      if option not in taken:
+        raise types.unknown(f"option of method '{name}'", option, taken)
+  return maker(**options)

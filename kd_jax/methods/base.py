@@ -90,6 +90,40 @@ def wants_labels(function: Callable) -> bool:
   return 'labels' in inspect.signature(function).parameters
 
 
+def documented(maker: Callable, function: Callable) -> Callable:
+  """The maker under the name and with the docstring of its loss."""
+  maker.__name__, maker.__doc__ = function.__name__, function.__doc__
+  return maker
+
+
+def check(name: str, loss: Callable, *shapes) -> None:
+  """Traces a loss on shapes alone: a mistake is then seen before any work.
+
+  Raises:
+    ValueError: what the loss raises (a variant, shapes), naming the method.
+  """
+  try:
+    jax.eval_shape(loss, *shapes)
+  except ValueError as error:
+    where = f"method '{name}'"
+    text = str(error)
+    if not text.startswith(where):
+      text = f'{where}: {text}'
+    raise ValueError(text) from None
+
+
+def check_logits(name: str, student: Mapping, teacher: Mapping) -> None:
+  """Refuses a teacher without logits, or with those of other classes."""
+  if 'logits' not in teacher:
+    raise ValueError(f"method '{name}' needs a teacher that has logits")
+  ours, theirs = student['logits'].shape, teacher['logits'].shape
+  if ours != theirs:
+    raise ValueError(
+      f"method '{name}': the student's logits are {ours}, the teacher's "
+      f'{theirs}'
+    )
+
+
 def on_logits(function: Callable, batchwise: bool = False) -> Callable:
   """Makes the maker of a method that compares two logits.
 
@@ -105,21 +139,38 @@ def on_logits(function: Callable, batchwise: bool = False) -> Callable:
   hparams, static = split_options(function)
   known = {**static, 'standardize': False}
   labelled = wants_labels(function)
+  name = function.__name__
 
   def make(**options) -> Method:
-    numbers, options = divide(function.__name__, options, hparams, known)
+    numbers, options = divide(name, options, hparams, known)
     standardize = options.pop('standardize', False)
 
-    def loss(variables, student, teacher, batch, hparams):
-      pair = student['logits'], teacher['logits']
+    def compare(student, teacher, labels, hparams):
       if standardize:
-        pair = tuple(logit_losses.standardize(x) for x in pair)
-      extra = (batch['labels'],) if labelled else ()
-      return function(*pair, *extra, **options, **hparams), variables['state']
+        student = logit_losses.standardize(student)
+        teacher = logit_losses.standardize(teacher)
+      extra = (labels,) if labelled else ()
+      return function(student, teacher, *extra, **options, **hparams)
 
-    return Method(nothing, loss, numbers, batchwise)
+    def init(key, student, teacher):
+      del key
+      check_logits(name, student, teacher)
+      shape = student['logits'].shape
+      labels = jax.ShapeDtypeStruct(shape[:-1], 'int32')
+      check(
+        name, compare, student['logits'], teacher['logits'], labels, numbers
+      )
+      return NOTHING
 
-  return make
+    def loss(variables, student, teacher, batch, hparams):
+      value = compare(
+        student['logits'], teacher['logits'], batch['labels'], hparams
+      )
+      return value, variables['state']
+
+    return Method(init, loss, numbers, batchwise)
+
+  return documented(make, function)
 
 
 def on_labels(function: Callable) -> Callable:
@@ -141,4 +192,4 @@ def on_labels(function: Callable) -> Callable:
 
     return Method(nothing, loss, numbers)
 
-  return make
+  return documented(make, function)

@@ -1,0 +1,55 @@
+"""Methods on transformers' attention, by the names of layers."""
+
+from collections.abc import Callable
+
+from kd_jax import types
+from kd_jax.methods import base, relations
+
+
+def on_attention(function: Callable) -> Callable:
+  """Makes the maker of a method that sums a loss over pairs of layers.
+
+  Args:
+    function: (student, teacher, *, tokens, static options) -> [B], from
+      `kd_jax.losses.attention`.
+
+  Returns:
+    A maker (layers=[(student, teacher), ..], tokens='', **options) -> Method.
+    `tokens` names an output of the student, f32 [B, L], that is 1 at real
+    tokens; without it every position counts.
+  """
+  name = function.__name__
+  numbers, static = base.split_options(function)
+
+  def make(*, layers=(), tokens: str = '', **options) -> base.Method:
+    _, options = base.divide(name, options, numbers, static)
+
+    def compare(student, teacher):
+      pairs = relations.named(name, layers, student, teacher)
+      real = _real(name, tokens, student)
+      return sum(
+        function(student[ours], teacher[theirs], tokens=real, **options)
+        for ours, theirs in pairs
+      )
+
+    def init(key, student, teacher):
+      del key
+      base.check(name, compare, student, teacher)
+      return base.NOTHING
+
+    def loss(variables, student, teacher, batch, hparams):
+      del batch, hparams
+      return compare(student, teacher), variables['state']
+
+    return base.Method(init, loss, {})
+
+  return base.documented(make, function)
+
+
+def _real(name, tokens, student):
+  """The output that says which tokens are real, or None."""
+  if not tokens:
+    return None
+  if tokens not in student:
+    raise types.unknown(f"output for tokens of '{name}'", tokens, student)
+  return student[tokens]

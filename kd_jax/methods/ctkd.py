@@ -1,0 +1,75 @@
+"""CTKD: a temperature that is learned against the student."""
+
+import jax
+import jax.numpy as jnp
+
+from kd_jax.losses import logits
+from kd_jax.methods import base
+
+_START = 1.0  # tau at the beginning, as in the authors' code: T is 15.62
+
+
+_HPARAMS = {
+  't_start': 1.0, 't_end': 20.0, 'reversal': 1.0, 'decay_steps': 7820.0,
+}
+
+
+def ctkd(**options) -> base.Method:
+  """Curriculum temperature: Hinton's soft loss at a T that resists it.
+
+  L = T^2 KL(p_t^T || p_s^T) with T = t_start + t_end sigmoid(tau). The student
+  lowers L; tau is trained to raise it, its gradient times -lambda, where
+  lambda = reversal (1 - cos(pi min(n / decay_steps, 1))) / 2 at step n: the
+  task gets harder on half a cosine. Per example; T is one for all. The
+  gradient flows through T^2 too.
+
+  Args:
+    **options: t_start (1), t_end (20): T lies between t_start and t_start +
+      t_end; reversal (1), the final lambda; decay_steps (7820: ten epochs of
+      CIFAR-100 in batches of 64), over which it rises from 0; 0 has no rise;
+      standardize (False; static) z-scores the logits first.
+
+  Returns:
+    A method whose loss is f32 [B], in nats times T^2; 0 at equal logits. It
+    learns tau [] (from 1) with the student's optimizer and counts its steps.
+    An optimizer that rescales gradients, as Adam, feels lambda's sign only.
+
+  Source: Li et al. 2023, "Curriculum Temperature for Knowledge Distillation",
+    equations 3 to 6, https://arxiv.org/abs/2211.16231. Numbers as in its
+    scripts, which move lambda by epochs; its argument defaults divide by 0.
+    The paper's other variant, a T of its own for each example from a small
+    network, is not here.
+  """
+  numbers, static = base.divide(
+    'ctkd', options, _HPARAMS, {'standardize': False}
+  )
+  standardize = static.get('standardize', False)
+
+  def init(key, student, teacher):
+    del key
+    base.check_logits('ctkd', student, teacher)
+    return {
+      'params': {'tau': jnp.float32(_START)}, 'state': {'step': jnp.int32(0)}
+    }
+
+  def loss(variables, student, teacher, batch, hparams):
+    del batch
+    step = variables['state']['step']
+    temperature = hparams['t_start'] + hparams['t_end'] * jax.nn.sigmoid(
+      variables['params']['tau']
+    )
+    strength = hparams['reversal'] * rise(step, hparams['decay_steps'])
+    temperature = logits.gradient_reversal(temperature, strength)
+    pair = student['logits'], teacher['logits']
+    if standardize:
+      pair = tuple(logits.standardize(x) for x in pair)
+    return logits.kd(*pair, temperature=temperature), {'step': step + 1}
+
+  return base.Method(init, loss, numbers)
+
+
+def rise(step: jax.Array, steps: jax.Array) -> jax.Array:
+  """From 0 to 1 along half a cosine; 1 at once where `steps` is 0."""
+  rising = steps > 0
+  share = jnp.where(rising, step / jnp.where(rising, steps, 1), 1)
+  return (1 - jnp.cos(jnp.pi * jnp.clip(share, 0, 1))) / 2

@@ -1,0 +1,143 @@
+"""Methods on learned linear embeddings of a feature of either side."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+from flax import linen as nn
+
+from kd_jax import types
+from kd_jax.losses import contrastive, numerics
+from kd_jax.losses import relations as relation_losses
+from kd_jax.methods import base, relations
+
+DIM = 128
+
+
+def init(key, student, teacher, dim: int) -> dict[str, types.PyTree]:
+  """A dense layer to `dim` for either side: {'student', 'teacher'}.
+
+  Args:
+    key: of the draws.
+    student: [B, ...], a shape; flattened to [B, D].
+    teacher: [B, ...], likewise.
+    dim: static.
+
+  Raises:
+    ValueError: dim < 1.
+  """
+  if dim < 1:
+    raise ValueError(f'dim must be at least 1, not {dim}')
+  sides = {'student': student, 'teacher': teacher}
+  return {
+    side: nn.Dense(dim).lazy_init(key, jax.eval_shape(_flat, x))['params']
+    for key, (side, x) in zip(jax.random.split(key), sides.items())
+  }
+
+
+def embed(params: types.PyTree, feature: jax.Array) -> jax.Array:
+  """The dense layer `params` of a flattened feature: f32 [B, dim]."""
+  dense = nn.Dense(params['bias'].shape[0])
+  return dense.apply({'params': params}, _flat(feature))
+
+
+def _flat(x):
+  return numerics.f32(x.reshape(x.shape[0], -1))
+
+
+def on_embeddings(
+  function: Callable, layers: Sequence, options: Mapping, dim: int = DIM
+) -> base.Method:
+  """The method that sums a loss over pairs of embedded features.
+
+  Args:
+    function: (student [B, dim], teacher [B, dim], *, floats and static
+      options) -> [B], which couples the examples.
+    layers: [(student, teacher)].
+    options: of the function.
+    dim: of the embeddings.
+  """
+  name = function.__name__
+  numbers, options = base.divide(
+    name, options, *base.split_options(function)
+  )
+
+  def compare(params, student, teacher, hparams):
+    total = 0.0
+    pairs = relations.named(name, layers, student, teacher)
+    for i, (ours, theirs) in enumerate(pairs):
+      pair = params[f'pair{i}']
+      total += function(
+        embed(pair['student'], student[ours]),
+        embed(pair['teacher'], teacher[theirs]), **options, **hparams,
+      )
+    return total
+
+  def start(key, student, teacher):
+    pairs = relations.named(name, layers, student, teacher)
+    params = {
+      f'pair{i}': init(
+        jax.random.fold_in(key, i), student[ours], teacher[theirs], dim
+      )
+      for i, (ours, theirs) in enumerate(pairs)
+    }
+    base.check(name, compare, params, student, teacher, numbers)
+    return {'params': params, 'state': {}}
+
+  def loss(variables, student, teacher, batch, hparams):
+    del batch
+    value = compare(variables['params'], student, teacher, hparams)
+    return value, variables['state']
+
+  return base.Method(start, loss, numbers, batchwise=True)
+
+
+def cc(*, layers: Sequence = (), dim: int = DIM, **options) -> base.Method:
+  """Correlation congruence between two learned linear embeddings.
+
+  With f = W F + b of either side, 'code' (default) is the mean over the B - 1
+  neighbors in the batch of <D_i, D_{i+1}>, D = |f_s - f_t|; 'paper' compares
+  Gaussian kernels of the embeddings, which may then not be 0: see
+  `losses.relations.cc`. Both dense layers are learned with the student, the
+  teacher's too, as in RepDistiller: 'code' falls as both embeddings shrink.
+
+  Args:
+    layers: [(student, teacher)], features [B, ...].
+    dim: width of the embeddings.
+    **options: variant 'code' or 'paper', gamma (0.4), order (2; static), of
+      the loss; gamma and order have no part in 'code'.
+
+  Returns:
+    A batchwise method whose loss is f32 [B]; 0 where the embeddings agree.
+    'code' depends on the order of the batch. Weight 0.02 for 'code'.
+
+  Source: Peng et al. 2019, "Correlation Congruence for Knowledge
+    Distillation", equation 5, https://arxiv.org/abs/1904.01802; 128 and the
+    compact form as in RepDistiller.
+  """
+  return on_embeddings(relation_losses.cc, layers, options, dim)
+
+
+def info_nce(
+  *, layers: Sequence = (), dim: int = DIM, **options
+) -> base.Method:
+  """In-batch contrast: the student's embedding finds its teacher's.
+
+  -log softmax_j(<s_i, t_j> / tau)[i] with unit embeddings s = W_s F_s + b_s
+  and t = W_t F_t + b_t, both dense layers learned with the student; see
+  `losses.contrastive.info_nce`. No memory: the negatives of an example are
+  the other examples of the batch, those of its own class too.
+
+  Args:
+    layers: [(student, teacher)], features [B, ...].
+    dim: width of the embeddings.
+    **options: temperature, the paper's tau (0.07).
+
+  Returns:
+    A batchwise method whose loss is f32 [B], in nats, without tau^2; about
+    log B where nothing is learned.
+
+  Source: van den Oord et al. 2018, "Representation Learning with Contrastive
+    Predictive Coding", equation 4, https://arxiv.org/abs/1807.03748; tau and
+    128 as in CRD, Tian et al. 2020, https://arxiv.org/abs/1910.10699.
+  """
+  return on_embeddings(contrastive.info_nce, layers, options, dim)

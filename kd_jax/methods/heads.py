@@ -1,0 +1,87 @@
+"""Reading a teacher's last classifier through a learned connector."""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from kd_jax.losses import numerics
+from kd_jax.methods import relations
+
+HEAD = 'head'
+
+
+class Connector(nn.Module):
+  """Convolutions without bias, each with batch normalization and ReLU.
+
+  Attributes:
+    layers: (features, kernel size) of each convolution.
+  """
+
+  layers: tuple[tuple[int, int], ...]
+
+  @nn.compact
+  def __call__(self, x, train=True):
+    for features, size in self.layers:
+      x = nn.Conv(features, (size, size), use_bias=False)(x)
+      x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
+    return x
+
+
+def pair(
+  name: str, layers: Sequence, student: Mapping, teacher: Mapping
+) -> tuple[jax.Array, jax.Array]:
+  """The one pair of features that the method `name` reads, as maps.
+
+  Raises:
+    ValueError: not one pair, another rank, or a teacher whose classifier is
+      not known or does not fit its feature.
+  """
+  found = relations.named(name, layers, student, teacher)
+  if len(found) != 1:
+    raise ValueError(f"method '{name}' reads one pair of layers, not {found}")
+  ours, theirs = found[0]
+  if HEAD not in teacher:
+    raise ValueError(
+      f"method '{name}' needs the teacher's last classifier, which its network "
+      'does not tell (the `head` of its maker)'
+    )
+  wanted = teacher[HEAD]['kernel'].shape[0]
+  if teacher[theirs].shape[-1] != wanted:
+    raise ValueError(
+      f"method '{name}': '{theirs}' of the teacher is "
+      f'{teacher[theirs].shape[-1]} wide and its classifier reads {wanted}'
+    )
+  return (
+    as_map(name, ours, student[ours]), as_map(name, theirs, teacher[theirs])
+  )
+
+
+def as_map(name: str, layer: str, x: jax.Array) -> jax.Array:
+  """f32 [B, H, W, C] of a map, or of a vector [B, C] as a map of one place.
+
+  Raises:
+    ValueError: another rank.
+  """
+  if x.ndim not in (2, 4):
+    raise ValueError(
+      f"method '{name}' reads maps [B, H, W, C] or vectors [B, C]; '{layer}' "
+      f'is {x.shape}'
+    )
+  shape = x.shape if x.ndim == 4 else (x.shape[0], 1, 1, x.shape[1])
+  if isinstance(x, jax.ShapeDtypeStruct):
+    return jax.ShapeDtypeStruct(shape, x.dtype)
+  return numerics.f32(x.reshape(shape))
+
+
+def classify(head: Mapping[str, jax.Array], x: jax.Array) -> jax.Array:
+  """The logits f32 [B, K] of a classifier on the mean over places of a map.
+
+  Args:
+    head: 'kernel' [D, K] and 'bias' [K].
+    x: [B, H, W, D].
+  """
+  pooled = jnp.mean(numerics.f32(x), axis=(1, 2))
+  logits = pooled @ numerics.f32(head['kernel'])
+  return logits + numerics.f32(head['bias'])[None]

@@ -1,0 +1,102 @@
+"""SimKD: the student's features, read by the teacher's own classifier."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from kd_jax.losses import features as feature_losses
+from kd_jax.losses import numerics, spatial
+from kd_jax.methods import base, features, heads
+
+
+def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
+  """Feature matching after a projector; the teacher's classifier is reused.
+
+  L = mean (P(F_s) - F_t)^2, F the last maps before pooling, P a 1x1, a 3x3
+  and a 1x1 convolution to D / factor, D / factor and D channels, each with
+  batch normalization and ReLU; D the teacher's channels. The larger map is
+  pooled to the size of the smaller first. The trained student predicts
+  W mean_hw P(F_s) + b with the teacher's W and b: `predict`. Neither labels
+  nor logits are used, so this term is the whole loss (weight 1).
+
+  A vector [B, D] is a map of one place. P ends in a ReLU: the teacher's
+  feature must be one that cannot be negative ('features' and 'final' of the
+  zoo's CNNs and ResNets), or part of it cannot be matched.
+
+  Args:
+    layers: one pair [(student, teacher)], the maps [B, H, W, C] or vectors
+      [B, C] that the last classifiers read the mean of.
+    factor: how many times narrower the middle is; static.
+
+  Returns:
+    A batchwise method (its norms couple the examples) whose loss is f32 [B],
+    in squared units of the feature. Its state holds a copy of the teacher's
+    classifier, for `predict`.
+
+  Raises:
+    ValueError: not one pair, or a teacher without a known classifier that
+      fits its feature, at its init.
+
+  Source: Chen et al. 2022, "Knowledge Distillation with the Reused Teacher
+    Classifier", equation 3, https://arxiv.org/abs/2203.14001; the projector
+    and factor 2 as in its code. Where the student's map is larger, its code
+    and ours pool it, where the paper speaks of a stride.
+  """
+  if factor < 1:
+    raise ValueError(f'simkd needs factor >= 1, not {factor}')
+
+  def connector(width, grid):
+    narrow = max(width // factor, 1)
+    # On a map of one place the rest of a 3x3 kernel would meet only padding.
+    size = 1 if tuple(grid) == (1, 1) else 3
+    return heads.Connector(((narrow, 1), (narrow, size), (width, 1)))
+
+  def init(key, student, teacher):
+    ours, theirs = heads.pair('simkd', layers, student, teacher)
+    grid = tuple(map(min, ours.shape[1:3], theirs.shape[1:3]))
+    width = theirs.shape[-1]
+    made = connector(width, grid).lazy_init(
+      key, jax.ShapeDtypeStruct((1, *grid, ours.shape[-1]), jnp.float32)
+    )
+    head = {
+      k: jnp.zeros(v.shape, jnp.float32) for k, v in teacher[heads.HEAD].items()
+    }
+    state = {
+      'batch_stats': made['batch_stats'], 'head': head,
+      # What `predict` must pool to; only its shape matters.
+      'grid': jnp.zeros(grid, jnp.float32),
+    }
+    return {'params': made['params'], 'state': state}
+
+  def project(variables, feature, train):
+    state = variables['state']
+    grid = state['grid'].shape
+    module = connector(state['head']['kernel'].shape[0], grid)
+    held = {
+      'params': variables['params'], 'batch_stats': state['batch_stats']
+    }
+    x = spatial.pool(feature, grid)
+    return module.apply(
+      held, x, train, mutable=['batch_stats'] if train else False
+    )
+
+  def loss(variables, student, teacher, batch, hparams):
+    del batch, hparams
+    ours, theirs = heads.pair('simkd', layers, student, teacher)
+    state = variables['state']
+    projected, new = project(variables, ours, train=True)
+    value = feature_losses.feature_mse(
+      projected, spatial.pool(theirs, state['grid'].shape)
+    )
+    head = jax.tree.map(numerics.f32, dict(teacher[heads.HEAD]))
+    return value, {**state, **new, 'head': head}
+
+  def predict(variables, student):
+    ours = layers[0][0]
+    name, _ = features.pairs([(ours, ours)], student, student)[0]
+    feature = heads.as_map('simkd', name, student[name])
+    projected = project(variables, feature, train=False)
+    return heads.classify(variables['state']['head'], projected)
+
+  return base.Method(init, loss, {}, batchwise=True, predict=predict)

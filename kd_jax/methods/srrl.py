@@ -1,0 +1,77 @@
+"""SRRL: the teacher's classifier judges the student's features."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from kd_jax.losses import features as feature_losses
+from kd_jax.losses import logits as logit_losses
+from kd_jax.methods import base, heads
+
+
+def srrl(
+  *, layers: Sequence = (), feature_weight: float = 1.0,
+  logit_weight: float = 1.0,
+) -> base.Method:
+  """Softmax regression representation learning: match features and logits.
+
+  L = a mean_d (h_s - h_t)_d^2 + b mean_k (W h_s + b_t - z_t)_k^2, with h_t the
+  teacher's feature, h_s = mean_hw relu(norm(C F_s)) the student's through a
+  learned 1x1 convolution, W and b_t the teacher's classifier and z_t its
+  logits. a is `feature_weight`, b `logit_weight`. No temperature. The student
+  keeps its own classifier, which the labels train in a term of their own.
+
+  Args:
+    layers: one pair [(student, teacher)], maps [B, H, W, C] or vectors [B, C];
+      the teacher's is what its classifier reads the mean over places of, and
+      cannot be negative.
+    feature_weight: a.
+    logit_weight: b.
+
+  Returns:
+    A batchwise method (its norm couples the examples) whose loss is f32 [B],
+    in squared units of the feature and of the logits. Weight 1.
+
+  Raises:
+    ValueError: not one pair, or a teacher without a known classifier that
+      fits its feature, at its init.
+
+  Source: Yang et al. 2021, "Knowledge Distillation via Softmax Regression
+    Representation Learning", L_FM and L_SR with the L2 loss,
+    https://openreview.net/forum?id=ZzwDy_wiWv; means over d and k, and means
+    over places before the difference, as in its code.
+  """
+  numbers = {
+    'feature_weight': float(feature_weight),
+    'logit_weight': float(logit_weight),
+  }
+
+  def connector(theirs):
+    return heads.Connector(((theirs.shape[-1], 1),))
+
+  def init(key, student, teacher):
+    base.check_logits('srrl', student, teacher)
+    ours, theirs = heads.pair('srrl', layers, student, teacher)
+    shape = jax.ShapeDtypeStruct((1, *ours.shape[1:]), jnp.float32)
+    made = connector(theirs).lazy_init(key, shape)
+    return {
+      'params': made['params'], 'state': {'batch_stats': made['batch_stats']}
+    }
+
+  def loss(variables, student, teacher, batch, hparams):
+    del batch
+    ours, theirs = heads.pair('srrl', layers, student, teacher)
+    held = {'params': variables['params'], **variables['state']}
+    mapped, new = connector(theirs).apply(held, ours, mutable=['batch_stats'])
+    features = feature_losses.feature_mse(
+      jnp.mean(mapped, (1, 2)), jnp.mean(theirs, (1, 2))
+    )
+    read = heads.classify(teacher[heads.HEAD], mapped)
+    logits = logit_losses.logit_mse(read, teacher['logits'])
+    value = (
+      hparams['feature_weight'] * features + hparams['logit_weight'] * logits
+    )
+    return value, dict(new)
+
+  return base.Method(init, loss, numbers, batchwise=True)
