@@ -37,6 +37,9 @@ def make_augment(spec: Sequence, classes: int = 0) -> Augment:
     ValueError: an unknown name or option, or a value out of its range.
   """
   steps = [_make_step(entry, classes) for entry in spec]
+  names = [e if isinstance(e, str) else e['name'] for e in spec]
+  if 'two_view' in names[:-1]:
+    raise ValueError("augmentations after 'two_view'; legal: it comes last")
 
   def augment(key: jax.Array, batch: types.Batch) -> types.Batch:
     for place, step in enumerate(steps):
@@ -140,28 +143,60 @@ def two_view(
   weak: Sequence = ('pad_crop', 'flip'),
   strong: Sequence = ('pad_crop', 'flip', 'rand_augment'),
 ) -> lift.Step:
-  """Two views of each image: 'inputs' gets the weak one, 'strong' the other.
+  """Two views of each image: 'inputs' is the weak one, 'strong_inputs' other.
+
+  It comes last: what came after it would change one view alone.
 
   Args:
     weak: specification of the first, as for `make_augment`.
-    strong: of the second; drawn apart from the first. Neither may mix images.
+    strong: of the second; drawn apart from the first. Neither must mix images.
 
   Source: Y. Jin, J. Wang, D. Lin, Multi-Level Logit Distillation, 2023,
     https://openaccess.thecvf.com/content/CVPR2023/html/Jin_Multi-Level_Logit_Distillation_CVPR_2023_paper.html
   """
-  for entry in (*weak, *strong):
-    name = entry if isinstance(entry, str) else entry.get('name')
-    if name in ('mixup', 'cutmix', 'two_view'):
-      raise ValueError(f"'{name}' within two_view; legal: before or after it")
+  _unmixed((*weak, *strong), 'two_view')
   weakly, strongly = make_augment(weak), make_augment(strong)
 
   def view(key: jax.Array, keys: jax.Array, batch: types.Batch) -> types.Batch:
     del keys
     first, second = jax.random.split(key)
     other = strongly(second, batch)['inputs']
-    return {**weakly(first, batch), 'strong': other}
+    return {**weakly(first, batch), 'strong_inputs': other}
 
   return view
+
+
+def teacher_view(steps: Sequence = ()) -> lift.Step:
+  """Gives the teacher a view of its own: 'teacher_inputs'.
+
+  The student's is what the steps after this one make of 'inputs'. Without
+  this step both see the same image, which is "consistent teaching"; with no
+  `steps` the teacher sees the image as it is ("fixed teacher"), with the
+  student's steps another draw of them ("independent noise").
+
+  Args:
+    steps: specification of the teacher's view, as for `make_augment`; must not
+      mix images.
+
+  Source: L. Beyer et al., Knowledge distillation: A good teacher is patient
+    and consistent, 2022, https://arxiv.org/abs/2106.05237, section 3.1.
+  """
+  _unmixed(steps, 'teacher_view')
+  change = make_augment(steps)
+
+  def view(key: jax.Array, keys: jax.Array, batch: types.Batch) -> types.Batch:
+    del keys
+    return {**batch, 'teacher_inputs': change(key, batch)['inputs']}
+
+  return view
+
+
+def _unmixed(steps: Sequence, where: str) -> None:
+  """Refuses steps that change more than the image of an example."""
+  for entry in steps:
+    name = entry if isinstance(entry, str) else entry.get('name')
+    if name in ('mixup', 'cutmix', 'two_view', 'teacher_view'):
+      raise ValueError(f"'{name}' within {where}; legal: before it")
 
 
 AUGMENTS = {
@@ -174,4 +209,5 @@ AUGMENTS = {
   'mixup': mix.mixup,
   'cutmix': mix.cutmix,
   'two_view': two_view,
+  'teacher_view': teacher_view,
 }

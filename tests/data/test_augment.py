@@ -10,7 +10,13 @@ from kd_jax.data import augment, pipeline
 _KEY = jax.random.key(3)
 
 # Options that fit images of eight pixels, and that compile in little time.
-_SMALL = {'cutout': {'size': 3}, 'two_view': {'strong': ('shift', 'flip')}}
+_SMALL = {
+  'cutout': {'size': 3},
+  'two_view': {'strong': ('shift', 'flip')},
+  'teacher_view': {'steps': ('shift',)},
+}
+# Where what has changed is found, if not in the inputs.
+_SEEN = {'two_view': 'strong_inputs', 'teacher_view': 'teacher_inputs'}
 
 
 def _batch(size, side=8, channels=3, seed=0):
@@ -53,10 +59,10 @@ def test_shards_see_what_the_whole_batch_sees(name):
   halves = [run(_KEY, {k: v[p] for k, v in batch.items()})
             for p in (slice(0, 4), slice(4, 8))]  # fmt: skip
   _assert_same(jax.tree.map(lambda *x: jnp.concatenate(x), *halves), whole)
-  changed = whole.get('strong', whole['inputs'])
+  changed = whole[_SEEN.get(name, 'inputs')]
   assert (changed != batch['inputs']).any()
   other = run(jax.random.key(4), batch)
-  assert (other.get('strong', other['inputs']) != changed).any()
+  assert (other[_SEEN.get(name, 'inputs')] != changed).any()
   np.testing.assert_array_equal(whole['index'], batch['index'])
 
 
@@ -214,15 +220,24 @@ def test_two_views_are_drawn_apart_from_the_same_image():
   batch = _same_image(64)
   found = _run([{'name': 'two_view', 'weak': ['flip'], 'strong': ['flip']}],
                batch)  # fmt: skip
-  equal = (found['inputs'] == found['strong']).all((1, 2, 3)).sum()
+  equal = (found['inputs'] == found['strong_inputs']).all((1, 2, 3)).sum()
   assert 16 < equal < 48
   plain = _run([{'name': 'two_view', 'weak': [], 'strong': []}], batch)
-  np.testing.assert_array_equal(plain['strong'], batch['inputs'])
+  np.testing.assert_array_equal(plain['strong_inputs'], batch['inputs'])
+
+
+def test_a_teacher_may_see_the_image_as_it_is():
+  batch = _batch(8)
+  found = _run(['teacher_view', 'shift'], batch)
+  np.testing.assert_array_equal(found['teacher_inputs'], batch['inputs'])
+  assert (found['inputs'] != batch['inputs']).any()
 
 
 @pytest.mark.parametrize(
   ('spec', 'message'),
   [
+    (['two_view', 'flip'], 'it comes last'),
+    ([{'name': 'teacher_view', 'steps': ['cutmix']}], 'within teacher_view'),
     (['flipp'], "unknown augmentation 'flipp'; did you mean 'flip'"),
     ([3], 'augmentation 3; legal: a name'),
     ([{'size': 3}], 'a mapping with a name'),
