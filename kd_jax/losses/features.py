@@ -11,8 +11,6 @@ import jax.numpy as jnp
 
 from kd_jax.losses import geometry, numerics, spatial
 
-resize = spatial.resize
-
 
 def feature_mse(student: jax.Array, teacher: jax.Array) -> jax.Array:
   """Mean squared difference of two features of one shape.
@@ -67,7 +65,7 @@ def feature_cosine(student: jax.Array, teacher: jax.Array) -> jax.Array:
   """One minus the cosine of two feature vectors, mean over places.
 
   mean_p 1 - <s_p, t_p> / (|s_p| |t_p|), the vectors along the last axis. A
-  vector of zeros has cosine 0 and passes no gradient.
+  vector of zeros has cosine 0 with any, and passes no gradient.
 
   Args:
     student: [B, ..., C], already adapted to the teacher's shape.
@@ -85,7 +83,10 @@ def feature_cosine(student: jax.Array, teacher: jax.Array) -> jax.Array:
   geometry.same(student, teacher)
   s = geometry.unit(numerics.f32(student))
   t = geometry.unit(numerics.f32(teacher))
-  return geometry.mean(1 - jnp.sum(s * t, axis=-1))
+  # |s - t|^2 / 2 keeps the digits that 1 - <s, t> loses near equality.
+  apart = jnp.sum((s - t) ** 2, axis=-1) / 2
+  empty = jnp.all(s == 0, axis=-1) * 0.5 + jnp.all(t == 0, axis=-1) * 0.5
+  return geometry.mean(apart + empty)
 
 
 def at(

@@ -23,8 +23,9 @@ def gram(x: jax.Array) -> jax.Array:
 def squared_distances(x: jax.Array) -> jax.Array:
   """[B, D] -> [B, B], squared Euclidean distances of all pairs of rows.
 
-  From the Gram matrix of the rows less their mean (which only costs digits).
-  What is within its rounding error counts as 0 and passes no gradient.
+  From the Gram matrix of the centered rows r: the error of an entry is some
+  roundings of |r_i|^2 + |r_j|^2, so that pairs much closer than most have
+  fewer digits. Below that error they count as equal and pass no gradient.
   """
   products = gram(x - jnp.mean(x, axis=0, keepdims=True))
   norms = jnp.diagonal(products)

@@ -44,6 +44,12 @@ def test_cosine():
   expected = 1 - (_unit(s, 2) * _unit(t, 2)).sum(2).mean(1)
   _close(_call(features.feature_cosine, s, t), expected)
   _close(_call(features.feature_cosine, s, -3 * s), [2, 2, 2])
+  empty = _call(features.feature_cosine, np.zeros_like(s), t)
+  _close(empty, [1, 1, 1])
+  near = s + 1e-3 * t
+  gap = _unit(s, 2) - _unit(near, 2)
+  found = _call(features.feature_cosine, s, near)
+  _close(found / 1e-7, (gap**2).sum(2).mean(1) / 2 / 1e-7, rtol=1e-3)
 
 
 @pytest.mark.parametrize('power', [1, 2.0, 3, 4])
