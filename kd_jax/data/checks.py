@@ -111,6 +111,15 @@ def whole(name: str, value: object, where: str) -> int:
   return int(value)
 
 
+def limit(value: object, where: str) -> float:
+  """`value` in MB as bytes."""
+  if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    raise ValueError(f'memory_limit={value!r} of {where}; legal: MB >= 0')
+  if not value >= 0:
+    raise ValueError(f'memory_limit={value} of {where}; legal: MB >= 0')
+  return value * 1e6
+
+
 def stratify(
   values: np.ndarray, held: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from kd_jax import types
-from kd_jax.data import splits
+from kd_jax.data import splits, stream
+
+Split = splits.Split | stream.Stream
 
 
 @functools.lru_cache(maxsize=4)
@@ -64,21 +66,29 @@ def shard(index: np.ndarray, process: int, count: int) -> np.ndarray:
   return index[process * part : (process + 1) * part]
 
 
-def to_device(split: splits.Split, device=None) -> splits.Split:
-  """The split as arrays on a device (or a sharding; default: JAX's first)."""
+def to_device(split: Split, device=None) -> Split:
+  """The split as arrays on a device (or a sharding; default: JAX's first).
+
+  A stream stays where it is.
+  """
+  if isinstance(split, stream.Stream):
+    return split
   return splits.Split(*jax.device_put(tuple(split), device))
 
 
-def take(split: splits.Split, index) -> types.Batch:
+def take(split: Split, index) -> types.Batch:
   """The examples `index` i [B] of a split as a batch, mask all ones.
 
   A split on a device gives a batch there (jit-able; indices beyond the end
-  are clipped); a split of NumPy arrays gives a batch of NumPy arrays.
+  are clipped); NumPy arrays and streams give a batch of NumPy arrays.
 
   Returns:
     'inputs' [B, H, W, C], 'labels' [B] or [B, K], 'index' i32 [B],
     'mask' f32 [B].
   """
+  if isinstance(split, stream.Stream):
+    index = np.asarray(index, np.int32)
+    return _batch(*split.read(index), index, np)
   if isinstance(split.inputs, np.ndarray):
     index = np.asarray(index, np.int32)
     return _batch(split.inputs[index], split.labels[index], index, np)
@@ -99,9 +109,14 @@ def _batch(inputs, labels, index, module) -> types.Batch:
   return {'inputs': inputs, 'labels': labels, 'index': index, 'mask': mask}
 
 
-def eval_batches(
-  split: splits.Split, batch_size: int
-) -> Iterator[types.Batch]:
+def head(split: Split, count: int) -> splits.Split:
+  """The first `count` examples (or all, where there are fewer), in memory."""
+  index = np.arange(min(count, len(split.labels)))
+  batch = take(split, index)
+  return splits.Split(batch['inputs'], batch['labels'])
+
+
+def eval_batches(split: Split, batch_size: int) -> Iterator[types.Batch]:
   """Every example once, in order, in batches of one shape.
 
   The last batch is filled up with copies of the last example, whose mask is 0.

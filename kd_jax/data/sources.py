@@ -13,13 +13,14 @@ from collections.abc import Callable
 import numpy as np
 
 from kd_jax import types
-from kd_jax.data import checks, records, splits, store
+from kd_jax.data import checks, records, splits, store, stream
 
 Split, Data = splits.Split, splits.Data
 
 # What every data set takes; those that have no use for a folder ignore it.
 COMMON = (
-  'validation', 'split_seed', 'limit', 'mean', 'std', 'raw_dir', 'data_dir',
+  'validation', 'split_seed', 'limit', 'mean', 'std', 'memory_limit',
+  'raw_dir', 'data_dir',
 )  # fmt: skip
 
 
@@ -36,6 +37,7 @@ def make_data(name: str, **options) -> Data:
       limit: train on the first so many examples only (counted after holding
         out); 0 is all.
       mean, std: per channel, in place of the data set's.
+      memory_limit: MB of images in memory; more are streamed; default 4096.
       raw_dir: folder of raw files; '' is KD_JAX_RAW_DIR in the environment.
       data_dir: TFDS data folder; '' is TFDS's own.
 
@@ -116,6 +118,7 @@ def _arrays(
   test: tuple | Callable[[], tuple],
   validation: tuple | float = 0.1,
   classes: int = 0,
+  memory_limit: float = 0,
   raw_dir: str = '',
   data_dir: str = '',
   **common,
@@ -128,7 +131,7 @@ def _arrays(
     test: likewise; or a function that returns them, called at the end.
     validation: likewise; or what to hold out of `train`, as for every set.
     classes: how many there are; 0 is as many as the training labels show.
-    raw_dir, data_dir: not used.
+    memory_limit, raw_dir, data_dir: not used.
     **common: those of every data set.
   """
   where = "'arrays'"
@@ -162,6 +165,7 @@ def _tfds(
   train_split: str = 'train',
   test_split: str = 'test',
   validation_split: str = '',
+  size: int = 0,
   raw_dir: str = '',
   data_dir: str = '',
   **common,
@@ -176,6 +180,7 @@ def _tfds(
     train_split: TFDS split to train on, such as 'train' or 'train[:80%]'.
     test_split: TFDS split of the test set.
     validation_split: TFDS split; '' holds out of the training split.
+    size: side in pixels that images are scaled and cut to; 0 leaves them.
     raw_dir: not used.
     data_dir: TFDS data folder; '' is TFDS's own.
     **common: those of every data set.
@@ -183,7 +188,7 @@ def _tfds(
   path = store.locate(dataset, data_dir)
   return _prepared(
     dataset, path, image_key=image_key, label_key=label_key, classes=classes,
-    names=(train_split, test_split, validation_split), **common,
+    names=(train_split, test_split, validation_split), size=size, **common,
   )  # fmt: skip
 
 
@@ -195,25 +200,41 @@ def _prepared(
   label_key: str = 'label',
   names: tuple[str, str, str] = ('train', 'test', ''),
   classes: int = 0,
+  size: int = 0,
+  memory_limit: float = 4096,
   **common,
 ) -> Data:
   """Data from a prepared TFDS folder; names: train, test, validation split."""
   label_names = records.label_names(path, image_key, label_key)
   records.check_splits(path, filter(None, names))
   classes = checks.whole('classes', classes, name) or len(label_names)
+  size = checks.whole('size', size, name)
   if not classes:
     raise ValueError(
       f"'{label_key}' of '{name}' does not say how many classes there are; "
       "give 'classes'"
     )
   train, test, validation = names
-  read = functools.partial(
-    records.read, path, image_key=image_key, label_key=label_key
+  largest = max(
+    records.nbytes(path, split, image_key, size) for split in names if split
   )
-  return splits.finish(
-    name, read(train), lambda: read(test), classes,
-    held=read(validation) if validation else None, label_names=label_names,
-    **common,
+  if largest > checks.limit(memory_limit, name):
+    stream.require_grain()
+    read = functools.partial(
+      stream.open_split, path, keys=(image_key, label_key), classes=classes,
+      size=size,
+    )  # fmt: skip
+    identity = [records.identity(path), image_key, label_key, names, size]
+    finish = functools.partial(stream.finish, identity=repr(identity))
+  else:
+    read = functools.partial(
+      records.read, path, keys=(image_key, label_key), size=size
+    )
+    finish = splits.finish
+  return finish(
+    name, read(split=train), lambda: read(split=test), classes,
+    held=read(split=validation) if validation else None,
+    label_names=label_names, **common,
   )  # fmt: skip
 
 

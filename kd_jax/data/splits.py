@@ -19,8 +19,10 @@ class Split(NamedTuple):
 
 
 class Data(NamedTuple):
-  """A data set in memory, as a run needs it.
+  """A data set, as a run needs it.
 
+  Splits are in memory, or streams where they are too large for it (see
+  `stream.Stream`).
   mean and std are per channel, of pixels / 255 where images are uint8; they
   are the published ones of a data set that has them, else those of the whole
   training set, so they depend neither on the split nor on `limit`.
@@ -73,13 +75,16 @@ def finish(
   else:
     where = f"'{name}' validation"
     kept, held_out = slice(None), check(*held, classes, where, train.inputs)
-  own_mean, own_std = _normalization(name, train.inputs, mean, std)
+  if not (len(mean) and len(std)):
+    own_mean, own_std = checks.statistics(train.inputs)
+    mean, std = mean or own_mean, std or own_std
+  mean, std = normalization(name, train.inputs, mean, std)
   used = Split(train.inputs[kept], train.labels[kept])
   used = Split(*(a[: limit or None] for a in used))
   return Data(
     name, used, held_out,
     lambda: check(*test(), classes, f"'{name}' test", used.inputs),
-    classes, own_mean, own_std,
+    classes, mean, std,
     checks.fingerprint(
       [*used, *held_out], classes=classes, split_seed=split_seed, limit=limit,
       validation=len(held_out.labels),
@@ -107,12 +112,9 @@ def check(
   return Split(inputs, checks.labels(labels, len(inputs), classes, where))
 
 
-def _normalization(name, inputs, mean, std) -> tuple[tuple, tuple]:
-  """`mean` and `std` where given, else those of `inputs`, one per channel."""
+def normalization(name, inputs, mean, std) -> tuple[tuple, tuple]:
+  """`mean` and `std`, of floats, one per channel of `inputs`, or ValueError."""
   mean, std = (tuple(float(x) for x in values) for values in (mean, std))
-  if not (mean and std):
-    measured = checks.statistics(inputs)
-    mean, std = mean or measured[0], std or measured[1]
   if not len(mean) == len(std) == inputs.shape[-1] or min(std) <= 0:
     raise ValueError(
       f"mean={mean}, std={std} of '{name}'; legal: {inputs.shape[-1]} numbers "
