@@ -140,7 +140,7 @@ def test_topk_kd_renormalized():
 
 
 def test_topk_kd_rises_with_k_up_to_kd():
-  values = [decoupled.topk_kd(S32, T32, k=k) for k in range(1, 8)]
+  values = [decoupled.topk_kd(S32, T32, k=k) for k in (1, 3, 6, 7)]
   whole = logits.kd(S32, T32)
   np.testing.assert_array_equal(values[-1], whole)
   np.testing.assert_array_equal(decoupled.topk_kd(S32, T32, k=99), whole)

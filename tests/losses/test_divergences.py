@@ -141,7 +141,7 @@ def test_normalized_jsd_has_a_slope_in_beta_at_its_ends_too():
       return value.sum()
 
     for beta in (0.0, 0.25, 1.0):
-      low, high = max(beta - 1e-6, 0), min(beta + 1e-6, 1)
+      low, high = max(beta - 1e-6, 0.0), min(beta + 1e-6, 1.0)
       expected = (total(high)[0] - total(low)[0]) / (high - low)
       assert abs(total(beta)[1] / expected - 1) < 1e-4
 
