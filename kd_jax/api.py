@@ -14,7 +14,6 @@ from kd_jax import (
   metrics,
   optim,
   parallel,
-  schemes,
   stages,
   terms,
   tools,
@@ -25,6 +24,7 @@ from kd_jax import methods as method_table
 from kd_jax.data import augment as augments
 from kd_jax.data import pipeline, sources
 from kd_jax.models import base as models
+from kd_jax.schemes import base
 
 
 class Distilled(NamedTuple):
@@ -138,7 +138,7 @@ def _terms(alpha, beta, temperature, method, feature_method, layers) -> dict:
   if 'temperature' in soft.hparams:
     soft = method_table.make_method(method, temperature=temperature)
   summands = {
-    'hard': schemes.hard('student')._replace(weight=1 - alpha),
+    'hard': base.hard('student', 1 - alpha),
     'soft': terms.Term('student', 'teacher', soft, alpha),
   }
   if layers:

@@ -11,20 +11,16 @@ import jax.numpy as jnp
 from kd_jax import (
   checkpoint,
   config,
-  methods,
   models,
-  optim,
   parallel,
+  parts,
   schemes,
   stages,
-  terms,
   types,
+  views,
 )
-from kd_jax.data import augment, pipeline, sources
+from kd_jax.data import pipeline, sources
 from kd_jax.models import base as networks_base
-
-# The keys of a term that are not options of its method.
-_TERM = ('method', 'weight', 'student', 'teacher', 'schedule')
 
 # The keys that say how a run is watched and kept, not what it computes.
 LOOP = ('checkpoint_every', 'keep', 'eval_every', 'log_every', 'select')
@@ -88,17 +84,14 @@ def make_experiment(c: config.ConfigDict, data=None) -> Experiment:
   placement = parallel.choose(c.parallel)
   for part in (c.train, c.teacher):
     parallel.check_batch(part.batch_size, placement)
-  made_terms = {name: make_term(name, t) for name, t in c.terms.items()}
   data = data or make_data(c)
   networks, specs, loaded = make_networks(c, data)
-  cast = schemes.Cast(
-    tuple(networks), tuple(loaded), made_terms,
-    make_recipe(c.train, 'train', c.seed, data, c.data.seed),
-    make_recipe(c.teacher, 'teacher', c.teacher.seed, data, c.data.seed),
-    c.baseline,
-  )
+  cast = make_cast(c, data, networks, loaded)
   scheme = c.scheme.to_dict()
   made = schemes.make_stages(scheme.pop('name', ''), cast, **scheme)
+  for stage in made:
+    for name, like in stage.built_as.items():
+      networks[name], specs[name] = networks[like], specs[like]
   experiment = Experiment(
     networks, specs, loaded, data, made, placement,
     pipeline.make_prepare(data.mean, data.std),
@@ -109,6 +102,26 @@ def make_experiment(c: config.ConfigDict, data=None) -> Experiment:
   )
   check(experiment)
   return experiment
+
+
+def make_cast(c, data, networks, loaded) -> schemes.Cast:
+  """What the scheme has to work with."""
+  recipe, teacher = (
+    parts.make_recipe(c[name].to_dict(), name, seed, data, c.data.seed)
+    for name, seed in (('train', c.seed), ('teacher', c.teacher.seed))
+  )
+  made = {
+    name: parts.make_term(name, spec.to_dict(), recipe, data)
+    for name, spec in c.terms.items()
+  }
+  seen = {
+    name: views.make_view(**spec.to_dict()) for name, spec in c.views.items()
+  }
+  return schemes.Cast(
+    tuple(networks), tuple(loaded), made, recipe, teacher, seen, c.baseline,
+    data.classes, output_names(networks, data),
+    len(data.train.labels) // c.train.batch_size,
+  )
 
 
 def make_settings(c, made, cast, specs, loaded, data) -> dict[str, str]:
@@ -123,12 +136,14 @@ def make_settings(c, made, cast, specs, loaded, data) -> dict[str, str]:
     'data_seed': c.data.seed,
     'loaded': {name: checkpoint.content_hash(v) for name, v in loaded.items()},
   }
-  rest = {k: v for k, v in whole.items() if k not in (*LOOP, 'seeds')}
+  rest = {
+    k: v for k, v in whole.items() if k not in (*LOOP, 'seeds', 'networks')
+  }
   settings = {}
   for stage in made:
     own = {'teacher': whole['teacher'], 'loaded': None}
     depends = own if stage.recipe is cast.teacher else {'config': rest}
-    networks = {name: specs[name] for name in stage.students}
+    networks = {name: specs[name] for name in (*stage.students, *stage.frozen)}
     settings[stage.name] = fingerprint(
       [stage.name, {**shared, **depends}, networks]
     )
@@ -175,6 +190,17 @@ def make_networks(c, data) -> tuple[dict, dict, dict]:
   return networks, specs, loaded
 
 
+def output_names(networks, data) -> dict[str, tuple[str, ...]]:
+  """{network: the names of its outputs}."""
+  inputs = example_inputs(data)
+
+  def names(network):
+    variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
+    return tuple(jax.eval_shape(network.apply, variables, inputs)[0])
+
+  return {name: names(network) for name, network in networks.items()}
+
+
 def _same_network(name, folder, spec, stored) -> dict:
   """The stored network's spec; the config may not contradict it."""
   keys = stored['build']
@@ -190,55 +216,6 @@ def _same_network(name, folder, spec, stored) -> dict:
 def example_inputs(data) -> jax.ShapeDtypeStruct:
   """The shape of one prepared example."""
   return jax.ShapeDtypeStruct((1, *data.train.inputs.shape[1:]), jnp.float32)
-
-
-def make_recipe(c, name, seed, data, data_seed) -> stages.Recipe:
-  """How a stage is trained."""
-  size = len(data.train.labels)
-  try:
-    per_epoch = pipeline.steps_per_epoch(size, c.batch_size)
-  except ValueError as error:
-    raise ValueError(f'{name}.{error}') from None
-  steps = c.steps or c.epochs * per_epoch
-  o = c.optimizer
-  return stages.Recipe(
-    steps, c.batch_size,
-    optim.make_optimizer(
-      o.name, clip_norm=o.clip_norm, accumulate=o.accumulate, **o.options
-    ),
-    o.learning_rate, o.weight_decay,
-    optim.make_schedule(o.schedule.to_dict(), steps, o.accumulate),
-    seed, data_seed, augment.make_augment(c.augment, classes=data.classes),
-  )
-
-
-def make_term(name: str, spec: config.ConfigDict) -> terms.Term:
-  """The term that `terms.NAME` describes."""
-  spec = spec.to_dict()
-  options = {k: v for k, v in spec.items() if k not in _TERM}
-  try:
-    method = methods.make_method(spec['method'], **options)
-  except ValueError as error:
-    raise ValueError(f"term '{name}': {error}") from None
-  teacher = terms.LABELS if spec['method'] in methods.HARD else 'teacher'
-  return terms.Term(
-    spec.get('student', 'student'), spec.get('teacher', teacher), method,
-    float(spec.get('weight', 1.0)),
-    schedules=make_schedules(
-      name, spec.get('schedule', {}), {'weight', *method.hparams}
-    ),
-  )
-
-
-def make_schedules(name, spec: Mapping, known) -> dict[str, terms.Schedule]:
-  """{hyperparameter: step -> multiplier}; 'steps' says over how many."""
-  made = {}
-  for key, value in spec.items():
-    if key not in known:
-      raise types.unknown(f"schedule of term '{name}'", key, known)
-    value = dict(value)
-    made[key] = optim.make_schedule(value, value.pop('steps', 1))
-  return made
 
 
 def check(experiment: Experiment) -> None:

@@ -11,6 +11,7 @@ import ml_collections
 from kd_jax import types
 
 ConfigDict = ml_collections.ConfigDict
+OPEN = ('data', 'networks', 'scheme', 'terms', 'views')  # take keys of any name
 ALPHA_WEIGHTS = ('soft', 'hard')
 
 
@@ -58,6 +59,7 @@ def default() -> ConfigDict:
   c.data.seed = 0  # order of the examples and augmentation
   c.networks = open_dict()  # name -> dict(name=.., options) or dict(load=DIR)
   c.scheme = open_dict(name='offline')  # who teaches whom, and its options
+  c.views = open_dict()  # name -> dict(name=.., sources=[..]): ensembles
   c.terms = open_dict()  # name -> dict(method, weight, student, teacher, ..)
 
   c.train = training()  # the student, and the student alone
@@ -78,7 +80,7 @@ def default() -> ConfigDict:
 def _locked(c: ConfigDict) -> ConfigDict:
   """`c`, where only the open sub-trees take new keys."""
   c.lock()
-  for name in ('data', 'networks', 'scheme', 'terms'):
+  for name in OPEN:
     c[name].unlock()
   for part in (c.train, c.teacher):
     part.optimizer.options.unlock()
@@ -257,8 +259,12 @@ def change(c: ConfigDict, key: str, text: str) -> None:
     raise _unknown_key(key, node, path)
   value = _literal(text)
   try:
+    if parents and parents[0] in OPEN and isinstance(node.get(last), float):
+      # Its own number from now on: alpha must not follow a term's weight.
+      value = float(value)
+      del node[last]
     node[last] = value
-  except TypeError:
+  except (TypeError, ValueError):
     kind = type(node[last]).__name__
     raise ValueError(
       f'{key} must be of type {kind}, not {type(value).__name__}: {text}'

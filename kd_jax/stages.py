@@ -76,6 +76,8 @@ class Stage(NamedTuple):
       that move; empty moves all.
     starts: student -> the finished network whose variables it starts from.
     hands_on: student -> the name under which it is kept when the stage ends.
+    built_as: network -> the network of the config that it is built like, for
+      those that the config does not name.
   """
 
   name: str
@@ -89,6 +91,7 @@ class Stage(NamedTuple):
   trains: tuple[str, ...] = ()
   starts: Mapping[str, str] = {}
   hands_on: Mapping[str, str] = {}
+  built_as: Mapping[str, str] = {}
 
   @property
   def copies(self) -> dict[str, str]:

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kd_jax import parallel, schemes, stages, terms
+from kd_jax import parallel, stages, terms
 from kd_jax import state as states
 from kd_jax import step as steps
+from kd_jax.schemes import base
 from tests import tiny
 
 
@@ -66,7 +67,7 @@ def test_dropout_draws_a_mask_of_its_own_on_each_shard():
 
 def test_the_loss_falls():
   placement = parallel.on_one()
-  stage = tiny.offline(terms={'hard': schemes.hard('student')}, frozen=())
+  stage = tiny.offline(terms={'hard': base.hard('student')}, frozen=())
   _, early = train(placement, stage, count=1)
   _, late = train(placement, stage, count=40)
   assert late['loss'] < 0.5 * early['loss']
@@ -181,7 +182,7 @@ def test_copies_follow_their_student():
   networks, batch = tiny.networks(), tiny.batch()
   stage = tiny.offline(
     terms={
-      'hard': schemes.hard('student'),
+      'hard': base.hard('student'),
       'mean': tiny.soft('student', 'average'),
       'past': tiny.soft('student', 'before'),
     },

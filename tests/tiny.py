@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from kd_jax import methods, optim, schemes, stages, terms
+from kd_jax import methods, optim, stages, terms
 from kd_jax.models import base
+from kd_jax.schemes import base as schemes_base
 
 CLASSES, BATCH = 5, 16
 
@@ -67,7 +68,7 @@ def soft(student='student', teacher='teacher', name='kd', **changes):
 def offline(**changes) -> stages.Stage:
   """The student learns from labels and a frozen teacher."""
   made = stages.Stage(
-    'student', {'hard': schemes.hard('student'), 'soft': soft()},
+    'student', {'hard': schemes_base.hard('student'), 'soft': soft()},
     ('student',), recipe(), ('teacher',),
   )
   return made._replace(**changes)

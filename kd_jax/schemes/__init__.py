@@ -1,0 +1,45 @@
+"""Who teaches whom: SCHEMES, the one table of functions that return stages."""
+
+import inspect
+from collections.abc import Callable, Mapping
+
+from kd_jax import stages, types
+from kd_jax.schemes import chains, frozen, own, peers
+from kd_jax.schemes.base import Cast
+
+SCHEMES: Mapping[str, Callable[..., list[stages.Stage]]] = {
+  'offline': frozen.offline,
+  'ensemble': frozen.ensemble,
+  'two_phase': frozen.two_phase,
+  'head_start': frozen.head_start,
+  'online': peers.online,
+  'mutual': peers.mutual,
+  'branches': peers.branches,
+  'self_snapshot': own.self_snapshot,
+  'self_ema': own.self_ema,
+  'born_again': own.born_again,
+  'self_exits': own.self_exits,
+  'self_label': own.self_label,
+  'progressive': chains.progressive,
+}
+
+
+def make_stages(name: str, cast: Cast, **options) -> list[stages.Stage]:
+  """The stages of the scheme `name`.
+
+  Raises:
+    ValueError: for an unknown scheme, option, network or signal.
+  """
+  if name not in SCHEMES:
+    raise types.unknown('scheme', name, SCHEMES)
+  known = [*inspect.signature(SCHEMES[name]).parameters][1:]
+  for option in options:
+    if option not in known:
+      raise types.unknown(f"option of scheme '{name}'", option, known)
+  made = SCHEMES[name](cast, **options)
+  for stage in made:
+    for network in (*stage.students, *stage.frozen):
+      if network not in {*cast.networks, *stage.built_as}:
+        raise types.unknown('network', network, cast.networks)
+    stages.check(stage)
+  return made

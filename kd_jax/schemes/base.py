@@ -1,0 +1,154 @@
+"""What every scheme has to work with, and the stages that most begin with."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from kd_jax import methods, stages, terms
+
+# Teachers that a scheme puts names to.
+PEERS = 'peers'  # each of the other peers
+BEFORE = 'before'  # the network before, in a chain or among generations
+
+
+class Cast(NamedTuple):
+  """What a scheme has to work with.
+
+  Attributes:
+    networks: the names of all networks.
+    loaded: those that are finished already.
+    terms: the config's terms by name.
+    train: how students are trained.
+    teacher: how a teacher that is not loaded is trained.
+    views: the config's views by name.
+    baseline: whether the student is trained alone too.
+    classes: K.
+    outputs: {network: names of its outputs}.
+    per_epoch: updates of an epoch of `train`.
+  """
+
+  networks: tuple[str, ...]
+  loaded: tuple[str, ...]
+  terms: Mapping[str, terms.Term]
+  train: stages.Recipe
+  teacher: stages.Recipe
+  views: Mapping[str, terms.View] = {}
+  baseline: bool = True
+  classes: int = 0
+  outputs: Mapping[str, Sequence[str]] = {}
+  per_epoch: int = 1
+
+
+def hard(network: str, weight: float = 1.0) -> terms.Term:
+  """Cross-entropy of a network with the labels."""
+  method = methods.make_method('cross_entropy')
+  return terms.Term(network, terms.LABELS, method, weight)
+
+
+def alone(network: str, recipe: stages.Recipe, name: str = '') -> stages.Stage:
+  """A network that learns from the labels alone, kept as `name`."""
+  name = name or network
+  return stages.Stage(
+    name, {'hard': hard(network)}, (network,), recipe,
+    hands_on={network: name},
+  )
+
+
+def taught_by(cast: Cast, of: Mapping[str, terms.Term]) -> list[str]:
+  """The networks that the terms and their views read, each once, in order."""
+  names = [n for t in of.values() for n in (t.teacher, t.student)]
+  found = []
+  while names:
+    name = names.pop(0)
+    if name in cast.views:
+      names = [*cast.views[name].sources, *names]
+    elif name in cast.networks:
+      found.append(name)
+  return list(dict.fromkeys(found))
+
+
+def stage(
+  cast: Cast,
+  name: str,
+  students: Sequence[str],
+  of: Mapping[str, terms.Term],
+  **changes,
+) -> stages.Stage:
+  """The students learn by the terms `of`; all else that they read is frozen.
+
+  Args:
+    cast: networks, views, recipe.
+    name: of the stage.
+    students: the networks that learn.
+    of: the terms.
+    **changes: further fields of the Stage.
+  """
+  frozen = tuple(n for n in taught_by(cast, of) if n not in students)
+  recipe = changes.pop('recipe', cast.train)
+  views = {**cast.views, **changes.pop('views', {})}
+  used = _used(views, of)
+  return stages.Stage(
+    name, of, tuple(students), recipe, frozen,
+    {n: v for n, v in views.items() if n in used}, **changes,
+  )
+
+
+def _used(views, of) -> set[str]:
+  """The views that the terms read, and those that these read."""
+  names = [n for t in of.values() for n in (t.teacher, t.student)]
+  used = set()
+  while names:
+    name = names.pop()
+    if name in views and name not in used:
+      used.add(name)
+      names += views[name].sources
+  return used
+
+
+def teachers(cast: Cast, names: Sequence[str]) -> list[stages.Stage]:
+  """The stages that train the teachers which are not loaded."""
+  return [alone(n, cast.teacher) for n in names if n not in cast.loaded]
+
+
+def baselines(cast: Cast, students: Sequence[str]) -> list[stages.Stage]:
+  """The students alone: same budget, same seed."""
+  if not cast.baseline:
+    return []
+  several = len(students) > 1
+  return [
+    alone(name, cast.train, f'baseline_{name}' if several else 'baseline')
+    for name in students
+  ]
+
+
+def before(cast: Cast, *students: str) -> list[stages.Stage]:
+  """The teachers that the config's terms name, and the students alone."""
+  names = [n for n in taught_by(cast, cast.terms) if n not in students]
+  return teachers(cast, names) + baselines(cast, students)
+
+
+def retarget(
+  of: Mapping[str, terms.Term], student: str, old: str, new: str
+) -> dict[str, terms.Term]:
+  """The terms for another student, with teacher `new` where it was `old`."""
+  return {
+    name: term._replace(
+      student=student, teacher=new if term.teacher == old else term.teacher
+    )
+    for name, term in of.items()
+  }
+
+
+def heads(cast: Cast, network: str, kind: str) -> list[str]:
+  """The outputs of a network that are logits of a `kind` of its own heads.
+
+  Raises:
+    ValueError: where it has none.
+  """
+  prefix = f'logits_{kind}'
+  found = [n for n in cast.outputs[network] if n.startswith(prefix)]
+  if not found:
+    raise ValueError(
+      f"network '{network}' has no {kind}; known outputs: "
+      f'{", ".join(cast.outputs[network])}'
+    )
+  return found

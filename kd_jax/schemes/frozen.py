@@ -1,0 +1,132 @@
+"""Schemes whose teachers are finished: offline, ensemble, two-phase."""
+
+from collections.abc import Sequence
+
+from kd_jax import stages, types, views
+from kd_jax.schemes import base
+
+
+def offline(cast: base.Cast, *, student='student') -> list[stages.Stage]:
+  """A student learns from teachers that are finished and frozen.
+
+  Source: Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531.
+  """
+  return [
+    *base.before(cast, student),
+    base.stage(cast, student, (student,), cast.terms),
+  ]
+
+
+def ensemble(
+  cast: base.Cast,
+  *,
+  teachers: Sequence[str] = (),
+  combine='mean_probs',
+  weights: Sequence[float] = (),
+  temperature=1.0,
+  student='student',
+) -> list[stages.Stage]:
+  """Many frozen teachers, of any architectures, speak as one.
+
+  Terms whose teacher is 'ensemble' learn from all of them; a term may also
+  name one of the teachers. `combine` is a key of `views.VIEWS`.
+
+  Source: You, Xu, Xu, Tao, Learning from multiple teacher networks, 2017
+    (mean of probabilities); Hinton et al. 2015, section 3.
+
+  Raises:
+    ValueError: for fewer than two teachers or weights that do not fit.
+  """
+  if len(teachers) < 2:
+    raise ValueError(f'an ensemble needs two teachers, not {list(teachers)}')
+  options = {'sources': list(teachers)}
+  if combine == 'weighted':
+    options['weights'] = weights
+  elif combine in ('by_confidence', 'by_label'):
+    options['temperature'] = temperature
+  cast = cast._replace(
+    views={**cast.views, 'ensemble': views.make_view(combine, **options)}
+  )
+  return offline(cast, student=student)
+
+
+def two_phase(
+  cast: base.Cast,
+  *,
+  first: Sequence[str] = ('hint',),
+  share=0.5,
+  trains: Sequence[str] = (),
+  student='student',
+) -> list[stages.Stage]:
+  """First the terms named, then all the others; FitNet's own recipe.
+
+  Args:
+    cast: see `Cast`.
+    first: the terms of the first phase.
+    share: of the steps that the first phase takes, in (0, 1).
+    trains: globs of the student's parameters that move in the first phase
+      ('conv1*': the layers up to the hint); all where empty.
+    student: who learns.
+
+  Source: Romero et al., FitNets, 2015, https://arxiv.org/abs/1412.6550,
+    section 3.1 (algorithm 1).
+
+  Raises:
+    ValueError: for an unknown term, or a share outside (0, 1).
+  """
+  if not 0 < share < 1:
+    raise ValueError(f'share must lie in (0, 1), not {share}')
+  for name in first:
+    if name not in cast.terms:
+      raise types.unknown('term', name, cast.terms)
+  steps = cast.train.steps
+  early = {n: t for n, t in cast.terms.items() if n in first}
+  late = {n: t for n, t in cast.terms.items() if n not in first}
+  hinted = f'{student}_hinted'
+  moving = [f'networks/{student}/{glob}' for glob in trains]
+  return [
+    *base.before(cast, student),
+    base.stage(
+      cast, hinted, (student,), early,
+      recipe=cast.train._replace(steps=round(share * steps)),
+      trains=(*moving, 'terms/*') if moving else (),
+      hands_on={student: hinted},
+    ),
+    base.stage(
+      cast, student, (student,), late,
+      recipe=cast.train._replace(steps=steps - round(share * steps)),
+      starts={student: hinted},
+    ),
+  ]
+
+
+def head_start(
+  cast: base.Cast,
+  *,
+  order: Sequence[Sequence[str]] = (),
+  student='student',
+) -> list[stages.Stage]:
+  """Any stages in any order: each is a list of terms, trained in its turn.
+
+  Every stage has an even share of the steps and starts from the one before.
+
+  Raises:
+    ValueError: for fewer than two stages, or an unknown term.
+  """
+  if len(order) < 2:
+    raise ValueError(f'head_start needs two stages of terms, not {len(order)}')
+  for name in (name for names in order for name in names):
+    if name not in cast.terms:
+      raise types.unknown('term', name, cast.terms)
+  share = cast.train.steps // len(order)
+  made, last = base.before(cast, student), len(order) - 1
+  for i, names in enumerate(order):
+    name = student if i == last else f'{student}_{i}'
+    steps = cast.train.steps - share * last if i == last else share
+    made.append(base.stage(
+      cast, name, (student,), {n: cast.terms[n] for n in names},
+      recipe=cast.train._replace(steps=steps),
+      starts={student: f'{student}_{i - 1}'} if i else {},
+      hands_on={student: name},
+    ))
+  return made

@@ -1,0 +1,175 @@
+"""Signals that are pure functions of signals: ensembles, exits, priors."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from kd_jax import terms, types
+from kd_jax.losses import logits as losses
+
+
+def mean_logits(sources: Sequence[str]) -> terms.View:
+  """The mean of the sources' logits: a geometric mean of probabilities."""
+  return _weighted(sources, lambda stack, batch: _even(stack))
+
+
+def mean_probs(sources: Sequence[str]) -> terms.View:
+  """The mean of the sources' probabilities, as logits (their logarithm).
+
+  At a temperature T the softened mixture is meant, softmax(log p / T).
+  """
+
+  def combine(outputs, batch):
+    del batch
+    stack = jax.nn.log_softmax(_stack(outputs), -1)
+    mixed = jax.nn.logsumexp(stack, 0) - jnp.log(len(outputs))
+    return {'logits': mixed}
+
+  return terms.View(tuple(sources), combine)
+
+
+def weighted(sources: Sequence[str], weights: Sequence[float]) -> terms.View:
+  """sum_i weights_i logits_i, with weights that sum to one.
+
+  Raises:
+    ValueError: for another number of weights, or another sum.
+  """
+  weights = tuple(map(float, weights))
+  if len(weights) != len(sources):
+    raise ValueError(f'{len(weights)} weights for {len(sources)} signals')
+  if min(weights) < 0 or abs(sum(weights) - 1) > 1e-6:
+    raise ValueError(
+      f'weights must sum to one, not {sum(weights):g}: {weights}'
+    )
+
+  def given(stack, batch):
+    del batch
+    one = jnp.asarray(weights).reshape((-1,) + (1,) * (stack.ndim - 2))
+    return jnp.broadcast_to(one, stack.shape[:-1])
+
+  return _weighted(sources, given)
+
+
+def by_confidence(
+  sources: Sequence[str], temperature: float = 1.0
+) -> terms.View:
+  """Each example trusts the sources by their entropy.
+
+  weights = softmax over sources of -H(p_i) / temperature.
+  """
+
+  def confident(stack, batch):
+    del batch
+    log_p = jax.nn.log_softmax(stack, -1)
+    entropy = -(jnp.exp(log_p) * log_p).sum(-1)
+    return jax.nn.softmax(-entropy / temperature, 0)
+
+  return _weighted(sources, confident)
+
+
+def by_label(sources: Sequence[str], temperature: float = 1.0) -> terms.View:
+  """Each example trusts the sources that are right about its label.
+
+  weights = softmax over sources of -CE(p_i, label) / temperature.
+
+  Source: Zhang, Chen, Wang, Confidence-aware multi-teacher knowledge
+    distillation, 2022, https://arxiv.org/abs/2201.00007, equation 3, which
+    uses (1 - softmax(CE)) / (number - 1) for the same order of trust.
+  """
+
+  def right(stack, batch):
+    cost = jax.vmap(lambda z: losses.cross_entropy(z, batch['labels']))(stack)
+    return jax.nn.softmax(-cost / temperature, 0)
+
+  return _weighted(sources, right)
+
+
+def output(sources: Sequence[str], key: str) -> terms.View:
+  """One of a network's outputs as logits: an exit or a branch."""
+
+  def pick(outputs, batch):
+    del batch
+    if key not in outputs[0]:
+      raise types.unknown(f"output of '{sources[0]}'", key, outputs[0])
+    return {**outputs[0], 'logits': outputs[0][key]}
+
+  return terms.View(tuple(sources), pick)
+
+
+def virtual(classes: int, correct: float = 0.99) -> terms.View:
+  """A teacher made by hand: `correct` on the label, the rest spread evenly.
+
+  At T = 1 and alpha = a, its soft loss is that of label smoothing with
+  s = a (1 - correct) K / (K - 1), up to a constant.
+
+  Source: Yuan, Tay, Li, Wang, Feng, Revisiting knowledge distillation via
+    label smoothing regularization, 2020, https://arxiv.org/abs/1909.11723,
+    equation 8 (tf-KD_reg; T = 20 and correct = 0.99 there).
+
+  Raises:
+    ValueError: for `correct` outside (1 / classes, 1).
+  """
+  if not 1 / classes < correct < 1:
+    raise ValueError(
+      f'correct must lie in (1/{classes}, 1), not {correct}: the label is '
+      'the likeliest class'
+    )
+
+  def combine(outputs, batch):
+    del outputs
+    labels = batch['labels']
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+      labels = labels.argmax(-1)
+    hit = jax.nn.one_hot(labels, classes, dtype=bool)
+    rest = (1 - correct) / (classes - 1)
+    return {'logits': jnp.where(hit, jnp.log(correct), jnp.log(rest))}
+
+  return terms.View((terms.LABELS,), combine)
+
+
+VIEWS: Mapping[str, Callable[..., terms.View]] = {
+  'mean_logits': mean_logits,
+  'mean_probs': mean_probs,
+  'weighted': weighted,
+  'by_confidence': by_confidence,
+  'by_label': by_label,
+  'output': output,
+}
+
+
+def make_view(name: str, **options) -> terms.View:
+  """The view `name` of its `sources`.
+
+  Raises:
+    ValueError: for an unknown name or option.
+  """
+  if name not in VIEWS:
+    raise types.unknown('view', name, VIEWS)
+  try:
+    return VIEWS[name](**options)
+  except TypeError as error:
+    raise ValueError(f"view '{name}': {str(error).split('() ')[-1]}") from None
+
+
+def _stack(outputs) -> jax.Array:
+  """The logits of the sources, [sources, B, ..., K]."""
+  logits = [o['logits'] for o in outputs]
+  classes = {z.shape[-1] for z in logits}
+  if len(classes) > 1:
+    raise ValueError(f'teachers disagree in classes: {sorted(classes)}')
+  return jnp.stack(logits).astype(jnp.float32)
+
+
+def _even(stack) -> jax.Array:
+  return jnp.full(stack.shape[:-1], 1 / stack.shape[0])
+
+
+def _weighted(sources: Sequence[str], weigh: Callable) -> terms.View:
+  """sum_i w_i logits_i with w = weigh(stack, batch) [sources, B, ...]."""
+
+  def combine(outputs, batch):
+    stack = _stack(outputs)
+    return {'logits': (weigh(stack, batch)[..., None] * stack).sum(0)}
+
+  return terms.View(tuple(sources), combine)
