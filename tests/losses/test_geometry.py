@@ -57,6 +57,15 @@ def test_equal_rows_have_distance_0_and_no_slope():
   assert (slope == 0).all()
 
 
+def test_rows_apart_by_rounding_alone_count_as_equal():
+  rng = np.random.default_rng(2)
+  one, other = rng.normal(size=(2, 1, 64)).astype(np.float32)
+  noise = 1 + 2e-7 * rng.normal(size=(10, 64)).astype(np.float32)
+  found = geometry.squared_distances(jnp.concatenate([one * noise, other]))
+  assert (found[:10, :10] == 0).all()
+  assert (found[:10, 10] > 1).all()
+
+
 def test_smooth_l1():
   x = jnp.asarray([-3.0, -1.0, -0.5, 0.0, 0.5, 2.0])
   expected = [2.5, 0.5, 0.125, 0, 0.125, 1.5]
