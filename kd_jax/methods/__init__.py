@@ -4,19 +4,27 @@ import inspect
 
 from kd_jax import types
 from kd_jax.losses import attention as attention_losses
-from kd_jax.losses import decoupled, divergences, logits, multilevel
+from kd_jax.losses import decoupled, divergences, logits, multilevel, svd
+from kd_jax.losses import factors as factor_losses
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import relations as relation_losses
 from kd_jax.methods import (
   attention,
   base,
+  boundaries,
+  cat,
   crd,
   ctkd,
   embeddings,
+  factors,
   features,
+  hints,
+  mgd,
   relations,
+  review,
   simkd,
   srrl,
+  vid,
 )
 
 # The methods that read the labels and no teacher.
@@ -46,8 +54,21 @@ METHODS = {
   'ofa': base.on_logits(decoupled.ofa),
   'topk_kd': base.on_logits(decoupled.topk_kd),
   # Features.
-  'feature_mse': features.on_features(feature_losses.feature_mse),
+  'fitnet': hints.fitnet,
+  'at': features.on_features(feature_losses.at, static=('power',)),
+  'nst': features.on_features(feature_losses.nst),
+  'fsp': features.on_features(factor_losses.fsp, joint=True),
+  'ab': boundaries.ab,
+  'ft': factors.ft,
+  'vid': vid.vid,
+  'ofd': boundaries.ofd,
+  'kdsvd': features.on_features(svd.kdsvd, joint=True),
+  'review_kd': review.review_kd,
   'simkd': simkd.simkd,
+  'cat_kd': cat.cat_kd,
+  'mgd': mgd.mgd,
+  'feature_mse': features.on_features(feature_losses.feature_mse),
+  'feature_cosine': features.on_features(feature_losses.feature_cosine),
   # Relations and embeddings.
   'rkd': relations.on_relations(relation_losses.rkd),
   'rkd_distance': relations.on_relations(relation_losses.rkd_distance),

@@ -8,7 +8,7 @@ import jax
 from flax import linen as nn
 
 from kd_jax import types
-from kd_jax.losses import spatial
+from kd_jax.losses import numerics, spatial
 
 Shape = Sequence[int]  # [B, ...]
 
@@ -21,7 +21,7 @@ class Adapter(NamedTuple):
 
   Attributes:
     init: key -> variables: {} or {'params'} or {'params', 'batch_stats'}.
-    apply: (variables, x [B, ...]) -> (y [B, ...], the new 'batch_stats' as
+    apply: (variables, x [B, ...]) -> (y f32 [B, ...], the new statistics as
       {'batch_stats': ...}, or {} where there are none).
   """
 
@@ -102,22 +102,30 @@ def refusal(name: str, student: Shape, teacher: Shape) -> ValueError:
   )
 
 
-def from_module(module: nn.Module, shape: Shape) -> Adapter:
-  """The adapter that is a Linen module of one input [B, ...]."""
+def from_module(module: nn.Module, *shapes: Shape) -> Adapter:
+  """The adapter that is a Linen module, of inputs [B, ...] in these shapes."""
 
   def init(key):
-    x = jax.ShapeDtypeStruct((1, *shape[1:]), 'float32')
-    return dict(module.lazy_init(key, x))
+    inputs = [jax.ShapeDtypeStruct((1, *s[1:]), 'float32') for s in shapes]
+    return dict(module.lazy_init(key, *inputs))
 
-  def apply(variables, x):
-    return module.apply(variables, x, mutable=['batch_stats'])
+  def apply(variables, *inputs):
+    inputs = [numerics.f32(x) for x in inputs]
+    return module.apply(variables, *inputs, mutable=['batch_stats'])
 
   return Adapter(init, apply)
 
 
 def from_function(function: Callable[[jax.Array], jax.Array]) -> Adapter:
   """The adapter that learns nothing."""
-  return Adapter(lambda key: {}, lambda variables, x: (function(x), {}))
+  return Adapter(
+    lambda key: {}, lambda variables, x: (function(numerics.f32(x)), {})
+  )
+
+
+def norm() -> nn.BatchNorm:
+  """Batch normalization by the batch's own statistics."""
+  return nn.BatchNorm(use_running_average=False, momentum=0.9)
 
 
 class Pointwise(nn.Module):
@@ -146,7 +154,7 @@ class Convolution(nn.Module):
   def __call__(self, x):
     x = spatial.resize(x, self.size)
     x = nn.Conv(self.features, (3, 3), use_bias=False)(x)
-    return nn.BatchNorm(use_running_average=False, momentum=0.9)(x)
+    return norm()(x)
 
 
 class Flat(nn.Module):

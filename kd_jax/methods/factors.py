@@ -1,0 +1,179 @@
+"""Factor transfer: the teacher's feature, paraphrased, and its translation."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from kd_jax.losses import factors as losses
+from kd_jax.losses import features as feature_losses
+from kd_jax.losses import numerics, spatial
+from kd_jax.methods import adapters, base, features, naming
+
+_VARIANTS = ('code', 'paper')
+
+
+class Convolutions(nn.Module):
+  """3x3 convolutions of these widths, each with a leaky ReLU (0.1)."""
+
+  widths: tuple[int, ...]
+  norm: bool = False
+
+  @nn.compact
+  def __call__(self, x):
+    for width in self.widths:
+      x = nn.Conv(width, (3, 3), use_bias=not self.norm)(x)
+      if self.norm:
+        x = adapters.norm()(x)
+      x = nn.leaky_relu(x, 0.1)
+    return x
+
+
+def ft(
+  *, layers: naming.Layers = (), paraphraser_steps: int | None = None,
+  rate: float = 0.5, variant: str = 'code', reconstruction: float = 0.005,
+) -> base.Method:
+  """Factor transfer: the student translates the teacher's paraphrase.
+
+  Two stages within the term, by its own count of updates n:
+    n < paraphraser_steps   reconstruction * mean (D(E(t)) - t)^2, which trains
+                            the paraphraser (E, D) and nothing else
+    afterwards              the distance of the factors E(t) and R(s), which
+                            trains the translator R and the student; E is as it
+                            was when the first stage ended
+  t and s are the features. The distance is
+    'code' (default)  mean |q_t - q_s|, q the normalized mean over channels of
+                      the squared factor (`losses.factors.factor`)
+    'paper'           |f_t / |f_t|_2 - f_s / |f_s|_2|_1 of whole factors
+  Each of E, D and R is three 3x3 convolutions with leaky ReLUs, R with batch
+  norm; factors have rate * C channels. The larger factor is pooled.
+
+  Args:
+    layers: [(student, teacher)], maps [B, H, W, C]; several are summed.
+    paraphraser_steps: updates of the first stage; must be given (the source
+      has 30 epochs).
+    rate: k, channels of a factor over the teacher's (0.5).
+    variant: 'code' or 'paper'.
+    reconstruction: a hyperparameter (0.005): undoes the weight 200 in the
+      first stage, where the source has weight 1.
+
+  Returns:
+    A method whose loss is f32 [B]: squared units of the feature, then no unit.
+    Weight 200. Couples the examples (batch norm).
+
+  Source: Kim et al. 2018, "Paraphrasing Complex Network: Network Compression
+    via Factor Transfer", eq. 1 to 5, https://arxiv.org/abs/1802.04977. 'code'
+    is RepDistiller's; the layers, of which the paper norms all, too.
+  """
+  layers, steps = naming.need('ft', layers), paraphraser_steps
+  numerics.need_variant(variant, _VARIANTS)
+  if not isinstance(steps, int) or steps < 0:
+    raise ValueError(
+      "method 'ft' needs paraphraser_steps, the updates that train its "
+      f'paraphraser first; got {steps}'
+    )
+
+  def plan(student, teacher):
+    def make(s, t):
+      return _parts(s, t, rate)
+
+    return features.connect(layers, student, teacher, make)
+
+  def init(key, student, teacher):
+    made = plan(student, teacher)
+    params, state = {}, {'count': jnp.int32(0)}
+    for i, pair in enumerate(made):
+      keys = jax.random.split(jax.random.fold_in(key, i), 3)
+      own = {n: p.init(k) for (n, p), k in zip(pair.adapter.items(), keys)}
+      params[f'pair{i}'] = {n: v['params'] for n, v in own.items()}
+      state[f'pair{i}'] = {
+        # Copied: one buffer cannot be donated in two places.
+        'frozen': jax.tree.map(jnp.copy, own['encoder']['params']),
+        'batch_stats': own['translator']['batch_stats'],
+      }
+    return {'params': params, 'state': state}
+
+  def loss(variables, student, teacher, batch, hparams):
+    del batch
+    first = variables['state']['count'] < steps
+    total, state = 0.0, {'count': variables['state']['count'] + 1}
+    for i, pair in enumerate(plan(student, teacher)):
+      value, state[f'pair{i}'] = _staged(
+        pair.adapter, features.variables_of(variables, i), first,
+        student[pair.student], teacher[pair.teacher],
+        hparams['reconstruction'], variant,
+      )
+      total += value
+    return total, state
+
+  numbers = {'reconstruction': float(reconstruction)}
+  return base.Method(init, loss, numbers, batchwise=True)
+
+
+def _parts(student, teacher, rate):
+  """{'encoder', 'decoder', 'translator'} between two shapes."""
+  if len(student) != 4 or len(teacher) != 4:
+    raise adapters.refusal('ft', student, teacher)
+  own, theirs = student[-1], teacher[-1]
+  factor = int(theirs * rate)
+  if not factor:
+    raise ValueError(f'rate={rate} leaves no channel of {theirs}')
+  shape = (*teacher[:-1], factor)
+  from_module = adapters.from_module
+  return {
+    'encoder': from_module(Convolutions((theirs, factor, factor)), teacher),
+    'decoder': from_module(Convolutions((factor, theirs, theirs)), shape),
+    'translator': from_module(
+      Convolutions((own, factor, factor), norm=True), student
+    ),
+  }
+
+
+def _staged(parts, variables, first, student, teacher, scale, variant):
+  """The value [B] of one pair in its stage, and its new state."""
+  params = variables['params']
+
+  def paraphrase():
+    factor, _ = parts['encoder'].apply({'params': params['encoder']}, teacher)
+    built, _ = parts['decoder'].apply({'params': params['decoder']}, factor)
+    value = scale * feature_losses.feature_mse(built, teacher)
+    frozen = jax.lax.stop_gradient(params['encoder'])
+    return value, {'frozen': frozen, 'batch_stats': variables['batch_stats']}
+
+  def transfer():
+    # A copy, and not the parameters: momentum and weight decay would go on
+    # moving what has no gradient.
+    frozen = variables['frozen']
+    theirs, _ = parts['encoder'].apply({'params': frozen}, teacher)
+    own = {
+      'params': params['translator'], 'batch_stats': variables['batch_stats']
+    }
+    ours, new = parts['translator'].apply(own, student)
+    return _distance(ours, theirs, variant), {'frozen': frozen, **new}
+
+  return _either(first, paraphrase, transfer)
+
+
+def _either(first, one, other):
+  """one() where `first` holds, else other().
+
+  On CPU both are computed: in a conditional, as in a loop, XLA's convolutions
+  take ten times as long there (jax issue 12868).
+  """
+
+  def both():
+    return jax.tree.map(lambda x, y: jnp.where(first, x, y), one(), other())
+
+  def cond():
+    return jax.lax.cond(first, one, other)
+
+  return jax.lax.platform_dependent(cpu=both, default=cond)
+
+
+def _distance(student, teacher, variant):
+  if variant == 'code':
+    return losses.factor(student, teacher)
+  s, t = (
+    x.reshape(x.shape[0], -1, 1) for x in spatial.align(student, teacher)
+  )
+  # The mean over places that have one channel, times their number: a sum.
+  return losses.factor(s, t, p1=1, p2=1) * s.shape[1]
