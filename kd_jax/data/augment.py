@@ -13,10 +13,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 
 from kd_jax import types
-from kd_jax.data import color, lift, mix, strong
+from kd_jax.data import color, geometry, lift, mix, strong
 
 Augment = Callable[[jax.Array, types.Batch], types.Batch]
 
@@ -71,72 +70,6 @@ def _make_step(entry: str | Mapping, classes: int) -> lift.Step:
   if 'classes' in legal:
     options.setdefault('classes', classes)
   return AUGMENTS[name](**options)
-
-
-def shift(pixels: int = 2) -> lift.Step:
-  """Moves an image by up to `pixels` each way; black comes in.
-
-  Source: the jitter of Hinton, Vinyals, Dean, Distilling the Knowledge in a
-    Neural Network, 2015, https://arxiv.org/abs/1503.02531, section 3.
-  """
-  return pad_crop(lift.whole('pixels', pixels))
-
-
-def pad_crop(pad: int = 4, mode: str = 'constant') -> lift.Step:
-  """Pads by `pad` pixels and crops an image of the old size at random.
-
-  Args:
-    pad: pixels on each side.
-    mode: 'constant' (black) or 'reflect'.
-  """
-  lift.whole('pad', pad)
-  if mode not in ('constant', 'reflect'):
-    raise types.unknown('mode', mode, ('constant', 'reflect'))
-
-  def crop(key: jax.Array, image: jax.Array) -> jax.Array:
-    row, column = jax.random.randint(key, (2,), 0, 2 * pad + 1)
-    padded = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode)
-    return jax.lax.dynamic_slice(padded, (row, column, 0), image.shape)
-
-  return lift.each(crop)
-
-
-def flip(probability: float = 0.5) -> lift.Step:
-  """Mirrors left and right, with a probability."""
-  lift.fraction('probability', probability)
-
-  def mirror(key: jax.Array, image: jax.Array) -> jax.Array:
-    chosen = jax.random.bernoulli(key, probability)
-    return jnp.where(chosen, image[:, ::-1], image)
-
-  return lift.each(mirror)
-
-
-def cutout(size: int = 16, fill: float | Sequence[float] = 0.0) -> lift.Step:
-  """Blanks a square at a random place, of which a part may be outside.
-
-  Args:
-    size: side of the square in pixels.
-    fill: what it shows, one number or one per channel; in [0, 1] for uint8.
-
-  Source: T. DeVries and G. W. Taylor, Improved Regularization of
-    Convolutional Neural Networks with Cutout, 2017,
-    https://arxiv.org/abs/1708.04552. Their code blanks after normalization:
-    give the data's mean as `fill` for the same.
-  """
-  lift.whole('size', size)
-
-  def blank(key: jax.Array, image: jax.Array) -> jax.Array:
-    height, width, channels = image.shape
-    center = jax.random.randint(key, (2,), 0, jnp.array([height, width]))
-    box = lift.box(center - size // 2, center - size // 2 + size, image.shape)
-    value = jnp.asarray(fill, jnp.float32)
-    if image.dtype == jnp.uint8:
-      value = jnp.round(value * 255)
-    value = jnp.broadcast_to(value.astype(image.dtype), (1, 1, channels))
-    return jnp.where(box, value, image)
-
-  return lift.each(blank)
 
 
 def two_view(
@@ -200,10 +133,11 @@ def _unmixed(steps: Sequence, where: str) -> None:
 
 
 AUGMENTS = {
-  'shift': shift,
-  'pad_crop': pad_crop,
-  'flip': flip,
-  'cutout': cutout,
+  'shift': geometry.shift,
+  'pad_crop': geometry.pad_crop,
+  'resized_crop': geometry.resized_crop,
+  'flip': geometry.flip,
+  'cutout': geometry.cutout,
   'color_jitter': color.color_jitter,
   'rand_augment': strong.rand_augment,
   'mixup': mix.mixup,

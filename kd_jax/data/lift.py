@@ -56,3 +56,9 @@ def positive(name: str, value: object) -> None:
   """Refuses what is no finite number > 0."""
   if not isinstance(value, numbers.Real) or not 0 < value < float('inf'):
     raise ValueError(f'{name}={value!r}; legal: a number > 0')
+
+
+def interval(name: str, value: object, most: float) -> None:
+  """Refuses what is no pair 0 < low <= high <= most."""
+  if len(value) != 2 or not 0 < value[0] <= value[1] <= most:
+    raise ValueError(f'{name}={value}; legal: two numbers in (0, {most}]')

@@ -128,7 +128,7 @@ def ahead(
 
   Args:
     feed: step -> batch, a pure function.
-    stop: no step from this one on is read.
+    stop: no step from this one on is read before it is asked for.
     threads: how many read.
     batches: how many are kept ready.
 
@@ -141,6 +141,8 @@ def ahead(
 
   def read(step: int) -> Any:
     nonlocal running, following
+    if step >= stop:
+      return feed(step)
     if step != following:
       steps = grain.MapDataset.range(step, stop).map(feed)
       running = iter(steps.to_iter_dataset(options))

@@ -133,6 +133,27 @@ def test_crops_are_every_offset_about_equally_often(spec, mode):
   assert min(counts.values()) > 2 and max(counts.values()) < 38
 
 
+def test_resized_crops_are_enlarged_parts():
+  ramp = jnp.broadcast_to(jnp.arange(32.0)[:, None] * 7, (200, 32, 32))
+  image = jnp.stack([ramp, ramp.swapaxes(1, 2)], axis=-1)
+  batch = {**_batch(200), 'inputs': image.astype(jnp.uint8)}
+  whole = _run([{'name': 'resized_crop', 'scale': (1, 1), 'ratio': (1, 1)}],
+               batch)['inputs']  # fmt: skip
+  np.testing.assert_allclose(whole * 255, batch['inputs'], atol=1e-3)
+  found = np.asarray(
+    _run([{'name': 'resized_crop', 'scale': (0.2, 0.8)}], batch)['inputs']
+  ) * 255 / 7  # fmt: skip
+  # Of a ramp, an enlarged part is a flatter ramp.
+  height = (found[:, 20, 16, 0] - found[:, 12, 16, 0]) / 8
+  width = (found[:, 16, 20, 1] - found[:, 16, 12, 1]) / 8
+  assert height.max() <= 1.001 and width.max() <= 1.001
+  area, ratio = height * width, width / height
+  uncut = (height < 0.99) & (width < 0.99)
+  assert 0.19 < area[uncut].min() < 0.3 and 0.65 < area.max() < 0.81
+  assert 0.74 < ratio[uncut].min() < 0.85 and 1.2 < ratio[uncut].max() < 1.34
+  assert found[..., 0].min() < 1 and found[..., 0].max() > 30
+
+
 def test_flips_are_mirror_images():
   batch = _same_image(400)
   found = _run([{'name': 'flip', 'probability': 0.25}], batch)['inputs']
@@ -236,6 +257,7 @@ def test_a_teacher_may_see_the_image_as_it_is():
 @pytest.mark.parametrize(
   ('spec', 'message'),
   [
+    ([{'name': 'resized_crop', 'scale': (0, 1)}], r'scale=\(0, 1\); legal'),
     (['two_view', 'flip'], 'it comes last'),
     ([{'name': 'teacher_view', 'steps': ['cutmix']}], 'within teacher_view'),
     (['flipp'], "unknown augmentation 'flipp'; did you mean 'flip'"),

@@ -1,0 +1,113 @@
+"""Augmentations that move, cut or blank pixels, and change none of the rest."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from kd_jax import types
+from kd_jax.data import lift
+
+
+def shift(pixels: int = 2) -> lift.Step:
+  """Moves an image by up to `pixels` each way; black comes in.
+
+  Source: the jitter of Hinton, Vinyals, Dean, Distilling the Knowledge in a
+    Neural Network, 2015, https://arxiv.org/abs/1503.02531, section 3.
+  """
+  return pad_crop(lift.whole('pixels', pixels))
+
+
+def pad_crop(pad: int = 4, mode: str = 'constant') -> lift.Step:
+  """Pads by `pad` pixels and crops an image of the old size at random.
+
+  Args:
+    pad: pixels on each side.
+    mode: 'constant' (black) or 'reflect'.
+  """
+  lift.whole('pad', pad)
+  if mode not in ('constant', 'reflect'):
+    raise types.unknown('mode', mode, ('constant', 'reflect'))
+
+  def crop(key: jax.Array, image: jax.Array) -> jax.Array:
+    row, column = jax.random.randint(key, (2,), 0, 2 * pad + 1)
+    padded = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode)
+    return jax.lax.dynamic_slice(padded, (row, column, 0), image.shape)
+
+  return lift.each(crop)
+
+
+def resized_crop(
+  scale: Sequence[float] = (0.08, 1.0),
+  ratio: Sequence[float] = (3 / 4, 4 / 3),
+) -> lift.Step:
+  """Cuts a random part out and scales it to the whole: as for ImageNet.
+
+  Args:
+    scale: least and largest part of the area.
+    ratio: least and largest width / height, drawn on a log scale; a side
+      longer than the image is cut to it (torchvision draws again instead).
+
+  Returns:
+    A step; images become f32.
+
+  Source: C. Szegedy et al., Going Deeper with Convolutions, 2015,
+    https://arxiv.org/abs/1409.4842, section 6.
+  """
+  lift.interval('scale', scale, 1.0)
+  lift.interval('ratio', ratio, math.inf)
+
+  def crop(key: jax.Array, image: jax.Array) -> jax.Array:
+    keys = jax.random.split(key, 3)
+    area = jax.random.uniform(keys[0], (), minval=scale[0], maxval=scale[1])
+    low, high = (math.log(x) / 2 for x in ratio)
+    stretch = jnp.exp(jax.random.uniform(keys[1], (), minval=low, maxval=high))
+    # Of each side, how much is kept; then where that part begins.
+    kept = jnp.sqrt(area) * jnp.stack([1 / stretch, stretch])
+    kept = jnp.minimum(kept, 1)
+    size = jnp.array(image.shape[:2], jnp.float32)
+    start = jax.random.uniform(keys[2], (2,)) * (1 - kept) * size
+    return jax.image.scale_and_translate(
+      lift.unit(image), image.shape, (0, 1), 1 / kept, -start / kept, 'linear'
+    )
+
+  return lift.each(crop)
+
+
+def flip(probability: float = 0.5) -> lift.Step:
+  """Mirrors left and right, with a probability."""
+  lift.fraction('probability', probability)
+
+  def mirror(key: jax.Array, image: jax.Array) -> jax.Array:
+    chosen = jax.random.bernoulli(key, probability)
+    return jnp.where(chosen, image[:, ::-1], image)
+
+  return lift.each(mirror)
+
+
+def cutout(size: int = 16, fill: float | Sequence[float] = 0.0) -> lift.Step:
+  """Blanks a square at a random place, of which a part may be outside.
+
+  Args:
+    size: side of the square in pixels.
+    fill: what it shows, one number or one per channel; in [0, 1] for uint8.
+
+  Source: T. DeVries and G. W. Taylor, Improved Regularization of
+    Convolutional Neural Networks with Cutout, 2017,
+    https://arxiv.org/abs/1708.04552. Their code blanks after normalization:
+    give the data's mean as `fill` for the same.
+  """
+  lift.whole('size', size)
+
+  def blank(key: jax.Array, image: jax.Array) -> jax.Array:
+    height, width, channels = image.shape
+    center = jax.random.randint(key, (2,), 0, jnp.array([height, width]))
+    box = lift.box(center - size // 2, center - size // 2 + size, image.shape)
+    value = jnp.asarray(fill, jnp.float32)
+    if image.dtype == jnp.uint8:
+      value = jnp.round(value * 255)
+    value = jnp.broadcast_to(value.astype(image.dtype), (1, 1, channels))
+    return jnp.where(box, value, image)
+
+  return lift.each(blank)
