@@ -1,12 +1,18 @@
-"""Settings of every test: CPU with eight devices, strict broadcasting."""
+"""Settings of every test: eight CPU devices, strict broadcasting, a cache."""
 
 import os
+import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['XLA_FLAGS'] = (
   os.environ.get('XLA_FLAGS', '')
   + ' --xla_force_host_platform_device_count=8'
 )
+# What one test compiled, another need not.
+os.environ.setdefault(
+  'JAX_COMPILATION_CACHE_DIR', tempfile.mkdtemp(prefix='kd_jax_tests_')
+)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
 import jax
 

@@ -1,13 +1,14 @@
 """The networks by name: MODELS, the one table, and how to make one."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kd_jax import types
 from kd_jax.models import (
   base,
   cnn,
+  heads,
   mlp,
   mobilenet,
   resnet,
@@ -61,8 +62,22 @@ MODELS: dict[str, Callable[..., base.Network]] = {
 _ACCEPTED = {float: (int, float), int: (int,), str: (str,), bool: (bool,)}
 
 
-def make_network(name: str, classes: int, **options: Any) -> base.Network:
+def make_network(
+  name: str,
+  classes: int,
+  *,
+  exits: Sequence[str] = (),
+  branches: Mapping[str, Any] | None = None,
+  **options: Any,
+) -> base.Network:
   """The network called `name` in MODELS, for `classes` classes.
+
+  Args:
+    name: a key of MODELS.
+    classes: K.
+    exits: features that get a classifier of their own, `heads.with_exits`.
+    branches: {'layer', 'count'}: branches on a trunk, `heads.with_branches`.
+    **options: of the maker.
 
   Raises:
     ValueError: one line, for an unknown name or option or a value of the
@@ -79,7 +94,12 @@ def make_network(name: str, classes: int, **options: Any) -> base.Network:
     _check_type(f"'{key}' of network '{name}'", value, known[key].annotation)
   if classes < 1:
     raise ValueError(f'classes must be at least 1; got {classes}')
-  return MODELS[name](**options)
+  network = MODELS[name](**options)
+  if branches:
+    network = heads.with_branches(network, **branches, classes=classes)
+  if exits:
+    network = heads.with_exits(network, exits, classes)
+  return network
 
 
 def example_inputs(name: str) -> tuple[int, int, int]:
