@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from kd_jax import (
   checkpoint,
   config,
+  methods,
   models,
   parallel,
   parts,
+  reuse,
   schemes,
   stages,
   types,
@@ -92,6 +94,12 @@ def make_experiment(c: config.ConfigDict, data=None) -> Experiment:
   for stage in made:
     for name, like in stage.built_as.items():
       networks[name], specs[name] = networks[like], specs[like]
+    for name, term in stage.terms.items():
+      if term.method.predict is not None:
+        student = term.student
+        networks[student] = reuse.wrap(networks[student], term.method)
+        told = parts.method_options(c.terms[name].to_dict())
+        specs[student] = {**specs[student], 'reuses': told}
   experiment = Experiment(
     networks, specs, loaded, data, made, placement,
     pipeline.make_prepare(data.mean, data.std),
@@ -179,15 +187,25 @@ def make_networks(c, data) -> tuple[dict, dict, dict]:
         f"network '{name}' has {spec['classes']} classes and the data set "
         f"'{data.name}' {data.classes}"
       )
-    networks[name] = models.make_network(**spec)
+    networks[name] = make_network(spec)
     specs[name] = {**spec, 'inputs': list(data.train.inputs.shape[1:])}
     if found is not None:
       wanted = jax.eval_shape(
         networks[name].init, jax.random.key(0), example_inputs(data)
       )
-      checkpoint.check_shapes(found, wanted, folder)
+      checkpoint.check_shapes(reuse.split(found)[0], wanted, folder)
       loaded[name] = found
   return networks, specs, loaded
+
+
+def make_network(spec: Mapping) -> networks_base.Network:
+  """The network that a spec describes ('build' of a finished network)."""
+  spec = {k: v for k, v in spec.items() if k != 'inputs'}
+  reuses = spec.pop('reuses', None)
+  network = models.make_network(**spec)
+  if reuses is None:
+    return network
+  return reuse.wrap(network, methods.make_method(**reuses))
 
 
 def output_names(networks, data) -> dict[str, tuple[str, ...]]:

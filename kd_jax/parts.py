@@ -59,8 +59,8 @@ def make_term(
   Raises:
     ValueError: for an unknown method, option or schedule.
   """
-  options = {k: v for k, v in spec.items() if k not in _TERM}
-  method = spec['method']
+  options = method_options(spec)
+  method = options.pop('name')
   maker = methods.METHODS.get(method)
   if maker and 'examples' in inspect.signature(maker).parameters:
     options['examples'] = data.train.labels
@@ -74,6 +74,12 @@ def make_term(
     float(spec.get('weight', 1.0)),
     schedules=_schedules(name, spec.get('schedule', {}), made, recipe),
   )
+
+
+def method_options(spec: Mapping) -> dict:
+  """{'name', options} of a term's method."""
+  options = {k: v for k, v in spec.items() if k not in _TERM}
+  return {'name': spec['method'], **options}
 
 
 def _schedules(name, spec, method, recipe) -> dict[str, terms.Schedule]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import stages, terms, types
+from kd_jax import reuse, stages, terms, types
 from kd_jax.models import adapt
 from kd_jax.models import base as models
 
@@ -126,9 +126,19 @@ def with_head(network, variables, outputs) -> dict:
   return {**outputs, terms.HEAD: network.head(variables)}
 
 
-def variables_of(state: State, student: str) -> types.Variables:
-  """The variables of a student at this moment."""
-  return {
+def variables_of(
+  state: State, student: str, stage: stages.Stage
+) -> types.Variables:
+  """The variables of a student at this moment, as they would be kept."""
+  variables = {
     'params': state.params['networks'][student],
     **state.carried['networks'][student],
   }
+  for name, term in stage.terms.items():
+    if term.student == student and term.method.predict is not None:
+      held = {
+        'params': state.params['terms'][name],
+        'state': state.carried['terms'][name],
+      }
+      return reuse.join(variables, held)
+  return variables

@@ -114,7 +114,7 @@ def make_validate(experiment, stage) -> Callable:
       return {}
     found = {}
     for name in stage.students:
-      scores = score[name](states.variables_of(state, name))
+      scores = score[name](states.variables_of(state, name, stage))
       found |= {f'validation_{k}/{name}': v for k, v in scores.items()}
     return found
 

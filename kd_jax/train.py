@@ -241,7 +241,7 @@ def better(best, stage, name, state, scores, step) -> Mapping:
   score = scores.get(f'validation_accuracy/{name}', np.inf)
   if score <= best['score']:
     return best
-  variables = jax.device_get(states.variables_of(state, name))
+  variables = jax.device_get(states.variables_of(state, name, stage))
   return {
     'score': np.float32(score),
     'step': np.int32(step),
@@ -255,7 +255,7 @@ def _best_of(stage, state) -> dict[str, dict]:
     name: {
       'score': np.float32(-1),
       'step': np.int32(0),
-      'variables': jax.device_get(states.variables_of(state, name)),
+      'variables': jax.device_get(states.variables_of(state, name, stage)),
     }
     for name in stage.students
   }
@@ -281,7 +281,7 @@ def _finished(stage, memory, tools) -> dict[str, Finished]:
   finished = {}
   scores = tools.validate(memory.state)
   for name in stage.students:
-    last = jax.device_get(states.variables_of(memory.state, name))
+    last = jax.device_get(states.variables_of(memory.state, name, stage))
     best = memory.best[name]
     finished[name] = Finished(last, best['variables'], {
       'last': float(scores.get(f'validation_accuracy/{name}', np.nan)),

@@ -12,7 +12,7 @@ FLOORS = {
   'types': 0, 'config': 0, 'sweep': 0,
   'losses': 1,
   'methods': 2, 'models': 2, 'data': 2,
-  'terms': 3, 'stages': 3, 'views': 3,
+  'terms': 3, 'stages': 3, 'views': 3, 'reuse': 3,
   'schemes': 4, 'state': 4, 'step': 4, 'parallel': 4, 'optim': 4,
   'checkpoint': 4, 'metrics': 4, 'cache': 4,
   'grid': 5, 'parts': 5, 'build': 5,

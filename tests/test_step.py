@@ -192,14 +192,14 @@ def test_copies_follow_their_student():
   )
   state = states.init_state(networks, stage, {}, batch)
   step = jax.jit(steps.make_train_step(networks, stage))
-  start = states.variables_of(state, 'student')
+  start = states.variables_of(state, 'student', stage)
   one, _ = step(state, {}, batch)
-  now = states.variables_of(one, 'student')
+  now = states.variables_of(one, 'student', stage)
   half = jax.tree.map(lambda a, b: (a + b) / 2, start, now)
   assert tiny.distance(one.carried['copies']['average'], half) < 1e-6
   assert tiny.distance(one.carried['copies']['before'], start) == 0
   two, _ = step(one, {}, batch)
-  now = states.variables_of(two, 'student')
+  now = states.variables_of(two, 'student', stage)
   assert tiny.distance(two.carried['copies']['before'], now) == 0
 
 
