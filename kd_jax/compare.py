@@ -26,8 +26,10 @@ from kd_jax import (
   results,
   seeds,
   types,
+  verdict,
 )
 from kd_jax import table as tables
+from kd_jax.data import pipeline
 
 # The public face of the smaller files.
 predict = measure.predict
@@ -62,35 +64,43 @@ def compare(
   }
 
   def run_of(row, variables):
-    return predicts[line.networks[row]](variables, split)['logits']
+    return predicts[line.networks[row]](variables, split)
 
-  logits = {row: run_of(row, variables[row]) for row in line.networks}
-  if line.teacher == lineup.TEACHERS:
-    mean = fidelity.mean_of([logits[t] for t in line.teachers])
-    logits = {line.teacher: mean.astype(np.float32), **logits}
+  outputs = {row: run_of(row, variables[row]) for row in line.networks}
+  labels = next(iter(outputs.values()))['labels']
+  logits = with_means(line, {r: x['logits'] for r, x in outputs.items()})
   moments = {
     moment: {
-      row: scored(fidelity.right(run_of(row, v), split.labels))
+      row: scored(fidelity.right(run_of(row, v)['logits'], labels))
       for row, v in rows.items() if row in line.networks
     }
     for moment, rows in (others or {}).items()
   }
-  found = described(experiment, line, split)
-  found['networks'] = measured(
-    line, logits, split.labels, measure.costs(experiment, line, variables)
-  )
+  found = described(experiment, line, labels)
+  costs = measure.costs(experiment, line, variables)
+  found['networks'] = measured(line, logits, labels, costs)
   found['rows'] = list(found['networks'])
   for row, own in found['networks'].items():
     own |= {m: moments.get(m, {}).get(row) for m in ('last', 'best')}
-    own[found['select']] = scored(fidelity.right(logits[row], split.labels))
-  found |= judged(line, logits, split.labels)
+    own[found['select']] = scored(fidelity.right(logits[row], labels))
+  found |= judged(line, logits, labels)
   found['alike'] = measure.alike(experiment, line, variables, split)
-  return found, arrays(line, logits, split)
+  return found, arrays(line, logits, labels, split)
 
 
-def described(experiment, line: lineup.Lineup, split) -> dict[str, Any]:
+def with_means(line, logits) -> dict[str, np.ndarray]:
+  """The logits with those of the means; the teachers' before all others."""
+  means = {
+    row: fidelity.mean_of([logits[r] for r in of]).astype(np.float32)
+    for row, of in line.means.items()
+  }
+  first = {k: v for k, v in means.items() if k == line.teacher}
+  return {**first, **logits, **means}
+
+
+def described(experiment, line: lineup.Lineup, labels) -> dict[str, Any]:
   """What a report says of data, roles and device."""
-  data, labels = experiment.data, fidelity.hard(split.labels)
+  data, labels = experiment.data, fidelity.hard(labels)
   device = jax.local_devices()[0]
   return {
     'kind': 'run',
@@ -103,7 +113,7 @@ def described(experiment, line: lineup.Lineup, split) -> dict[str, Any]:
     },
     'select': experiment.options['select'],
     'teacher': line.teacher,
-    'teachers': list(line.teachers),
+    'means': {row: list(of) for row, of in line.means.items()},
     'students': dict(line.students),
     'device': {
       'kind': device.device_kind, 'peak_bytes': latency.device_peak()
@@ -150,7 +160,7 @@ def judged(
   right = {row: fidelity.right(x, labels) for row, x in logits.items()}
   verdicts, gaps = {}, {}
   for row, alone in line.students.items():
-    verdicts[row] = evidence.of_run(right[row], right[alone]) if alone else None
+    verdicts[row] = verdict.of_run(right[row], right[alone]) if alone else None
     gaps[row] = (
       evidence.gap_closed(right[line.teacher], right[alone], right[row])
       if alone and line.teacher else None
@@ -170,16 +180,19 @@ def picks(line, logits, labels) -> dict[str, list[int]]:
   return fidelity.examples(labels, *(logits[row] for row in rows))
 
 
-def arrays(line, logits, split) -> dict[str, np.ndarray]:
+def arrays(line, logits, labels, split) -> dict[str, np.ndarray]:
   """What is stored beside the report: logits, labels, a few images."""
-  picked = picks(line, logits, split.labels)
+  picked = picks(line, logits, labels)
   shown = np.array(
     [i for kind, n in SHOWN.items() for i in picked[kind][:n]], np.int64
   )
+  images = np.zeros((0, 1, 1, 1), np.uint8)
+  if shown.size:
+    images = np.asarray(pipeline.take(split, shown)['inputs'])
   return {
-    'labels': fidelity.hard(split.labels),
+    'labels': fidelity.hard(labels),
     'shown': shown,
-    'images': pixels(split.inputs[shown]),
+    'images': pixels(images),
     **{f'logits/{row}': x for row, x in logits.items()},
   }
 
@@ -198,7 +211,7 @@ def other_moments(
   """The last and best-on-validation variables that lie beside the networks."""
   found = {'last': {}, 'best': {}}
   for row in rows:
-    loaded = experiment.config['networks'].get(row, {}).get('load')
+    loaded = experiment.config.get('networks', {}).get(row, {}).get('load')
     place = pathlib.Path(loaded) if loaded else folder / 'networks' / row
     for moment, kept in found.items():
       beside = place.with_name(f'{place.name}_{moment}')

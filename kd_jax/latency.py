@@ -19,7 +19,7 @@ def cost(
   variables: types.Variables,
   shape: Sequence[int],
   batches: Sequence[int] = BATCHES,
-  seconds: float = 0.5,
+  seconds: float = 0.3,
 ) -> dict[str, Any]:
   """All that a forward pass of a network costs on this machine.
 
@@ -113,7 +113,7 @@ def device_peak() -> int | None:
 
 def timed(
   function: Callable[[], Any],
-  seconds: float = 0.5,
+  seconds: float = 0.3,
   least: int = 5,
   most: int = 300,
 ) -> dict[str, float]:

@@ -5,29 +5,25 @@ from typing import NamedTuple
 
 from kd_jax import build, stages, terms
 
-TEACHERS = 'teachers'  # the row of several teachers' mean
+# Rows that are the mean of others' probabilities.
+TEACHERS, GENERATIONS = 'teachers', 'generations'
 
 
 class Lineup(NamedTuple):
   """The rows of a comparison: finished networks by the name they are kept by.
 
   Attributes:
-    networks: {row: network of the experiment}: every row but TEACHERS.
-    teachers: the rows that the students are compared with, together.
+    networks: {row: network of the experiment}, of every row but the means.
+    means: {row: the rows whose mean it is}.
+    teacher: the row that the students are compared with, or None.
     students: {row: the row of the same network trained alone, or None}; the
       first is the one that the run is about.
   """
 
   networks: Mapping[str, str]
-  teachers: tuple[str, ...]
+  means: Mapping[str, tuple[str, ...]]
+  teacher: str | None
   students: Mapping[str, str | None]
-
-  @property
-  def teacher(self) -> str | None:
-    """The row of the teacher, or of the teachers' mean."""
-    if len(self.teachers) > 1:
-      return TEACHERS
-    return self.teachers[0] if self.teachers else None
 
 
 def make_lineup(
@@ -35,48 +31,75 @@ def make_lineup(
 ) -> Lineup:
   """The lineup of an experiment.
 
-  The students are those of the last stage. Their teachers are what its terms
-  name; where that is one network and another is called 'teacher' (the top of
-  a chain), that one.
+  The students are those of the last stage. Their teacher is what its terms
+  name: a network (in a chain: the one at its top), or the mean of several.
+  A network that a later stage goes on with is no row of its own.
 
   Args:
     experiment: its stages and loaded networks.
     finished: the names of the networks that are there.
   """
+  networks = rows_of(experiment, finished)
+  last = experiment.stages[-1]
+  own = [row for row in last.kept.values() if row in networks]
+  learners = [row for row in own if row != 'teacher'] or own
+  learners.sort(key=lambda row: row != 'student')
+  students = {row: alone(networks, row) for row in learners}
+  teachers = top_of(experiment.stages, networks, learners[0])
+  means = {TEACHERS: teachers} if len(teachers) > 1 else {}
+  generations = [r for r in networks if r.startswith('generation_')]
+  if generations:
+    means[GENERATIONS] = (*generations, learners[0])
+  teacher = TEACHERS if len(teachers) > 1 else next(iter(teachers), None)
+  return Lineup(ordered(networks, teachers, students), means, teacher, students)
+
+
+def rows_of(experiment, finished: Sequence[str]) -> dict[str, str]:
+  """{row: the network of the config that it is built like}."""
   networks = {name: name for name in experiment.loaded}
+  like, passing = {}, set()
   for stage in experiment.stages:
     networks |= {row: name for name, row in stage.kept.items()}
-  networks = {row: n for row, n in networks.items() if row in finished}
-  last = experiment.stages[-1]
-  own = {row: n for n, row in last.kept.items() if row in networks}
-  learners = [row for row in own if row != 'teacher'] or list(own)
-  learners.sort(key=lambda row: row != 'student')
-  students = {row: alone(networks, row, own[row]) for row in learners}
-  teachers = [
-    name for name in teachers_of(last, own[learners[0]]) if name in networks
-  ]
-  if len(teachers) == 1 and 'teacher' in networks:
-    teachers = ['teacher']
-  return Lineup(
-    ordered(networks, teachers, students), tuple(teachers), students
-  )
+    like |= stage.built_as
+    passing |= set(stage.starts.values())
+  return {
+    row: like.get(name, name)
+    for row, name in networks.items()
+    if row in finished and row not in passing
+  }
 
 
-def alone(networks: Mapping[str, str], row: str, name: str) -> str | None:
-  """The row of the network `name` trained alone, if there is one."""
+def alone(networks: Mapping[str, str], row: str) -> str | None:
+  """The row of the same network trained alone, if there is one."""
+  name = networks[row]
   for found in ('baseline', f'baseline_{name}', f'baseline_{row}'):
-    if networks.get(found) == name:
+    if networks.get(found) == name and found != row:
       return found
   return None
 
 
-def ordered(networks, teachers, students) -> dict[str, str]:
-  """The rows with teachers first, students alone and students last."""
-  ends = [*filter(None, students.values()), *students]
-  rest = [row for row in networks if row not in (*teachers, *ends)]
-  return {
-    row: networks[row] for row in dict.fromkeys([*teachers, *rest, *ends])
-  }
+def top_of(
+  made: Sequence[stages.Stage], networks: Mapping[str, str], row: str
+) -> tuple[str, ...]:
+  """The rows that taught `row`, or, up a chain, those that taught them.
+
+  A chain of one architecture (generations) ends at the direct teacher.
+  """
+  keeps = {kept: k for k, stage in enumerate(made)
+           for kept in stage.kept.values()}
+  found, before = _teachers(made[-1], networks, row), len(made) - 1
+  while len(found) == 1 and keeps.get(found[0], before) < before:
+    before = keeps[found[0]]
+    higher = _teachers(made[before], networks, found[0])
+    if not higher or any(networks[h] == networks[found[0]] for h in higher):
+      break
+    found = higher
+  return tuple(found)
+
+
+def _teachers(stage, networks, row) -> list[str]:
+  name = next(n for n, kept in stage.kept.items() if kept == row)
+  return [n for n in teachers_of(stage, name) if n in networks]
 
 
 def teachers_of(stage: stages.Stage, student: str) -> list[str]:
@@ -90,3 +113,12 @@ def teachers_of(stage: stages.Stage, student: str) -> list[str]:
     elif name not in (terms.LABELS, student, *stage.copies):
       found.append(stage.kept.get(name, name))
   return list(dict.fromkeys(found))
+
+
+def ordered(networks, teachers, students) -> dict[str, str]:
+  """The rows with teachers first, students alone and students last."""
+  ends = [*filter(None, students.values()), *students]
+  rest = [row for row in networks if row not in (*teachers, *ends)]
+  return {
+    row: networks[row] for row in dict.fromkeys([*teachers, *rest, *ends])
+  }

@@ -1,5 +1,6 @@
 """Finished networks run on a split: logits, layers, costs."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,10 +16,19 @@ ALIKE = 1024  # examples that layers are compared on
 
 def make_outputs(
   experiment: build.Experiment, name: str, layers: tuple[str, ...]
-) -> Callable[[types.Variables, sources.Split], dict[str, np.ndarray]]:
-  """(variables, split) -> {layer: f32 [N, ...]}, compiled once.
+) -> Callable[..., dict[str, np.ndarray]]:
+  """Makes the function that runs a network on a split; compiled once.
 
   On one device of this process, whatever the placement: the same numbers.
+
+  Args:
+    experiment: its networks, and how images are prepared.
+    name: of the network in it.
+    layers: which of its outputs.
+
+  Returns:
+    (variables, split, limit=0) -> {layer: f32 [N, ...], 'labels': [N, ..]},
+    of the first `limit` examples, or of all.
   """
   apply = experiment.networks[name].apply
   prepare = tools.make_prepare(experiment)
@@ -31,12 +41,15 @@ def make_outputs(
     )
     return {layer: outputs[layer].astype('float32') for layer in layers}
 
-  def outputs(variables, split):
+  def outputs(variables, split, limit=0):
     variables = jax.device_put(jax.device_get(variables), device)
-    count = len(split.labels)
+    count = min(limit or len(split.labels), len(split.labels))
+    size = min(tools.EVAL_BATCH, count)
+    batches = pipeline.eval_batches(split, size)
     parts = [
-      once(variables, jax.device_put(batch, device))
-      for batch in pipeline.eval_batches(split, min(tools.EVAL_BATCH, count))
+      {**once(variables, jax.device_put(batch, device)),
+       'labels': batch['labels']}
+      for batch in itertools.islice(batches, -(-count // size))
     ]
     whole = jax.tree.map(lambda *x: np.concatenate(x), *jax.device_get(parts))
     return {layer: x[:count] for layer, x in whole.items()}
@@ -77,8 +90,8 @@ def costs(
     for name, row in rows.items()
   }
   found = {row: measured[name] for row, name in line.networks.items()}
-  if line.teacher == lineup.TEACHERS:
-    found[line.teacher] = latency.together([found[t] for t in line.teachers])
+  for mean, of in line.means.items():
+    found[mean] = latency.together([found[row] for row in of])
   return found
 
 
@@ -97,21 +110,19 @@ def alike(
     [{'student', 'teacher': layers, 'rows': {row: CKA}}]; [] without one
     teacher.
   """
-  if len(line.teachers) != 1:
+  teacher, student = line.teacher, next(iter(line.students))
+  if teacher not in line.networks:
     return []
-  teacher = line.teachers[0]
-  student = next(iter(line.students))
   pairs = layer_pairs(experiment, line, student, teacher)
   rows = [r for r in (line.students[student], student) if r]
-  part = sources.Split(*(x[:ALIKE] for x in split))
   theirs, ours = (
     make_outputs(experiment, line.networks[row], tuple(dict.fromkeys(layers)))
     for row, layers in zip((teacher, student), list(zip(*pairs))[::-1])
   )
-  target = theirs(variables[teacher], part)
+  target = theirs(variables[teacher], split, ALIKE)
   found = [{'student': a, 'teacher': b, 'rows': {}} for a, b in pairs]
   for row in rows:
-    own = ours(variables[row], part)
+    own = ours(variables[row], split, ALIKE)
     for pair in found:
       pair['rows'][row] = fidelity.cka(
         own[pair['student']], target[pair['teacher']]
@@ -124,7 +135,7 @@ def layer_pairs(experiment, line, student, teacher) -> list[tuple[str, str]]:
   names = [line.networks[row] for row in (student, teacher)]
   ours, theirs = (_shapes(experiment, name) for name in names)
   wanted = []
-  for term in experiment.config['terms'].values():
+  for term in experiment.config.get('terms', {}).values():
     pair = term.get('student', 'student'), term.get('teacher', 'teacher')
     if pair != (names[0], teacher):
       continue

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax import cards, fidelity, pictures, results, svg
+from kd_jax import cards, curves, fidelity, mistakes, pictures, results, svg
 from kd_jax import table as tables
 
 COSTS = (
@@ -24,26 +24,27 @@ def context(result: results.Result) -> dict[str, Any]:
   report = result.report
   names, colors = tables.titles(report), svg.palette(report)
   dots = points(report, names, colors)
-  verdict = report['verdict']
+  verdict, seeds = report['verdict'], report.get('runs', ())
   return {
     'title': title(result),
     'outcome': verdict['outcome'] if verdict else 'none',
     'headline': typeset(tables.headline(report)),
     'evidence': typeset(verdict['evidence']) if verdict else '',
     'closed': typeset(tables.closed(report)),
+    'others': [typeset(text) for text in tables.others(report)],
     'tiles': tiles(report),
     'seeds': seed_lines(result),
-    'accuracies': pictures.accuracies(dots),
+    'accuracies': pictures.accuracies(dots, 1 + len(seeds)),
     'difference': verdict and pictures.difference(
       verdict['interval'], verdict['difference'],
-      dict(zip(report.get('runs', ()), verdict.get('differences', ()))),
+      dict(zip(seeds, verdict.get('differences', ()))), len(dots),
     ),
     'columns': list(names.values()),
     'colors': list(colors.values()),
     'lines': tables.cells(report),
     'select': report['select'],
     'device': report['device']['kind'],
-    'curves': learning(result, names, colors),
+    'curves': curves.draw(result, names, colors),
     'costs': [
       pictures.tradeoff(
         [p._replace(x=_mean(tables.find(report['networks'][row], path)))
@@ -136,66 +137,9 @@ def seed_lines(result) -> list[dict]:
       'page': f'{name}/report.html',
       'cells': [tables.percent(rows[row]['accuracy'])
                 for row in result.report['networks']],
-      'change': f'{100 * change:+.1f}' if alone else '',
+      'change': typeset(f'{100 * change:+.1f}') if alone else '',
     })
   return made
-
-
-def learning(result, names, colors) -> list[str]:
-  """Accuracy on validation of every stage, and the losses of each."""
-  runs = [run.rows for run in result.runs]
-  stages = dict.fromkeys(row['stage'] for rows in runs for row in rows)
-  spare = iter([f'other{k}' for k in range(6)] * 20)
-  paint = {s: colors.get(s) or next(spare) for s in stages}
-  lines = []
-  for stage in stages:
-    keys = _keys(runs, stage, 'validation_accuracy/')
-    for key, style in zip(keys, ('-', '--', ':', '-.') * 9):
-      who = key.split('/')[1]
-      text = names.get(stage, stage) + (f', {who}' if len(keys) > 1 else '')
-      lines.append(curve(runs, stage, key, text, paint[stage], style, 100))
-  made = []
-  if lines:
-    made.append(pictures.curves(
-      lines, 'validation', 'Accuracy on validation', '%'
-    ))
-  for k, stage in enumerate(stages):
-    keys = _keys(runs, stage, 'loss')
-    terms = [key for key in keys if key != 'loss']
-    shown = terms if len(terms) == 1 else keys
-    made.append(pictures.curves(
-      [curve(runs, stage, key, key.removeprefix('loss/') if '/' in key
-             else 'total', f'other{i % 6}' if '/' in key else 'ink')
-       for i, key in enumerate(sorted(shown, key=lambda x: x == 'loss'))],
-      f'loss{k}', f'Losses: {names.get(stage, stage)}', 'nats', log=True,
-    ))
-  return made
-
-
-def _keys(runs, stage: str, start: str) -> list[str]:
-  """The metrics of a stage that start so, in the order of the file."""
-  return list(dict.fromkeys(
-    key for rows in runs for row in rows if row['stage'] == stage
-    for key in row if key.startswith(start)
-  ))
-
-
-def curve(
-  runs, stage, key, text, color, style='-', scale=1.0
-) -> pictures.Curve:
-  """The mean over runs of a metric by epoch, and how far it reaches."""
-  found = {}
-  for rows in runs:
-    for row in rows:
-      if row['stage'] == stage and key in row:
-        found.setdefault(row['epoch'], []).append(scale * row[key])
-  # A seed that has no such row must not bend the mean.
-  full = max((len(v) for v in found.values()), default=0)
-  x = sorted(epoch for epoch, values in found.items() if len(values) == full)
-  mean, low, high = (
-    [float(f(found[epoch])) for epoch in x] for f in (np.mean, min, max)
-  )
-  return pictures.Curve(text, color, x, mean, low, high, style)
 
 
 def classes(report) -> str:
@@ -210,7 +154,7 @@ def classes(report) -> str:
     for name, a, b in zip(report['data']['classes'], ours, theirs)
     if None not in (a, b)
   ]
-  return pictures.bars(
+  return mistakes.bars(
     *map(list, zip(*pairs)), 'classes', 'Accuracy by class: distilled minus '
     'alone', 'points',
   )
@@ -238,8 +182,8 @@ def reliabilities(result, names, colors) -> list[str]:
     logits = np.concatenate([run.logits[row] for run in result.runs])
     labels = np.concatenate([run.labels for run in result.runs])
     bins = fidelity.reliability(logits, labels)
-    made.append(pictures.reliability(
-      bins, colors[row], f'reliability{k}', names[row]
+    made.append(mistakes.reliability(
+      bins, colors[row], f'reliability{k}', names[row], len(result.runs)
     ))
   return made
 
@@ -247,7 +191,7 @@ def reliabilities(result, names, colors) -> list[str]:
 def confusions(result, names) -> list[str]:
   """Confusion of each network, and where distilled and alone differ."""
   known = result.report['data']['classes']
-  if len(known) > pictures.DRAWN:
+  if len(known) > mistakes.DRAWN:
     return []
   matrices = {
     row: sum(fidelity.confusion(run.logits[row], run.labels)
@@ -255,12 +199,12 @@ def confusions(result, names) -> list[str]:
     for row in names
   }
   made = [
-    pictures.confusion(matrices[row], known, f'confusion{k}', names[row])
+    mistakes.confusion(matrices[row], known, f'confusion{k}', names[row])
     for k, row in enumerate(names)
   ]
   student, alone = next(iter(result.report['students'].items()))
   if alone:
-    made.append(pictures.changes(
+    made.append(mistakes.changes(
       matrices[student] - matrices[alone], known, 'changes',
       'distilled minus alone',
     ))

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kd_jax import evidence, svg
+from kd_jax import svg
 
-DRAWN = 50  # classes that a confusion matrix is drawn of
+NAMED = 6  # points that are named where they are; more have a legend
 
 
 class Point(NamedTuple):
@@ -43,8 +43,13 @@ class Curve(NamedTuple):
   style: str = '-'
 
 
-def accuracies(points: Sequence[Point], name: str = 'accuracies') -> str:
-  """Test accuracy of each network with its interval, one below the other."""
+def accuracies(points: Sequence[Point], rows: int = 0) -> str:
+  """Test accuracy of each network with its interval, one below the other.
+
+  Args:
+    points: the networks.
+    rows: how many there is room for at least.
+  """
 
   def draw(axes):
     for y, point in enumerate(reversed(points)):
@@ -64,24 +69,31 @@ def accuracies(points: Sequence[Point], name: str = 'accuracies') -> str:
     axes.set_xlabel('test accuracy, %')
 
   text = ', '.join(f'{p.title} {100 * p.accuracy:.1f} %' for p in points)
-  height = 0.8 + 0.45 * len(points)
-  return svg.panel(draw, name, f'Test accuracy: {text}', 5.6, height)
+  height = 0.8 + 0.45 * max(len(points), rows)
+  return svg.panel(draw, 'accuracies', f'Test accuracy: {text}', 4.8, height)
 
 
 def difference(
   interval: Sequence[float], mean: float, by_seed: Mapping[str, float],
-  name: str = 'difference',
+  rows: int = 0,
 ) -> str:
-  """Distilled minus alone in points, with its interval, and seed by seed."""
+  """Distilled minus alone in points, with its interval, and seed by seed.
+
+  Args:
+    interval: in [-1, 1].
+    mean: of the differences.
+    by_seed: {seed: difference}; empty for one run.
+    rows: how many there is room for at least.
+  """
   low, high = (100 * x for x in interval)
   color = 'good' if low > 0 else 'bad' if high < 0 else 'muted'
-  rows = {'mean' if by_seed else 'this run': mean, **by_seed}
+  shown = {'mean' if by_seed else 'this run': mean, **by_seed}
 
   def draw(axes):
     paint = svg.COLORS[color]
     axes.axvline(0, color=svg.COLORS['ink'], lw=1)
-    for y, value in enumerate(reversed(rows.values())):
-      top = y == len(rows) - 1
+    for y, value in enumerate(reversed(shown.values())):
+      top = y == len(shown) - 1
       if top:
         axes.plot([low, high], [y, y], color=paint, lw=5, alpha=0.4,
                   solid_capstyle='round')
@@ -91,11 +103,12 @@ def difference(
         ha='center', textcoords='offset points', color=paint,
         weight='bold' if top else 'normal', size=9 if top else 8,
       )
-    _rows(axes, list(rows))
+    _rows(axes, list(shown))
     axes.set_xlabel('distilled minus alone, points')
 
   label = f'Difference {100 * mean:+.1f} points, {low:+.1f} to {high:+.1f}'
-  return svg.panel(draw, name, label, 4.4, 0.8 + 0.45 * len(rows))
+  height = 0.8 + 0.45 * max(len(shown), rows)
+  return svg.panel(draw, 'difference', label, 4.8, height)
 
 
 def _rows(axes, names: Sequence[str]) -> None:
@@ -150,10 +163,21 @@ def tradeoff(
     _scale(axes.xaxis, [p.x for p in points])
     axes.margins(x=0.12, y=0.1)
     axes.set(xlabel=unit, ylabel='test accuracy, %')
-    _named(axes, points)
+    if len(points) <= NAMED:
+      _named(axes, points)
+    else:
+      _keyed(axes, points)
 
   label = f'Test accuracy against {unit}; dashed: the Pareto front'
   return svg.panel(draw, name, label)
+
+
+def _keyed(axes, points) -> None:
+  """A legend of the colors: what stands before ': ' in the titles."""
+  keys = {p.title.split(': ')[0]: p.color for p in points}
+  for text, color in keys.items():
+    axes.plot([], [], 'o', color=svg.COLORS[color], label=text)
+  axes.legend(loc='best')
 
 
 def _scale(axis, values: Sequence[float], most: float = 10) -> None:
@@ -167,7 +191,16 @@ def _scale(axis, values: Sequence[float], most: float = 10) -> None:
     axis.set_minor_locator(ticker.NullLocator())
   else:
     axis.set_major_locator(ticker.MaxNLocator(5))
-  axis.set_major_formatter(ticker.EngFormatter(sep=''))
+  axis.set_major_formatter(lambda x, _: short(x))
+
+
+def short(x: float) -> str:
+  """A number on an axis: thousands as k, M, G."""
+  for unit in ('', 'k', 'M'):
+    if abs(x) < 1000:
+      return f'{x:.4g}{unit}'
+    x /= 1000
+  return f'{x:.4g}G'
 
 
 def _named(axes, points) -> None:
@@ -185,6 +218,7 @@ def _named(axes, points) -> None:
         point.title, (point.x, y), (9 if side else -9, 0),
         textcoords='offset points', ha='left' if side else 'right',
         va='center', color=svg.COLORS[point.color], size=8.5,
+        gid=f'halo-{point.color}',
       )
 
 
@@ -209,116 +243,3 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
       front.append(i)
       best = points[i][1]
   return front
-
-
-def confusion(
-  matrix: np.ndarray, names: Sequence[str], name: str, title: str
-) -> str:
-  """Mistakes as red cells, the darker the more of the class they are."""
-  share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-  wrong = share - np.diag(np.diag(share))
-  paint = np.sqrt(wrong / max(wrong.max(), 1e-9))
-
-  def draw(axes):
-    for i, j in np.argwhere(matrix):
-      color, alpha = ('muted', 0.18) if i == j else ('bad', 0.85 * paint[i, j])
-      _cell(axes, i, j, color, alpha)
-      if len(names) <= 12:
-        axes.text(j, i, f'{matrix[i, j]}', ha='center', va='center', size=7.5,
-                  color=svg.COLORS['muted' if i == j else 'ink'])
-    _grid(axes, names, title)
-
-  errors = int(matrix.sum() - np.trace(matrix))
-  label = f'{title}: confusion matrix, {errors} mistakes'
-  return svg.panel(draw, name, label, 3.6, 3.7)
-
-
-def changes(
-  matrix: np.ndarray, names: Sequence[str], name: str, title: str
-) -> str:
-  """Where two confusion matrices differ: green is better, red is worse."""
-  better = np.where(np.eye(len(matrix), dtype=bool), matrix, -matrix)
-  scale = max(np.abs(matrix).max(), 1e-9)
-
-  def draw(axes):
-    for i, j in np.argwhere(matrix):
-      color = 'good' if better[i, j] > 0 else 'bad'
-      alpha = 0.8 * np.sqrt(abs(matrix[i, j]) / scale)
-      _cell(axes, i, j, color, alpha)
-      if len(names) <= 12:
-        axes.text(j, i, f'{matrix[i, j]:+d}', size=7.5, ha='center',
-                  va='center')
-    _grid(axes, names, title)
-
-  label = f'{title}: difference of two confusion matrices'
-  return svg.panel(draw, name, label, 3.6, 3.7)
-
-
-def _cell(axes, i, j, color, alpha) -> None:
-  from matplotlib.patches import Rectangle
-
-  axes.add_patch(Rectangle(
-    (j - 0.46, i - 0.46), 0.92, 0.92, facecolor=svg.COLORS[color],
-    alpha=float(alpha), linewidth=0,
-  ))
-
-
-def _grid(axes, names, title) -> None:
-  size = len(names)
-  every = range(0, size, -(-size // 20))
-  shown = [names[k][:9] for k in every]
-  long = max(map(len, shown)) > 2
-  axes.set_xticks(every, shown, rotation=90 if long else 0)
-  axes.set_yticks(every, shown)
-  axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect='equal',
-           title=title, xlabel='taken for', ylabel='is')
-  axes.grid(visible=False)
-  for side in ('left', 'bottom'):
-    axes.spines[side].set_visible(False)
-
-
-def reliability(
-  bins: Mapping[str, Sequence], color: str, name: str, title: str
-) -> str:
-  """Accuracy against confidence: on the line a network is as sure as right."""
-  full = [b for b, n in enumerate(bins['count']) if n]
-  sure, right, count = (
-    np.array([bins[key][b] for b in full])
-    for key in ('confidence', 'accuracy', 'count')
-  )
-
-  def draw(axes):
-    paint = svg.COLORS[color]
-    axes.plot([0, 1], [0, 1], color=svg.COLORS['muted'], lw=1, ls='--')
-    for x, y, n in zip(sure, right, count):
-      axes.plot([x, x], evidence.wilson(round(y * n), int(n)), color=paint,
-                lw=2.5, alpha=0.3, solid_capstyle='round')
-    axes.plot(sure, right, color=paint, lw=1.2, alpha=0.6)
-    axes.scatter(sure, right, s=14 + 160 * count / count.sum(), color=paint,
-                 linewidth=0)
-    axes.set(xlim=(0, 1.04), ylim=(-0.02, 1.04), title=title, aspect='equal',
-             xlabel='confidence', ylabel='share that is right')
-
-  return svg.panel(draw, name, f'{title}: reliability diagram', 3.4, 3.4)
-
-
-def bars(
-  names: Sequence[str], values: Sequence[float], name: str, title: str,
-  unit: str,
-) -> str:
-  """Changes as bars from zero: green up, red down; the largest 24."""
-  order = np.argsort(-np.abs(values), kind='stable')[:24]
-  order = sorted(order)
-
-  def draw(axes):
-    colors = [svg.COLORS['good' if values[k] >= 0 else 'bad'] for k in order]
-    heights = [values[k] for k in order]
-    axes.bar(range(len(order)), heights, color=colors, width=0.7, alpha=0.85)
-    axes.axhline(0, color=svg.COLORS['muted'], lw=1)
-    shown = [names[k][:12] for k in order]
-    turn = 90 if max(map(len, shown)) > 3 else 0
-    axes.set_xticks(range(len(order)), shown, rotation=turn)
-    axes.grid(axis='x', visible=False)
-    axes.set(title=title, ylabel=unit)
-
-  return svg.panel(draw, name, title, 7.2, 3.5)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax import evidence, fidelity, report, results
+from kd_jax import evidence, fidelity, report, results, verdict
 
 NUMBERS = (
   'accuracy', 'kept', 'nll', 'calibration_error', 'agreement',
@@ -37,9 +37,9 @@ def over_seeds(
   mean = None
   if right is not None:
     mean = {r: np.mean([one[r] for one in right], 0) for r in rows}
-  same = ('data', 'select', 'teacher', 'teachers', 'students', 'device')
+  same = ('data', 'select', 'teacher', 'means', 'students', 'device')
   verdicts = {
-    row: verdict(reports, mean, row, alone)
+    row: judged(reports, mean, row, alone)
     for row, alone in first['students'].items()
   }
   return {
@@ -61,7 +61,7 @@ def over_seeds(
   }
 
 
-def verdict(reports, mean, row: str, alone: str | None) -> dict | None:
+def judged(reports, mean, row: str, alone: str | None) -> dict | None:
   """The verdict on a student; None where it was not trained alone."""
   if alone is None:
     return None
@@ -71,7 +71,7 @@ def verdict(reports, mean, row: str, alone: str | None) -> dict | None:
     [x['networks'][name]['accuracy'] for x in reports] for name in (row, alone)
   )
   difference = None if mean is None else mean[row] - mean[alone]
-  return evidence.of_seeds(ours, theirs, difference)
+  return verdict.of_seeds(ours, theirs, difference)
 
 
 def gap(mean, teacher: str | None, alone: str | None, row: str) -> float | None:
@@ -124,7 +124,8 @@ def summary(values: Sequence[Any]) -> Any:
     return [summary(list(v)) for v in zip(*values)]
   if isinstance(first, str):
     return first
-  sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+  # Equal values must not differ by the rounding of their mean.
+  sd = float(np.std(values, ddof=1)) if len(set(values)) > 1 else 0.0
   return {'mean': float(np.mean(values)), 'sd': sd, 'values': list(values)}
 
 

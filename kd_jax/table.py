@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kd_jax import evidence
+from kd_jax import verdict
 
 WIDTH = 120
 NONE = '-'
@@ -116,8 +116,8 @@ def titles(report: Mapping[str, Any]) -> dict[str, str]:
       made[row] = f'{alone[row] if several else "student"} alone'
     elif students.get(row):
       made[row] = f'{row if several else "student"} distilled'
-    elif row == 'teachers':
-      made[row] = 'teachers, mean'
+    elif row in report['means']:
+      made[row] = f'{row}, mean'
     else:
       made[row] = row
   return made
@@ -144,6 +144,14 @@ def headline(report: Mapping[str, Any]) -> str:
   )
 
 
+def others(report: Mapping[str, Any]) -> list[str]:
+  """The verdicts on the students beside the first, a sentence each."""
+  return [
+    f'{row}: {found["text"]}'
+    for row, found in list(report['verdicts'].items())[1:] if found
+  ]
+
+
 def closed(report: Mapping[str, Any]) -> str:
   """What part of the gap to the teacher was closed, in words; '' without."""
   student = next(iter(report['students']))
@@ -155,10 +163,10 @@ def closed(report: Mapping[str, Any]) -> str:
       'The teacher is not so far above the student alone that the share of '
       'the gap that was closed could be told.'
     )
-  if share < 0 and report['verdict']['outcome'] == evidence.HURT:
+  if share < 0 and report['verdict']['outcome'] == verdict.HURT:
     return f'The gap to the teacher grew by {-100 * share:.0f} %.'
   text = f'{100 * share:.0f} % of the gap to the teacher was closed'
-  if report['verdict']['outcome'] == evidence.SAME:
+  if report['verdict']['outcome'] == verdict.SAME:
     text += ', which the interval cannot tell from none'
   return f'{text}.'
 
@@ -190,6 +198,8 @@ def table(report: Mapping[str, Any]) -> str:
   out += ['', *_wrapped(headline(report))]
   if report['verdict']:
     out += _wrapped(f'{closed(report)} {report["verdict"]["evidence"]}'.strip())
+  for text in others(report):
+    out += _wrapped(text)
   return '\n'.join(line.rstrip() for line in out[1:])
 
 

@@ -1,0 +1,66 @@
+"""The learning curves of a report: rows of metrics in, pictures out."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from kd_jax import pictures, results
+
+
+def draw(
+  result: results.Result, names: Mapping[str, str], colors: Mapping[str, str]
+) -> list[str]:
+  """Accuracy on validation of every stage, and the losses of each."""
+  runs = [run.rows for run in result.runs]
+  stages = dict.fromkeys(row['stage'] for rows in runs for row in rows)
+  spare = iter([f'other{k}' for k in range(6)] * 20)
+  paint = {s: colors.get(s) or next(spare) for s in stages}
+  lines = []
+  for stage in stages:
+    keys = _keys(runs, stage, 'validation_accuracy/')
+    for key, style in zip(keys, ('-', '--', ':', '-.') * 9):
+      who = key.split('/')[1]
+      text = names.get(stage, stage) + (f', {who}' if len(keys) > 1 else '')
+      lines.append(curve(runs, stage, key, text, paint[stage], style, 100))
+  made = []
+  if lines:
+    made.append(pictures.curves(
+      lines, 'validation', 'Accuracy on validation', '%'
+    ))
+  for k, stage in enumerate(stages):
+    keys = _keys(runs, stage, 'loss')
+    terms = [key for key in keys if key != 'loss']
+    shown = terms if len(terms) == 1 else keys
+    made.append(pictures.curves(
+      [curve(runs, stage, key, key.removeprefix('loss/') if '/' in key
+             else 'total', f'other{i % 6}' if '/' in key else 'ink')
+       for i, key in enumerate(sorted(shown, key=lambda x: x == 'loss'))],
+      f'loss{k}', f'Losses: {names.get(stage, stage)}', 'nats', log=True,
+    ))
+  return made
+
+
+def _keys(runs, stage: str, start: str) -> list[str]:
+  """The metrics of a stage that start so, in the order of the file."""
+  return list(dict.fromkeys(
+    key for rows in runs for row in rows if row['stage'] == stage
+    for key in row if key.startswith(start)
+  ))
+
+
+def curve(
+  runs, stage, key, text, color, style='-', scale=1.0
+) -> pictures.Curve:
+  """The mean over runs of a metric by epoch, and how far it reaches."""
+  found = {}
+  for rows in runs:
+    for row in rows:
+      if row['stage'] == stage and key in row:
+        found.setdefault(row['epoch'], []).append(scale * row[key])
+  # A seed that has no such row must not bend the mean.
+  full = max((len(v) for v in found.values()), default=0)
+  x = sorted(epoch for epoch, values in found.items() if len(values) == full)
+  mean, low, high = (
+    [float(f(found[epoch])) for epoch in x] for f in (np.mean, min, max)
+  )
+  return pictures.Curve(text, color, x, mean, low, high, style)

@@ -1,0 +1,334 @@
+"""The comparison of finished networks: what is measured, and that it is so."""
+
+import json
+import math
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from kd_jax import (
+  build,
+  compare,
+  evidence,
+  fidelity,
+  latency,
+  lineup,
+  measure,
+  results,
+  stages,
+  table,
+)
+from kd_jax.models import base
+from kd_jax.schemes import base as schemes
+from tests import compared, tiny
+
+
+@pytest.fixture
+def one():
+  """A compared run: (folder, report)."""
+  folder = compared.shared()[0] / 'seed_0'
+  return folder, results.read_report(folder)
+
+
+@pytest.fixture
+def many():
+  """Two seeds: (folder, report)."""
+  folder, _ = compared.shared()
+  return folder, results.read_report(folder)
+
+
+def test_predictions_are_the_networks_logits_in_order():
+  of = compared.experiment()
+  found = compared.variables(of)['student']
+  split = of.data.test()
+  logits = compare.predict(of, 'student', found, split)
+  wanted, _ = of.networks['student'].apply(found, of.prepare(split.inputs))
+  assert logits.shape == (compared.TEST, 6) and logits.dtype == np.float32
+  np.testing.assert_allclose(logits, wanted['logits'], atol=1e-5)
+
+
+def test_the_test_set_is_read_once():
+  assert compared.shared()[1] == [1]
+
+
+def test_report_holds_what_it_should(one):
+  folder, report = one
+  stored = json.loads((folder / 'report.json').read_text())
+  assert results.finite(report) == stored
+  assert list(report['networks']) == ['teacher', 'baseline', 'student']
+  stored = results.read(folder).runs[0]
+  teacher = report['networks']['teacher']
+  for row, own in report['networks'].items():
+    right = stored.logits[row].argmax(-1) == stored.labels
+    assert own['accuracy'] == pytest.approx(right.mean())
+    assert own['interval'] == pytest.approx(
+      evidence.wilson(right.sum(), compared.TEST)
+    )
+    assert own['kept'] == pytest.approx(own['accuracy'] / teacher['accuracy'])
+    assert own['last']['accuracy'] == own['accuracy']
+    assert own['best']['accuracy'] != own['accuracy']
+    assert len(own['per_class']) == 6
+  assert teacher['agreement'] is teacher['kl'] is None
+  student = report['networks']['student']
+  assert student['kl'] == pytest.approx(
+    fidelity.kl(stored.logits['teacher'], stored.logits['student'])
+  )
+  assert student['ratio'] == pytest.approx((16 * 32 + 32 + 32 * 6 + 6) / 190)
+  assert report['verdict']['examples'] == compared.TEST
+  assert {pair['student'] for pair in report['alike']} >= {'logits'}
+
+
+def test_costs_are_those_of_the_network(one):
+  _, report = one
+  cost = report['networks']['student']['cost']
+  parameters = 16 * 8 + 8 + 8 * 6 + 6
+  assert cost['parameters'] == parameters
+  assert cost['bytes'] == 4 * parameters
+  # Two for each weight, one for each bias; the ReLU adds a handful.
+  products = 2 * (16 * 8 + 8 * 6)
+  assert products <= cost['flops'] <= products + 64
+  for size in ('1', '128'):
+    time = cost['latency'][size]
+    assert 0 < time['low'] <= time['median'] <= time['high']
+  assert cost == report['networks']['baseline']['cost']
+
+
+def test_statistics_count_as_bytes_and_not_as_parameters():
+  network = tiny.networks()['student']
+  variables = network.init(jax.random.key(0), tiny.batch()['inputs'])
+  found = latency.cost(network, variables, (4, 4, 1), (1,), seconds=0)
+  assert found['parameters'] == base.num_params(variables)
+  assert found['bytes'] == 4 * (found['parameters'] + 2 * 8)
+  assert found['latency']['1']['repeats'] == 5
+
+
+def test_predictions_are_plain_arrays(one):
+  folder, _ = one
+  with np.load(folder / 'predictions.npz', allow_pickle=False) as stored:
+    assert stored['logits/teacher'].shape == (compared.TEST, 6)
+    assert stored['images'].dtype == np.uint8
+    assert len(stored['images']) == len(stored['shown'])
+    shown, images = stored['shown'], stored['images']
+  np.testing.assert_array_equal(images, compared.data().test().inputs[shown])
+
+
+def test_equal_networks_make_no_difference():
+  of = compared.experiment()
+  found = compared.variables(of)
+  found['student'] = found['baseline']
+  report, _ = compare.compare(of, found)
+  assert report['verdict']['outcome'] == 'no difference'
+  assert report['verdict']['difference'] == 0
+  assert report['examples'] == {'learned': 0, 'lost': 0}
+  assert report['networks']['student']['best'] is None
+
+
+def test_a_student_that_was_not_trained_alone_gets_no_verdict():
+  of = compared.experiment()
+  found = compared.variables(of)
+  del found['baseline']
+  report, _ = compare.compare(of, found)
+  assert report['verdict'] is None
+  assert 'baseline=False' in table.table(report)
+
+
+def test_several_teachers_are_compared_with_as_one():
+  c = compared.settings(second=dict(name='mlp', widths=[12]))
+  c.terms.more = dict(method='kd', teacher='second')
+  of = build.make_experiment(c, compared.data())
+  found = compared.variables(of, {**compared.NAMES, 'second': 'second'})
+  report, arrays = compare.compare(of, found)
+  assert report['teacher'] == lineup.TEACHERS
+  assert set(report['means'][lineup.TEACHERS]) == {'teacher', 'second'}
+  mean = fidelity.mean_of(
+    [arrays['logits/teacher'], arrays['logits/second']]
+  )
+  student = report['networks']['student']
+  assert student['kl'] == pytest.approx(
+    fidelity.kl(mean, arrays['logits/student']), rel=1e-5
+  )
+  costs = {row: own['cost'] for row, own in report['networks'].items()}
+  assert costs['teachers']['parameters'] == sum(
+    costs[row]['parameters'] for row in ('teacher', 'second')
+  )
+  assert 'teachers, mean' in table.table(report)
+
+
+def staged(*made, loaded=()):
+  """As much of an experiment as a lineup reads."""
+  return types.SimpleNamespace(stages=list(made), loaded=dict.fromkeys(loaded))
+
+
+def test_lineup_of_a_chain_compares_with_its_top():
+  of = staged(
+    schemes.alone('top', tiny.recipe()),
+    schemes.alone('student', tiny.recipe(), 'baseline'),
+    stages.Stage('middle', {'soft': tiny.soft('middle', 'top')}, ('middle',),
+                 tiny.recipe(), ('top',)),
+    stages.Stage('student', {'soft': tiny.soft(teacher='middle')},
+                 ('student',), tiny.recipe(), ('middle',)),
+  )
+  line = lineup.make_lineup(of, ['top', 'baseline', 'middle', 'student'])
+  assert line.teacher == 'top'
+  assert list(line.networks) == ['top', 'middle', 'baseline', 'student']
+  assert line.students == {'student': 'baseline'}
+
+
+def test_lineup_of_generations_and_of_phases():
+  def generation(name, teacher, kept, like):
+    return stages.Stage(
+      name, {'soft': tiny.soft(name, teacher)}, (name,), tiny.recipe(),
+      (teacher,), hands_on={name: kept}, built_as=like,
+    )
+
+  of = staged(
+    schemes.alone('student', tiny.recipe(), 'baseline'),
+    generation('generation_1', 'baseline', 'generation_1',
+               dict.fromkeys(('generation_1', 'baseline'), 'student')),
+    generation('generation_2', 'generation_1', 'student',
+               dict.fromkeys(('generation_1', 'generation_2'), 'student')),
+  )
+  rows = ['baseline', 'generation_1', 'student']
+  line = lineup.make_lineup(of, rows)
+  assert line.teacher == 'generation_1'
+  assert line.students == {'student': 'baseline'}
+  assert line.means == {lineup.GENERATIONS: ('generation_1', 'student')}
+  assert set(line.networks.values()) == {'student'}
+  of = staged(
+    schemes.alone('teacher', tiny.recipe()),
+    tiny.offline(name='early', hands_on={'student': 'student_hinted'}),
+    tiny.offline(starts={'student': 'student_hinted'}),
+  )
+  line = lineup.make_lineup(of, ['teacher', 'student_hinted', 'student'])
+  assert list(line.networks) == ['teacher', 'student']
+
+
+def test_lineup_of_peers_pairs_each_with_itself_alone():
+  terms = {'a': tiny.soft('student', 'peer'), 'b': tiny.soft('peer', 'student')}
+  of = staged(
+    schemes.alone('student', tiny.recipe(), 'baseline_student'),
+    schemes.alone('peer', tiny.recipe(), 'baseline_peer'),
+    stages.Stage('mutual', terms, ('peer', 'student'), tiny.recipe()),
+  )
+  rows = ['baseline_student', 'baseline_peer', 'student', 'peer']
+  line = lineup.make_lineup(of, rows)
+  assert line.students == {
+    'student': 'baseline_student', 'peer': 'baseline_peer'
+  }
+  assert line.teacher == 'peer'
+  assert set(line.networks) == set(rows)
+
+
+def test_lineup_of_a_loaded_teacher_and_of_none():
+  of = staged(tiny.offline(), loaded=('teacher',))
+  assert lineup.make_lineup(of, ['teacher', 'student']).teacher == 'teacher'
+  of = staged(schemes.alone('student', tiny.recipe()))
+  line = lineup.make_lineup(of, ['student'])
+  assert (line.teacher, line.students) == (None, {'student': None})
+
+
+def test_layers_that_the_terms_pair_are_compared():
+  c = compared.settings(student=dict(name='mlp', widths=[32]))
+  c.terms.hint = dict(
+    method='feature_mse', layers=[('hidden1', 'hidden1_pre')]
+  )
+  of = build.make_experiment(c, compared.data())
+  found = compared.variables(of)
+  split = of.data.test()
+  line = lineup.make_lineup(of, found)
+  pairs = measure.alike(of, line, found, split)
+  hint = next(p for p in pairs if p['teacher'] == 'hidden1_pre')
+  layers = [
+    of.networks[name].apply(found[name], of.prepare(split.inputs))[0][layer]
+    for name, layer in (('student', 'hidden1'), ('teacher', 'hidden1_pre'))
+  ]
+  assert hint['rows']['student'] == pytest.approx(
+    fidelity.cka(*map(np.asarray, layers)), abs=1e-5
+  )
+
+
+def test_over_seeds_is_mean_deviation_and_a_paired_interval(many):
+  _, report = many
+  runs = [report['networks'][row]['accuracy'] for row in
+          ('student', 'baseline')]
+  for found in runs:
+    assert found['mean'] == pytest.approx(np.mean(found['values']))
+    assert found['sd'] == pytest.approx(np.std(found['values'], ddof=1))
+  change = np.subtract(runs[0]['values'], runs[1]['values'])
+  assert report['verdict']['differences'] == pytest.approx(list(change))
+  low, high = report['verdict']['over_seeds']
+  wide = report['verdict']['interval']
+  assert wide[0] < low < change.mean() < high < wide[1]
+  assert report['runs'] == ['seed_0', 'seed_1']
+  assert report['networks']['student']['cost']['parameters'] == 190
+
+
+def test_over_seeds_of_reports_alone(one):
+  _, report = one
+  found = compare.over_seeds([report, report])
+  assert found['networks']['student']['accuracy']['sd'] == 0
+  assert found['verdict']['examples'] is None
+  assert found['seeds'] == 2
+
+
+@pytest.mark.parametrize('which', ['one', 'many'])
+def test_table_is_clean_and_narrow(which, request):
+  text = table.table(request.getfixturevalue(which)[1])
+  lines = text.splitlines()
+  assert max(map(len, lines)) <= 120
+  for word in ('teacher', 'student alone', 'student distilled', 'Parameters',
+               'Latency, 128', 'KL', '95 % interval'):
+    assert word in text, word
+  body = lines[2 : lines.index('')]
+  assert len({len(line) for line in body}) == 1, 'columns are not aligned'
+  assert 'nan' not in text and 'None' not in text
+
+
+def test_many_networks_wrap_into_blocks(one):
+  _, report = one
+  own = report['networks']['student']
+  wide = {**report, 'networks': {
+    **report['networks'], **{f'network_{k}': own for k in range(5)}
+  }}
+  text = table.table(wide)
+  assert max(map(len, text.splitlines())) <= 120
+  assert all(f'network_{k}' in text for k in range(5))
+
+
+def test_command_line_prints_one_and_many(one, many, capsys):
+  assert compare.main([str(one[0])]) == 0
+  assert 'student distilled' in capsys.readouterr().out
+  assert compare.main([str(one[0]), str(many[0])]) == 0
+  text = capsys.readouterr().out
+  assert max(map(len, text.splitlines()[:8])) <= 120
+  assert str(many[0])[-10:] in text
+
+
+def test_not_finite_becomes_null():
+  found = results.finite({'a': (math.nan, np.float32(2)), 'b': np.arange(2)})
+  assert found == {'a': [None, 2.0], 'b': [0, 1]}
+
+
+def broken(folder, what):
+  """A folder that is no finished run."""
+  folder.mkdir()
+  if what != 'empty':
+    (folder / 'config.json').write_text('{}')
+  if what == 'damaged':
+    (folder / 'report.json').write_text('{"kind": ')
+  return str(folder)
+
+
+@pytest.mark.parametrize('what, said', [
+  ('empty', 'config.json is missing'), ('unfinished', 'not finished'),
+  ('damaged', 'damaged'), ('absent', 'no folder'),
+])  # fmt: skip
+def test_a_folder_that_is_no_finished_run(what, said, tmp_path, capsys):
+  folder = tmp_path / what
+  name = str(folder) if what == 'absent' else broken(folder, what)
+  assert compare.main([name]) == 2
+  error = capsys.readouterr().err
+  assert said in error and name in error
+  assert error.count('\n') == 1 and 'Traceback' not in error
