@@ -100,6 +100,6 @@ def _draw(key, pair, index, shape):
 
   def one(i):
     own = jax.random.fold_in(jax.random.fold_in(key, i), pair)
-    return jax.random.uniform(own, shape[1:])
+    return jax.random.uniform(own, shape[1:], jnp.float32)
 
   return jax.vmap(one)(index)
