@@ -82,14 +82,22 @@ def costs(
   line: lineup.Lineup,
   variables: Mapping[str, types.Variables],
 ) -> dict[str, dict[str, Any]]:
-  """{row: `latency.cost`}; a network that has two rows is measured once."""
+  """{row: `latency.cost`}; rows of the same shape are measured once.
+
+  Two rows of one network may differ: a method can leave something behind
+  that its student predicts through (see `reuse`).
+  """
   shape = build.example_inputs(experiment.data).shape[1:]
-  rows = {name: row for row, name in line.networks.items()}
-  measured = {
-    name: latency.cost(experiment.networks[name], variables[row], shape)
-    for name, row in rows.items()
-  }
-  found = {row: measured[name] for row, name in line.networks.items()}
+  measured, found = {}, {}
+  for row, name in line.networks.items():
+    shapes = jax.tree_util.tree_leaves_with_path(
+      jax.tree.map(np.shape, variables[row])
+    )
+    key = name, str(shapes)
+    if key not in measured:
+      network = experiment.networks[name]
+      measured[key] = latency.cost(network, variables[row], shape)
+    found[row] = measured[key]
   for mean, of in line.means.items():
     found[mean] = latency.together([found[row] for row in of])
   return found

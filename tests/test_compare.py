@@ -17,11 +17,12 @@ from kd_jax import (
   lineup,
   measure,
   results,
-  stages,
+  schemes,
   table,
 )
+from kd_jax import state as states
 from kd_jax.models import base
-from kd_jax.schemes import base as schemes
+from kd_jax.schemes import base as base_schemes
 from tests import compared, tiny
 
 
@@ -156,77 +157,108 @@ def test_several_teachers_are_compared_with_as_one():
   assert 'teachers, mean' in table.table(report)
 
 
-def staged(*made, loaded=()):
-  """As much of an experiment as a lineup reads."""
-  return types.SimpleNamespace(stages=list(made), loaded=dict.fromkeys(loaded))
+def test_a_student_that_kept_more_costs_more():
+  c = compared.settings(student=dict(name='mlp', widths=[8]))
+  c.terms.soft = dict(method='simkd', layers=[('features', 'features')])
+  of = build.make_experiment(c, compared.data())
+  found = compared.variables(of)
+  state = jax.eval_shape(
+    lambda batch: states.init_state(
+      of.networks, of.stages[-1], {'teacher': found['teacher']}, batch
+    ),
+    build.example_batch(of, of.stages[-1]),
+  )
+  kept = states.variables_of(state, 'student', of.stages[-1])
+  found['student'] = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), kept)
+  line = lineup.make_lineup(of, found)
+  costs = measure.costs(of, line, found)
+  assert costs['baseline']['parameters'] == 190
+  assert costs['student']['parameters'] > 190
+  assert costs['student']['flops'] > costs['baseline']['flops']
+
+
+def lined(scheme, names, networks=('teacher', 'student', 'peer'), **options):
+  """The lineup of a scheme whose networks are all finished."""
+  soft = tiny.soft(teacher=names)
+  cast = schemes.Cast(
+    networks, (), {'hard': base_schemes.hard('student'), 'soft': soft},
+    tiny.recipe(), tiny.recipe(seed=1), classes=tiny.CLASSES,
+  )
+  made = schemes.make_stages(scheme, cast, **options)
+  of = types.SimpleNamespace(stages=made, loaded={})
+  return lineup.make_lineup(of, [r for s in made for r in s.kept.values()])
 
 
 def test_lineup_of_a_chain_compares_with_its_top():
-  of = staged(
-    schemes.alone('top', tiny.recipe()),
-    schemes.alone('student', tiny.recipe(), 'baseline'),
-    stages.Stage('middle', {'soft': tiny.soft('middle', 'top')}, ('middle',),
-                 tiny.recipe(), ('top',)),
-    stages.Stage('student', {'soft': tiny.soft(teacher='middle')},
-                 ('student',), tiny.recipe(), ('middle',)),
-  )
-  line = lineup.make_lineup(of, ['top', 'baseline', 'middle', 'student'])
-  assert line.teacher == 'top'
-  assert list(line.networks) == ['top', 'middle', 'baseline', 'student']
+  line = lined('progressive', 'before', chain=['teacher', 'peer', 'student'])
+  assert line.teacher == 'teacher'
+  assert list(line.networks) == ['teacher', 'peer', 'baseline', 'student']
   assert line.students == {'student': 'baseline'}
-
-
-def test_lineup_of_generations_and_of_phases():
-  def generation(name, teacher, kept, like):
-    return stages.Stage(
-      name, {'soft': tiny.soft(name, teacher)}, (name,), tiny.recipe(),
-      (teacher,), hands_on={name: kept}, built_as=like,
-    )
-
-  of = staged(
-    schemes.alone('student', tiny.recipe(), 'baseline'),
-    generation('generation_1', 'baseline', 'generation_1',
-               dict.fromkeys(('generation_1', 'baseline'), 'student')),
-    generation('generation_2', 'generation_1', 'student',
-               dict.fromkeys(('generation_1', 'generation_2'), 'student')),
-  )
-  rows = ['baseline', 'generation_1', 'student']
-  line = lineup.make_lineup(of, rows)
-  assert line.teacher == 'generation_1'
-  assert line.students == {'student': 'baseline'}
-  assert line.means == {lineup.GENERATIONS: ('generation_1', 'student')}
-  assert set(line.networks.values()) == {'student'}
-  of = staged(
-    schemes.alone('teacher', tiny.recipe()),
-    tiny.offline(name='early', hands_on={'student': 'student_hinted'}),
-    tiny.offline(starts={'student': 'student_hinted'}),
-  )
-  line = lineup.make_lineup(of, ['teacher', 'student_hinted', 'student'])
-  assert list(line.networks) == ['teacher', 'student']
+  top = [['teacher', 'fourth'], 'peer', 'student']
+  networks = ('teacher', 'fourth', 'peer', 'student')
+  line = lined('progressive', 'before', networks, chain=top)
+  assert line.teacher == lineup.TEACHERS
+  assert line.means == {lineup.TEACHERS: ('teacher', 'fourth')}
 
 
 def test_lineup_of_peers_pairs_each_with_itself_alone():
-  terms = {'a': tiny.soft('student', 'peer'), 'b': tiny.soft('peer', 'student')}
-  of = staged(
-    schemes.alone('student', tiny.recipe(), 'baseline_student'),
-    schemes.alone('peer', tiny.recipe(), 'baseline_peer'),
-    stages.Stage('mutual', terms, ('peer', 'student'), tiny.recipe()),
-  )
-  rows = ['baseline_student', 'baseline_peer', 'student', 'peer']
-  line = lineup.make_lineup(of, rows)
+  line = lined('mutual', 'peers', peers=['peer', 'student'])
   assert line.students == {
     'student': 'baseline_student', 'peer': 'baseline_peer'
   }
   assert line.teacher == 'peer'
-  assert set(line.networks) == set(rows)
+  assert len(line.networks) == 4
 
 
-def test_lineup_of_a_loaded_teacher_and_of_none():
-  of = staged(tiny.offline(), loaded=('teacher',))
-  assert lineup.make_lineup(of, ['teacher', 'student']).teacher == 'teacher'
-  of = staged(schemes.alone('student', tiny.recipe()))
-  line = lineup.make_lineup(of, ['student'])
-  assert (line.teacher, line.students) == (None, {'student': None})
+def test_lineup_of_generations_ends_at_the_one_before():
+  line = lined('born_again', 'before', ('student',), generations=3)
+  assert line.teacher == 'generation_1'
+  assert line.students == {'student': 'baseline'}
+  assert line.means == {lineup.GENERATIONS: ('generation_1', 'student')}
+  assert set(line.networks.values()) == {'student'}
+
+
+def test_lineup_leaves_out_what_a_later_stage_goes_on_with():
+  line = lined('two_phase', 'teacher', first=['soft'])
+  assert list(line.networks) == ['teacher', 'baseline', 'student']
+
+
+def test_lineup_of_a_student_that_teaches_itself():
+  line = lined('self_ema', 'average')
+  assert (line.teacher, line.students) == (None, {'student': 'baseline'})
+  line = lined('online', 'teacher')
+  assert (line.teacher, list(line.students)) == ('teacher', ['student'])
+
+
+def test_lineup_of_a_loaded_teacher_without_a_baseline():
+  of = types.SimpleNamespace(stages=[tiny.offline()], loaded={'teacher': {}})
+  line = lineup.make_lineup(of, ['teacher', 'student'])
+  assert line.teacher == 'teacher'
+  assert line.students == {'student': None}
+
+
+@pytest.mark.parametrize('scheme, teacher, options', [
+  ('self_ema', 'average', {}),
+  ('mutual', 'peers', {'peers': ['student', 'teacher']}),
+])  # fmt: skip
+def test_schemes_of_another_cast_have_a_report(
+  scheme, teacher, options, tmp_path
+):
+  c = compared.settings()
+  c.scheme = dict(name=scheme, **options)
+  c.terms.soft.teacher = teacher
+  of = build.make_experiment(c, compared.data())
+  names = {row: n for s in of.stages for n, row in s.kept.items()}
+  found = compare.run(of, compared.variables(of, names), tmp_path)
+  assert set(found['networks']) == set(names)
+  text = table.table(found)
+  assert 'None' not in text and max(map(len, text.splitlines())) <= 120
+  page = (tmp_path / 'report.html').read_text()
+  assert 'None' not in page and found['verdict']['outcome'] in page
+  for row, one in list(found['verdicts'].items())[1:]:
+    assert f'{row}: In this run' in page and one['text'] in text.replace(
+      '\n', ' '
+    )
 
 
 def test_layers_that_the_terms_pair_are_compared():
