@@ -60,14 +60,16 @@ def test_agreement_counts_the_teachers_class_among_the_first():
 
 
 def test_calibration_error_by_hand():
-  # Confidences 0.9, 0.9, 0.6, 0.6; right: yes, no, yes, yes.
-  p = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
+  # Confidences 0.93, 0.93, 0.65, 0.65; right: yes, no, yes, yes.
+  p = np.array([[0.93, 0.07], [0.93, 0.07], [0.65, 0.35], [0.65, 0.35]])
   bins = fidelity.reliability(np.log(p), np.array([0, 1, 0, 0]), bins=10)
-  assert bins['count'] == [0] * 5 + [2, 0, 0, 2, 0]
-  assert bins['accuracy'][8] == 0.5
+  assert bins['count'] == [0] * 6 + [2, 0, 0, 2]
+  assert bins['accuracy'][9] == 0.5
   assert bins['accuracy'][0] is None
-  wanted = 0.5 * abs(0.5 - 0.9) + 0.5 * abs(1 - 0.6)
+  wanted = 0.5 * abs(0.5 - 0.93) + 0.5 * abs(1 - 0.65)
   assert fidelity.calibration_error(bins) == pytest.approx(wanted)
+  # A bin is closed above: one half lies in the first of two.
+  assert fidelity.reliability(np.zeros((3, 2)), [0, 1, 0], 2)['count'] == [3, 0]
 
 
 def test_calibration_error_vanishes_where_confidence_is_accuracy():
