@@ -128,7 +128,7 @@ def make_cast(c, data, networks, loaded) -> schemes.Cast:
   return schemes.Cast(
     tuple(networks), tuple(loaded), made, recipe, teacher, seen, c.baseline,
     data.classes, output_names(networks, data),
-    len(data.train.labels) // c.train.batch_size,
+    data.train.labels.shape[0] // c.train.batch_size,
   )
 
 

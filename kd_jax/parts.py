@@ -25,7 +25,7 @@ def make_recipe(
   Raises:
     ValueError: for an unknown name or option, or a batch that is too large.
   """
-  size = len(data.train.labels)
+  size = data.train.labels.shape[0]
   batch_size, opt = spec['batch_size'], spec['optimizer']
   try:
     per_epoch = pipeline.steps_per_epoch(size, batch_size)

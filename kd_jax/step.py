@@ -47,8 +47,11 @@ def make_halves(
 
   def frozen_signals(frozen, batch):
     inputs = batch.get('teacher_inputs', batch['inputs'])
+    stored = batch.get('signals', {})
     signals = {
-      name: states.signal_of(networks[name], frozen[name], inputs)
+      name: states.with_head(networks[name], frozen[name], stored[name])
+      if name in stored
+      else states.signal_of(networks[name], frozen[name], inputs)
       for name in stage.frozen
     }
     return jax.lax.stop_gradient(signals)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from kd_jax import build, parallel, stages, types
 from kd_jax import state as states
 from kd_jax import step as steps
-from kd_jax.data import pipeline, sources
+from kd_jax.data import pipeline, sources, stream
 
 EVAL_BATCH = 256
 
@@ -43,7 +43,7 @@ def make_tools(experiment: build.Experiment, stage: stages.Stage) -> Tools:
   train = steps.make_train_step(
     experiment.networks, stage, make_prepare(experiment, recipe)
   )
-  per_epoch = len(experiment.data.train.labels) // recipe.batch_size
+  per_epoch = experiment.data.train.labels.shape[0] // recipe.batch_size
   batch = build.example_batch(experiment, stage)
 
   def init(frozen, starts):
@@ -86,20 +86,25 @@ def make_feed(
 ) -> Callable[[int], types.Batch]:
   """step -> batch; a pure function of (seed, step).
 
-  On one device the data lie there and a batch is an index.
+  On one device the data lie there and a batch is an index; a data set that
+  does not fit is read ahead from disk.
   """
-  size = len(split.labels)
-  if placement.name == 'one':
+  size = split.labels.shape[0]
+  streamed = isinstance(split, stream.Stream)
+  on_device = placement.name == 'one' and not streamed
+  if on_device:
     split = pipeline.to_device(split)
 
-  def feed(step):
+  def examples(step):
     index = pipeline.indices(recipe.data_seed, step, size, recipe.batch_size)
-    if placement.name == 'one':
-      return pipeline.take(split, index)
     index = pipeline.shard(index, jax.process_index(), jax.process_count())
-    return placement.split(pipeline.take(split, index))
+    return pipeline.take(split, index)
 
-  return feed
+  if streamed:
+    examples = stream.ahead(examples, recipe.steps)
+  if on_device:
+    return examples
+  return lambda step: placement.split(examples(step))
 
 
 def make_validate(experiment, stage) -> Callable:
@@ -110,7 +115,7 @@ def make_validate(experiment, stage) -> Callable:
   }
 
   def validate(state):
-    if not len(experiment.data.validation.labels):
+    if not experiment.data.validation.labels.shape[0]:
       return {}
     found = {}
     for name in stage.students:

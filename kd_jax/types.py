@@ -18,7 +18,9 @@ Outputs = Mapping[str, Array]
 Variables = Mapping[str, PyTree]
 
 # 'inputs' [B, H, W, C] (or a dict of arrays), 'labels' i32 [B, ...] or soft
-# f32 [B, ..., K], 'index' i32 [B], 'mask' f32 [B, ...] (1 = counts).
+# f32 [B, ..., K], 'index' i32 [B], 'mask' f32 [B, ...] (1 = counts). Optional:
+# 'teacher_inputs' and 'strong_inputs' (other views of the same examples),
+# 'signals' {network: outputs} (stored ones, in place of a frozen teacher).
 Batch = Mapping[str, PyTree]
 
 # Name -> f32 []: the means of one step.
