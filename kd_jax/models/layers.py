@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kd_jax import types
+from kd_jax.models import convolution
 
 # He et al. 2015, https://arxiv.org/abs/1502.01852: the variance that a ReLU
 # layer keeps, by what comes in (dense) and by what goes out (convolutions
@@ -36,7 +37,7 @@ def conv(features, size=3, stride=1, *, groups=1, bias=False, dtype, name):
   return nn.Conv(
     features, (size, size), (stride, stride), padding=((pad, pad), (pad, pad)),
     feature_group_count=groups, use_bias=bias, dtype=dtype,
-    kernel_init=he_out, name=name,
+    kernel_init=he_out, conv_general_dilated=convolution.convolve, name=name,
   )
 
 
