@@ -10,7 +10,7 @@ import numpy as np
 from kd_jax import fidelity, results
 
 CARDS = {'learned': 12, 'lost': 4}
-BARS = 10  # classes whose probabilities are drawn
+BARS, LINES = 10, 4  # classes that are drawn: upright, or with long names
 
 
 def cards(
@@ -25,7 +25,8 @@ def cards(
 
   Returns:
     {'learned', 'lost': [{'image', 'truth', 'index', 'networks'}]}; a network
-    is its title, color, answer, whether it is right, and its bars.
+    is its title, color, answer, whether it is right, and its bars: the same
+    classes for all, or, where names are long, the likeliest of each.
   """
   student, alone = next(iter(result.report['students'].items()))
   rows = [result.report['teacher'], alone, student]
@@ -39,21 +40,27 @@ def cards(
   images = {k: v for run in result.runs for k, v in run.images.items()}
   picked = fidelity.examples(labels, *(logits[row] for row in rows))
   known = result.report['data']['classes']
+  long = max(map(len, known)) > 3
+
+  def shown(index, row):
+    if long:
+      return likeliest(logits[row][index], labels[index], LINES)
+    return classes_of([logits[r][index] for r in rows], labels[index])
 
   def card(index):
-    shown = classes_of([logits[row][index] for row in rows], labels[index])
     return {
       'index': index,
       'truth': known[labels[index]],
       'image': data_uri(images[index]),
+      'long': long,
       'networks': [
         {
           'title': names[row],
           'color': colors[row],
           'answer': known[logits[row][index].argmax()],
           'right': bool(logits[row][index].argmax() == labels[index]),
-          'bars': bars(logits[row][index], shown, known, temperature,
-                       labels[index]),
+          'bars': bars(logits[row][index], shown(index, row), known,
+                       temperature, labels[index]),
         }
         for row in rows
       ],
@@ -70,9 +77,16 @@ def classes_of(logits: Sequence[np.ndarray], label: int) -> list[int]:
   size = len(logits[0])
   if size <= BARS:
     return list(range(size))
-  likely = np.max([fidelity.log_softmax(x) for x in logits], 0)
-  order = [label, *(k for k in np.argsort(-likely) if k != label)]
-  return sorted(int(k) for k in order[:BARS])
+  return sorted(likeliest(np.max(list(map(fidelity.log_softmax, logits)), 0),
+                          label, BARS))
+
+
+def likeliest(logits: np.ndarray, label: int, most: int) -> list[int]:
+  """The `most` likeliest classes, the likeliest first, the label among them."""
+  order = np.argsort(-logits, kind='stable').tolist()
+  if label not in order[:most]:
+    order = [*order[: most - 1], int(label)]
+  return order[:most]
 
 
 def bars(

@@ -7,6 +7,7 @@ import numpy as np
 from kd_jax import evidence, svg
 
 DRAWN = 50  # classes that a confusion matrix is drawn of
+BARS = 24  # classes that a change is drawn of
 
 
 def confusion(
@@ -113,9 +114,10 @@ def bars(
   names: Sequence[str], values: Sequence[float], name: str, title: str,
   unit: str,
 ) -> str:
-  """Changes as bars from zero: green up, red down; the largest 24."""
-  order = np.argsort(-np.abs(values), kind='stable')[:24]
-  order = sorted(order)
+  """Changes as bars from zero: green up, red down; the largest ones."""
+  order = sorted(np.argsort(-np.abs(values), kind='stable')[:BARS])
+  if len(values) > BARS:
+    title = f'{title}, the {BARS} largest changes'
 
   def draw(axes):
     colors = [svg.COLORS['good' if values[k] >= 0 else 'bad'] for k in order]

@@ -70,8 +70,7 @@ def milliseconds(x: Mapping[str, float] | None) -> str:
   """The cell of a time: the median, and the quartiles."""
   if x is None:
     return NONE
-  low, middle, high = (f'{x[k]:.3g}' for k in ('low', 'median', 'high'))
-  return f'{middle} ({low} to {high})'
+  return f'{x["median"]:.3g} ({x["low"]:.2g} to {x["high"]:.2g})'
 
 
 # What is shown of a network: title, unit, where it is in the report, the cell.
@@ -80,12 +79,12 @@ LINES = (
   ('95 % interval', '%', 'interval', interval),
   ('at the last step', '%', 'last.accuracy', number(percent)),
   ('at the best on validation', '%', 'best.accuracy', number(percent)),
-  ("Of the teacher's accuracy kept", '%', 'kept', number(percent)),
+  ("Teacher's accuracy kept", '%', 'kept', number(percent)),
   ('Negative log-likelihood', 'nats', 'nll', number(decimal)),
-  ('Calibration error (15 bins)', '%', 'calibration_error', number(percent)),
+  ('Calibration error', '%', 'calibration_error', number(percent)),
   ('Agrees with the teacher', '%', 'agreement', number(percent)),
   ("Teacher's class in top 5", '%', 'agreement_top5', number(percent)),
-  ('KL from the teacher, T = 1', 'nats', 'kl', number(decimal)),
+  ('KL from teacher, T = 1', 'nats', 'kl', number(decimal)),
   ('Parameters', '', 'cost.parameters', number(count)),
   ('Smaller than the teacher', '', 'ratio', number(times)),
   ('Size', '', 'cost.bytes', number(size)),

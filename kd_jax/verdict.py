@@ -44,7 +44,7 @@ def of_run(student: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
   basis = (
     f'One training run of each, on the same {student.size} test examples: '
     f'{only} of them only the distilled student got right, {other} only the '
-    f"student alone (McNemar's exact test, p = {shown_p(p)}). How far other "
+    f"student alone (McNemar's exact test, p {shown_p(p)}). How far other "
     'seeds would differ, one run cannot tell.'
   )
   scores = float(student.mean()), float(baseline.mean())
@@ -134,4 +134,4 @@ def _sentence(found, student: float, baseline: float) -> str:
 
 def shown_p(p: float) -> str:
   """A p value as one reads it: no more digits than it has."""
-  return 'below 0.001' if p < 0.001 else f'{p:.2g}'
+  return '< 0.001' if p < 0.001 else f'= {p:.2g}'

@@ -144,6 +144,16 @@ def test_names_are_text_and_never_markup(many, tmp_path):
   assert not Elements(text).open
 
 
+def test_long_names_are_written_out(many, tmp_path):
+  folder = copy(many, tmp_path)
+  data = results.read_report(folder)['data']
+  names = [f'a long name {k}' for k in range(6)]
+  change(folder, data={**data, 'classes': names})
+  text = report.write(folder).read_text()
+  assert 'class="line"' in text and 'class="bars"' not in text
+  assert not Elements(text).open
+
+
 def test_a_run_without_a_baseline_has_a_page(many, tmp_path):
   folder = copy(many, tmp_path)
   found = results.read_report(folder)
@@ -198,6 +208,8 @@ def test_examples_show_the_label_among_the_likeliest():
   many[0, 40:50] = 5
   shown = cards.classes_of(many, 7)
   assert 7 in shown and len(shown) == cards.BARS
+  assert cards.likeliest(many[0], 7, 4) == [40, 41, 42, 7]
+  assert cards.likeliest(many[0], 41, 4) == [40, 41, 42, 43]
   bars = cards.bars(np.log([0.7, 0.2, 0.1]), [0, 2], 'abc', 2.0, 2)
   assert [bar['height'] for bar in bars] == [70.0, 10.0]
   soft = np.sqrt([0.7, 0.2, 0.1])
