@@ -67,13 +67,15 @@ def main(argv: list[str] | None = None) -> int:
     if options.dry_run:
       print(runs.describe(experiment))
       return 0
-    runs.claim(options.workdir, experiment.config)
+    runs.claim(options.workdir, config.to_json(c))
   except ValueError as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return USER
   caught = watch()
   try:
-    report = runs.launch(c, experiment, options.workdir, lambda: bool(caught))
+    report = runs.launch(
+      c, options.workdir, lambda: bool(caught), experiment.data
+    )
   except train.Stopped as stopped:
     print(f'stopped and saved: {stopped}; the same command continues',
           file=sys.stderr)

@@ -98,7 +98,8 @@ def distill(
   data = _data(data, seed)
   if not 0 <= alpha <= 1:
     raise ValueError(f'alpha must lie in [0, 1], not {alpha}')
-  total = epochs * pipeline.steps_per_epoch(data.train.labels.shape[0], batch_size)
+  size = data.train.labels.shape[0]
+  total = epochs * pipeline.steps_per_epoch(size, batch_size)
   recipe = stages.Recipe(
     total, batch_size, optim.make_optimizer(optimizer), learning_rate,
     weight_decay, optim.make_schedule(schedule, total), seed, seed,

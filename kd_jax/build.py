@@ -39,7 +39,7 @@ class Experiment(NamedTuple):
     stages: what is trained, in order.
     placement: how it runs on the devices.
     prepare: images -> what a network sees.
-    teachers: the stages that train teachers; all seeds share them.
+    shared: the stages that runs of a sweep share: a network alone.
     settings: {stage: hash of all that its result depends on}.
     options: of the loop; the result does not depend on them (see `LOOP`).
     config: the resolved config as JSON.
@@ -52,7 +52,7 @@ class Experiment(NamedTuple):
   stages: list[stages.Stage]
   placement: parallel.Placement
   prepare: Any
-  teachers: tuple[str, ...]
+  shared: tuple[str, ...]
   settings: Mapping[str, str]
   options: Mapping[str, Any]
   config: Mapping[str, Any]
@@ -103,10 +103,10 @@ def make_experiment(c: config.ConfigDict, data=None) -> Experiment:
   experiment = Experiment(
     networks, specs, loaded, data, made, placement,
     pipeline.make_prepare(data.mean, data.std),
-    tuple(stage.name for stage in made if stage.recipe is cast.teacher),
+    tuple(stage.name for stage in made if is_alone(stage)),
     make_settings(c, made, cast, specs, loaded, data),
     {key: c[key] for key in LOOP},
-    to_json(c),
+    config.to_json(c),
   )
   check(experiment)
   return experiment
@@ -135,32 +135,40 @@ def make_cast(c, data, networks, loaded) -> schemes.Cast:
 def make_settings(c, made, cast, specs, loaded, data) -> dict[str, str]:
   """{stage: hash of all that its result depends on}.
 
-  A teacher depends on its own part of the config alone, so that it is found
-  again when only the student's part has changed.
+  A network alone depends on its own part of the config, so that it is found
+  again when only the distillation has changed; the rest on all of it.
   """
-  whole = to_json(c)
-  shared = {
-    'data': data.fingerprint,
-    'data_seed': c.data.seed,
-    'loaded': {name: checkpoint.content_hash(v) for name, v in loaded.items()},
-  }
+  whole = config.to_json(c)
   rest = {
     k: v for k, v in whole.items() if k not in (*LOOP, 'seeds', 'networks')
   }
+  hashes = {name: checkpoint.content_hash(v) for name, v in loaded.items()}
   settings = {}
   for stage in made:
-    own = {'teacher': whole['teacher'], 'loaded': None}
-    depends = own if stage.recipe is cast.teacher else {'config': rest}
-    networks = {name: specs[name] for name in (*stage.students, *stage.frozen)}
-    settings[stage.name] = fingerprint(
-      [stage.name, {**shared, **depends}, networks]
-    )
+    names = (*stage.students, *stage.frozen)
+    which = 'teacher' if stage.recipe is cast.teacher else 'train'
+    depends = {
+      'data': [data.fingerprint, c.data.seed],
+      'networks': {name: specs[name] for name in names},
+      'stage': [stage.name, whole[which], stage.recipe.seed],
+    }
+    if not is_alone(stage):
+      depends |= {'config': rest, 'loaded': hashes}
+    settings[stage.name] = fingerprint(depends)
   return settings
 
 
-def to_json(c: config.ConfigDict) -> dict:
-  """The config as plain JSON types."""
-  return json.loads(json.dumps(c.to_dict(), default=str))
+def is_alone(stage: stages.Stage) -> bool:
+  """Whether the stage is one network that learns from the labels alone."""
+  terms = list(stage.terms.values())
+  return (
+    len(terms) == len(stage.students) == 1
+    and terms[0] == schemes.hard(stage.students[0])._replace(
+      method=terms[0].method
+    )
+    and terms[0].method.hparams == {'smoothing': 0.0}
+    and not (stage.frozen or stage.starts or stage.trains or stage.views)
+  )
 
 
 def make_data(c: config.ConfigDict) -> sources.Data:

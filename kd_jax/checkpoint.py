@@ -184,6 +184,15 @@ def load_network(folder: str | os.PathLike) -> tuple[types.Variables, dict]:
   return variables, spec
 
 
+def copy_folder(source: pathlib.Path, target: pathlib.Path) -> None:
+  """Copies a folder beside its place and renames it into it."""
+  part = target.with_name(f'.{target.name}.{os.getpid()}')
+  shutil.rmtree(part, ignore_errors=True)
+  part.parent.mkdir(parents=True, exist_ok=True)
+  shutil.copytree(source, part)
+  part.rename(target)
+
+
 def check_shapes(found: types.PyTree, wanted: types.PyTree, folder) -> None:
   """Refuses variables that do not fit a network.
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import math
 import pathlib
 from collections.abc import Mapping
@@ -172,6 +173,11 @@ def _one_of(c, name, known) -> None:
     raise types.unknown(name, c[name], known)
 
 
+def to_json(c: ConfigDict) -> dict:
+  """The config as plain JSON types."""
+  return json.loads(json.dumps(c.to_dict(), default=str))
+
+
 def flatten(c: Mapping, prefix: str = '') -> dict:
   """{dotted.key: value} of a nested mapping."""
   flat = {}
@@ -243,8 +249,8 @@ def load_module(file: str):
   return module
 
 
-def change(c: ConfigDict, key: str, text: str) -> None:
-  """Sets a dotted key to the value that a text writes.
+def change(c: ConfigDict, key: str, value) -> None:
+  """Sets a dotted key; a text is read as the Python literal that it writes.
 
   Raises:
     ValueError: for an unknown key, with the near ones, or a wrong type.
@@ -257,7 +263,7 @@ def change(c: ConfigDict, key: str, text: str) -> None:
     node, path = node[parent], f'{path}{parent}.'
   if last not in node and node.is_locked:
     raise _unknown_key(key, node, path)
-  value = _literal(text)
+  value = _literal(value) if isinstance(value, str) else value
   try:
     if parents and parents[0] in OPEN and isinstance(node.get(last), float):
       # Its own number from now on: alpha must not follow a term's weight.
@@ -267,7 +273,7 @@ def change(c: ConfigDict, key: str, text: str) -> None:
   except (TypeError, ValueError):
     kind = type(node[last]).__name__
     raise ValueError(
-      f'{key} must be of type {kind}, not {type(value).__name__}: {text}'
+      f'{key} must be of type {kind}, not {type(value).__name__}: {value}'
     ) from None
 
 

@@ -1,13 +1,14 @@
 """A run on disk: whose folder it is, its seeds, and what is left behind."""
 
 import contextlib
+import copy
 import importlib.metadata
 import pathlib
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 
@@ -20,8 +21,8 @@ from kd_jax import (
   report,
   stages,
   train,
-  types,
 )
+from kd_jax.data import sources
 
 CONFIG = 'config.json'
 _PACKAGES = (
@@ -87,72 +88,68 @@ def seeds_of(c: config.ConfigDict) -> dict[str, config.ConfigDict]:
   """{folder: config} of the seeds; one seed is the folder itself ('')."""
   if c.seeds == 1:
     return {'': c}
-  made = {}
-  for i in range(c.seeds):
-    one = c.copy_and_resolve_references()
-    with one.unlocked():
-      one.seed, one.seeds = c.seed + i, 1
-    made[f'seed_{c.seed + i}'] = one
+  seeds = range(c.seed, c.seed + c.seeds)
+  return {f'seed_{n}': changed(c, {'seed': n, 'seeds': 1}) for n in seeds}
+
+
+def changed(c: config.ConfigDict, setting: Mapping) -> config.ConfigDict:
+  """A copy of a config with dotted keys changed; references still follow."""
+  made = copy.deepcopy(c)
+  for key, value in setting.items():
+    config.change(made, key, value)
   return made
 
 
 def launch(
   c: config.ConfigDict,
-  experiment: build.Experiment,
   workdir: pathlib.Path,
   stop: Callable[[], bool] = lambda: False,
+  data: sources.Data | None = None,
+  shelf: pathlib.Path | None = None,
 ) -> dict:
   """Trains, compares and reports a config: every seed of it.
 
   Args:
     c: from a config file.
-    experiment: built from it.
     workdir: where it is kept.
     stop: asked after every step.
+    data: in place of the data set that the config names.
+    shelf: where runs find what they share.
 
   Returns:
     The report (see `compare`).
+
+  Raises:
+    ValueError: before any work, for a config or folder that cannot be.
+    train.Stopped, train.Diverged: see `train.run`.
   """
-  runs = seeds_of(c)
-  if list(runs) == ['']:
-    return one(experiment, workdir, stop)
-  teachers(experiment, workdir, stop)
-  folders = []
-  for name, seed in runs.items():
-    folders.append(workdir / name)
-    if (folders[-1] / 'report.json').exists():
-      continue
-    for teacher in experiment.teachers:
-      with seed.unlocked():
-        seed.networks[teacher] = {'load': str(workdir / 'networks' / teacher)}
-    made = build.make_experiment(seed, experiment.data)
-    claim(folders[-1], made.config)
-    one(made, folders[-1], stop)
-  found = compare.combine(workdir, folders)
+  seeds = seeds_of(c)
+  made = {n: build.make_experiment(one, data) for n, one in seeds.items()}
+  claim(workdir, config.to_json(c))
+  if list(made) == ['']:
+    return one(made[''], workdir, stop, shelf)
+  for name, experiment in made.items():
+    folder = workdir / name
+    claim(folder, experiment.config)
+    if not (folder / 'report.json').exists():
+      one(experiment, folder, stop, shelf or workdir / 'shelf')
+  found = compare.combine(workdir, [workdir / name for name in made])
   report.write(workdir)
   return found
 
 
-def one(experiment, folder: pathlib.Path, stop) -> dict:
-  """Trains and compares one seed."""
-  done = train_in(experiment, folder, stop)
-  return compare.run(experiment, done, folder)
-
-
-def teachers(experiment, folder: pathlib.Path, stop) -> None:
-  """Trains the teachers that all seeds share."""
-  shared = [s for s in experiment.stages if s.name in experiment.teachers]
-  train_in(experiment._replace(stages=shared), folder, stop)
-
-
-def train_in(experiment, folder, stop) -> dict[str, types.Variables]:
-  """Trains the stages of an experiment in a folder."""
+def one(experiment, folder: pathlib.Path, stop, shelf=None) -> dict:
+  """Trains and compares one seed; what is finished is not done again."""
+  path = folder / 'report.json'
+  if path.exists():
+    return checkpoint.read_json(path)
   first = jax.process_index() == 0
   writer = metrics.make_writer(folder) if first else metrics.silent()
   try:
-    return train.run(experiment, train.Loop(folder, writer, stop))
+    done = train.run(experiment, train.Loop(folder, writer, stop, shelf))
   finally:
     writer.close()
+  return compare.run(experiment, done, folder)
 
 
 def describe(experiment: build.Experiment) -> str:

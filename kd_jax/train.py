@@ -1,13 +1,12 @@
 """The loop over stages, the loop over steps, and evaluation."""
 
-import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from kd_jax import build, checkpoint, metrics, stages, types
+from kd_jax import build, checkpoint, keep, metrics, stages, types
 from kd_jax import state as states
 from kd_jax import tools as made
 
@@ -20,16 +19,9 @@ class Diverged(Exception):  # noqa: N818
   """A run whose loss became NaN or infinite."""
 
 
-class Finished(NamedTuple):
-  """A trained network: last and best-on-validation variables.
-
-  scores is {'last': accuracy, 'best': accuracy, 'best_step': step}, of
-  validation, in [0, 1].
-  """
-
-  last: types.Variables
-  best: types.Variables
-  scores: Mapping[str, float]
+# The public face of the smaller file.
+Loop = keep.Loop
+Finished = keep.Finished
 
 
 class Memory(NamedTuple):
@@ -48,22 +40,8 @@ class Memory(NamedTuple):
   count: int
 
 
-class Loop(NamedTuple):
-  """What a stage is trained with, beside the experiment.
-
-  Attributes:
-    folder: of the run; None keeps nothing on disk.
-    writer: of metrics.
-    stop: () -> bool, asked after every step.
-  """
-
-  folder: pathlib.Path | None
-  writer: metrics.Writer
-  stop: Callable[[], bool] = lambda: False
-
-
 def run(
-  experiment: build.Experiment, loop: Loop
+  experiment: build.Experiment, loop: keep.Loop
 ) -> dict[str, types.Variables]:
   """Trains every stage that is not finished yet.
 
@@ -76,55 +54,16 @@ def run(
   """
   done = dict(experiment.loaded)
   for stage in experiment.stages:
-    found = _found(experiment, stage, loop.folder)
+    keep.take(experiment, stage, loop)
+    found = keep.found(experiment, stage, loop.folder)
     if found is None:
       starts = {s: done[name] for s, name in stage.starts.items()}
       frozen = {name: done[name] for name in stage.frozen}
       trained = train_stage(experiment, stage, frozen, starts, loop)
-      found = _keep(experiment, stage, trained, loop.folder)
+      found = keep.keep(experiment, stage, trained, loop.folder)
+      keep.give(experiment, stage, loop)
     done |= found
   return done
-
-
-def _found(experiment, stage, folder) -> dict | None:
-  """The networks that this very stage made before, or None."""
-  if folder is None:
-    return None
-  found = {}
-  for name in stage.kept.values():
-    place = folder / 'networks' / name
-    try:
-      found[name], spec = checkpoint.load_network(place)
-    except ValueError:
-      return None
-    if spec['made_by'] != experiment.settings[stage.name]:
-      return None
-  return found
-
-
-def _keep(experiment, stage, trained, folder) -> dict[str, types.Variables]:
-  """Writes the finished networks; those selected, by name."""
-  kept = {}
-  for student, name in stage.kept.items():
-    finished = trained[student]
-    kept[name] = getattr(finished, experiment.options['select'])
-    if folder is None or jax.process_index():
-      continue
-    spec = {
-      'build': experiment.specs[student],
-      'made_by': experiment.settings[stage.name],
-      'data': {'name': experiment.data.name,
-               'fingerprint': experiment.data.fingerprint},
-      'seed': stage.recipe.seed,
-      'steps': stage.recipe.steps,
-      'validation': dict(finished.scores),
-    }
-    place = folder / 'networks'
-    best = {**spec, 'select': 'best'}
-    checkpoint.save_network(place / f'{name}_best', finished.best, best)
-    chosen = {**spec, 'select': experiment.options['select']}
-    checkpoint.save_network(place / name, kept[name], chosen)
-  return kept
 
 
 def train_stage(
@@ -132,8 +71,8 @@ def train_stage(
   stage: stages.Stage,
   frozen: Mapping[str, types.Variables],
   starts: Mapping[str, types.Variables],
-  loop: Loop,
-) -> dict[str, Finished]:
+  loop: keep.Loop,
+) -> dict[str, keep.Finished]:
   """Trains the students of a stage, from its newest checkpoint if it has one.
 
   Args:
@@ -277,13 +216,13 @@ def _resume(manager, stage, memory: Memory, folder) -> Memory:
   return Memory(tree['state'], tree['best'], meta['sums'], meta['count'])
 
 
-def _finished(stage, memory, tools) -> dict[str, Finished]:
+def _finished(stage, memory, tools) -> dict[str, keep.Finished]:
   finished = {}
   scores = tools.validate(memory.state)
   for name in stage.students:
     last = jax.device_get(states.variables_of(memory.state, name, stage))
     best = memory.best[name]
-    finished[name] = Finished(last, best['variables'], {
+    finished[name] = keep.Finished(last, best['variables'], {
       'last': float(scores.get(f'validation_accuracy/{name}', np.nan)),
       'best': float(best['score']),
       'best_step': int(best['step']),

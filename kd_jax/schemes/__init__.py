@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 
 from kd_jax import stages, types
 from kd_jax.schemes import chains, frozen, own, peers
-from kd_jax.schemes.base import Cast
+from kd_jax.schemes.base import Cast, hard
+
+__all__ = ['SCHEMES', 'Cast', 'hard', 'make_stages']
 
 SCHEMES: Mapping[str, Callable[..., list[stages.Stage]]] = {
   'offline': frozen.offline,

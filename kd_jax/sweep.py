@@ -1,0 +1,168 @@
+"""Sweeps as lists of settings {dotted.key: value}, and their algebra.
+
+  product(grid('temperature', 1., 4.), grid('alpha', .5, .9))   four settings
+  zipped(grid('alpha', .1, .9), grid('seed', 0, 1))             two
+  chain(grid('beta', 0.), sample(3, beta=log_uniform(1, 100)))  one and three
+"""
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Setting = dict[str, Any]
+
+
+def grid(key: str, *values) -> list[Setting]:
+  """One setting for each value of a key."""
+  if not values:
+    raise ValueError(f"an empty sweep: grid('{key}') has no values")
+  return [{key: value} for value in values]
+
+
+def product(*sweeps: Sequence[Setting]) -> list[Setting]:
+  """Every combination of a setting of each; the last varies fastest."""
+  made = []
+  for combination in itertools.product(*sweeps):
+    merged = {}
+    for setting in combination:
+      both = merged.keys() & setting.keys()
+      if both:
+        raise ValueError(f"'{both.pop()}' is in two sweeps of a product")
+      merged |= setting
+    made.append(merged)
+  return made
+
+
+def zipped(*sweeps: Sequence[Setting]) -> list[Setting]:
+  """The first settings together, the second together, and so on.
+
+  Raises:
+    ValueError: where the sweeps have different lengths.
+  """
+  lengths = [len(sweep) for sweep in sweeps]
+  if len(set(lengths)) > 1:
+    raise ValueError(f'zipped sweeps have different lengths: {lengths}')
+  return [
+    {k: v for s in settings for k, v in s.items()} for settings in zip(*sweeps)
+  ]
+
+
+def chain(*sweeps: Sequence[Setting]) -> list[Setting]:
+  """One sweep after the other."""
+  return [setting for sweep in sweeps for setting in sweep]
+
+
+def uniform(low: float, high: float) -> Callable[[random.Random], float]:
+  """A draw between two numbers."""
+  return lambda rng: rng.uniform(low, high)
+
+
+def log_uniform(low: float, high: float) -> Callable[[random.Random], float]:
+  """A draw whose logarithm is uniform."""
+  if not 0 < low <= high:
+    raise ValueError(f'log_uniform needs 0 < low <= high, not {low}, {high}')
+  low, high = math.log(low), math.log(high)
+  return lambda rng: math.exp(rng.uniform(low, high))
+
+
+def choice(*values) -> Callable[[random.Random], Any]:
+  """A draw of one of the values."""
+  return lambda rng: rng.choice(values)
+
+
+def sample(
+  count: int, draws: Mapping[str, Callable], seed: int = 0
+) -> list[Setting]:
+  """`count` settings drawn at random, the same for the same seed."""
+  rng = random.Random(seed)
+  return [
+    {key: draw(rng) for key, draw in draws.items()} for _ in range(count)
+  ]
+
+
+def parse(text: str) -> list[Setting]:
+  """A sweep written on a command line.
+
+  Args:
+    text: 'key=1,2,4;other=0.1:0.9:5': values, or low:high:count; keys make a
+      product.
+
+  Raises:
+    ValueError: for a part that is neither.
+  """
+  parts = [part for part in text.split(';') if part.strip()]
+  if not parts:
+    raise ValueError('an empty sweep')
+  return product(*(_parse_key(part) for part in parts))
+
+
+def _parse_key(part: str) -> list[Setting]:
+  key, equals, values = part.partition('=')
+  if not equals or not values:
+    raise ValueError(f"a sweep is 'key=1,2,3' or 'key=0.1:0.9:5', not '{part}'")
+  if values.count(':') == 2:
+    low, high, count = values.split(':')
+    try:
+      low, high, count = float(low), float(high), int(count)
+    except ValueError:
+      raise ValueError(f"'{values}' is no low:high:count") from None
+    step = (high - low) / max(count - 1, 1)
+    return grid(key.strip(), *(round(low + i * step, 9) for i in range(count)))
+  return grid(key.strip(), *(value.strip() for value in values.split(',')))
+
+
+def name_of(setting: Mapping[str, Any]) -> str:
+  """The folder of a setting: 'alpha=0.5,temperature=4'."""
+  def short(value):
+    text = f'{value:g}' if isinstance(value, float) else str(value)
+    return ''.join(c if c.isalnum() or c in '.-_+' else '_' for c in text)
+
+  pairs = [f'{key}={short(value)}' for key, value in sorted(setting.items())]
+  return ','.join(pairs)
+
+
+def expand(settings: Sequence[Setting]) -> dict[str, Setting]:
+  """{folder: setting}.
+
+  Raises:
+    ValueError: for an empty sweep, or two settings with the same folder.
+  """
+  if not settings:
+    raise ValueError('an empty sweep: it has no settings')
+  named = {}
+  for setting in settings:
+    name = name_of(setting)
+    if name in named:
+      raise ValueError(f"two settings have the same folder '{name}'")
+    named[name] = setting
+  return named
+
+
+def stackable(
+  configs: Mapping[str, Mapping[str, Any]], numbers: Callable[[str], bool]
+) -> list[tuple[str | None, list[str]]]:
+  """Groups of settings that can train together in one program.
+
+  Args:
+    configs: {name: {dotted key: value}}, complete.
+    numbers: whether a key is a number of the state, which lanes may differ in.
+
+  Returns:
+    [(the first key that splits the group from those before it, or None,
+    names)].
+  """
+  groups = []
+  for name, flat in configs.items():
+    fixed = {k: v for k, v in flat.items() if not numbers(k)}
+    splits = None
+    for first, names, _ in groups:
+      differs = [k for k in {**first, **fixed} if first.get(k) != fixed.get(k)]
+      if not differs:
+        names.append(name)
+        break
+      splits = splits or sorted(differs)[0]
+    else:
+      groups.append((fixed, [name], splits))
+  return [(splits, names) for _, names, splits in groups]
