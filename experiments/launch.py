@@ -1,7 +1,7 @@
 """Runs an experiment: trains, compares, reports; the same again resumes.
 
   python -m experiments.launch --config FILE[:arg] --workdir DIR
-    [--config.key=value ...] [--dry_run]
+    [--config.key=value ...] [--sweep NAME] [--seeds N] [--list] [--dry_run]
 """
 
 import argparse
@@ -22,6 +22,13 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
   parser.add_argument('--config', required=True, metavar='FILE[:arg]')
   parser.add_argument('--workdir', type=pathlib.Path)
   parser.add_argument('--dry_run', action='store_true', help='train nothing')
+  parser.add_argument(
+    '--sweep', help="names of the config's sweeps, or 'key=1,2;other=0:1:5'"
+  )
+  parser.add_argument('--seeds', type=int, help='how many, of each setting')
+  parser.add_argument(
+    '--list', action='store_true', help='print the settings, train nothing'
+  )
   options, rest = parser.parse_known_args(argv)
   changes = {}
   for text in rest:
@@ -29,7 +36,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     if not (key.startswith('--config.') and equals):
       parser.error(f'unknown argument {text}; --config.key=value is meant?')
     changes[key.removeprefix('--config.')] = value
-  if options.workdir is None and not options.dry_run:
+  if options.seeds is not None:
+    changes['seeds'] = str(options.seeds)
+  if options.workdir is None and not (options.dry_run or options.list):
     parser.error('--workdir is missing: where the run is kept')
   return options, changes
 
@@ -59,20 +68,34 @@ def main(argv: list[str] | None = None) -> int:
     'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path.home() / '.cache/kd_jax')
   )
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
-  from kd_jax import build, compare, config, runs, train
+  from kd_jax import build, compare, config, runs, settings, train
 
   try:
     c = config.read(options.config, changes)
     experiment = build.make_experiment(c)
+    many = {}
+    if options.sweep is not None:
+      swept = settings.named(options.config, options.sweep)
+      many = settings.configs_of(c, swept)
+    if options.list:
+      print('\n'.join(many or ['one setting']))
+      return 0
     if options.dry_run:
       print(runs.describe(experiment))
       return 0
-    runs.claim(options.workdir, config.to_json(c))
+    if not many:
+      runs.claim(options.workdir, config.to_json(c))
   except ValueError as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return USER
   caught = watch()
   try:
+    if many:
+      rows = settings.launch(
+        many, options.workdir, lambda: bool(caught), experiment.data
+      )
+      print(settings.table(rows))
+      return 0
     report = runs.launch(
       c, options.workdir, lambda: bool(caught), experiment.data
     )

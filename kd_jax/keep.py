@@ -14,12 +14,14 @@ class Finished(NamedTuple):
   """A trained network: last and best-on-validation variables.
 
   scores is {'last': accuracy, 'best': accuracy, 'best_step': step}, of
-  validation, in [0, 1].
+  validation, in [0, 1]. cost is {'seconds_per_step' (compilation included),
+  'extra_parameters' (learned by the stage's terms)}.
   """
 
   last: types.Variables
   best: types.Variables
   scores: Mapping[str, float]
+  cost: Mapping[str, float]
 
 
 class Loop(NamedTuple):
@@ -99,6 +101,7 @@ def keep(experiment, stage, trained, folder) -> dict[str, types.Variables]:
       'seed': stage.recipe.seed,
       'steps': stage.recipe.steps,
       'validation': dict(finished.scores),
+      'cost': dict(finished.cost),
     }
     place = folder / 'networks'
     best = {**spec, 'select': 'best'}

@@ -1,5 +1,6 @@
 """The loop over stages, the loop over steps, and evaluation."""
 
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -96,11 +97,14 @@ def train_stage(
   memory = memory._replace(state=tools.replicate(memory.state))
   try:
     with jax.transfer_guard_device_to_host('disallow'):
+      begun = time.monotonic(), int(jax.device_get(memory.state.step))
       memory = _steps(experiment, stage, tools, frozen, memory, manager, loop)
+      steps = max(stage.recipe.steps - begun[1], 1)
+      seconds = (time.monotonic() - begun[0]) / steps
   finally:
     if manager is not None:
       manager.close()
-  return _finished(stage, memory, tools)
+  return _finished(stage, memory, tools, seconds)
 
 
 def _steps(experiment, stage, tools, frozen, memory, manager, loop) -> Memory:
@@ -216,8 +220,9 @@ def _resume(manager, stage, memory: Memory, folder) -> Memory:
   return Memory(tree['state'], tree['best'], meta['sums'], meta['count'])
 
 
-def _finished(stage, memory, tools) -> dict[str, keep.Finished]:
+def _finished(stage, memory, tools, seconds) -> dict[str, keep.Finished]:
   finished = {}
+  learned = jax.tree.leaves(memory.state.params['terms'])
   scores = tools.validate(memory.state)
   for name in stage.students:
     last = jax.device_get(states.variables_of(memory.state, name, stage))
@@ -226,5 +231,8 @@ def _finished(stage, memory, tools) -> dict[str, keep.Finished]:
       'last': float(scores.get(f'validation_accuracy/{name}', np.nan)),
       'best': float(best['score']),
       'best_step': int(best['step']),
+    }, {
+      'seconds_per_step': seconds,
+      'extra_parameters': sum(x.size for x in learned),
     })
   return finished

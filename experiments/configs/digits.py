@@ -8,7 +8,7 @@ made on validation.
     --workdir runs/digits
 """
 
-from kd_jax import config
+from kd_jax import config, sweep
 
 
 def get_config(arg: str = ''):
@@ -26,3 +26,11 @@ def get_config(arg: str = ''):
     temperature=c.get_ref('temperature'),
   )
   return c
+
+
+def sweep_softness():
+  """Temperature by alpha."""
+  return sweep.product(
+    sweep.grid('temperature', 1.0, 2.0, 4.0, 8.0),
+    sweep.grid('alpha', 0.1, 0.5, 0.9),
+  )
