@@ -68,7 +68,8 @@ def main(argv: list[str] | None = None) -> int:
     'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path.home() / '.cache/kd_jax')
   )
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
-  from kd_jax import build, compare, config, runs, settings, train
+  from kd_jax import build, config, runs, settings, train
+  from kd_jax.compare import table
 
   try:
     c = config.read(options.config, changes)
@@ -106,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
   except (train.Diverged, OSError) as failure:
     print(f'error: {failure}', file=sys.stderr)
     return 1
-  print(compare.table(report))
+  print(table.table(report))
   print(f'\n{options.workdir}/report.html')
   return 0
 

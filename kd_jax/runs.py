@@ -149,7 +149,10 @@ def one(experiment, folder: pathlib.Path, stop, shelf=None) -> dict:
     done = train.run(experiment, train.Loop(folder, writer, stop, shelf))
   finally:
     writer.close()
-  return compare.run(experiment, done, folder)
+  found = compare.run(experiment, done, folder)
+  if first:
+    report.write(folder)
+  return found
 
 
 def describe(experiment: build.Experiment) -> str:

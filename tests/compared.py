@@ -10,7 +10,7 @@ import tempfile
 import jax
 import numpy as np
 
-from kd_jax import build, checkpoint, compare, config
+from kd_jax import build, checkpoint, compare, config, report
 from kd_jax.data import sources
 
 TEST = 301  # no multiple of a batch
@@ -97,7 +97,9 @@ def run(folder: pathlib.Path, seed: int = 0, calls: list | None = None) -> dict:
     checkpoint.save_network(place, value, {})
     best = variables(of, seed=seed + 50)[row]
     checkpoint.save_network(place.with_name(f'{row}_best'), best, {})
-  return compare.run(of, found, folder)
+  made = compare.run(of, found, folder)
+  report.write(folder)
+  return made
 
 
 @functools.cache
@@ -111,4 +113,5 @@ def shared() -> tuple[pathlib.Path, list]:
   copy = (folders[0] / 'config.json').read_text()
   (folder / 'config.json').write_text(copy)
   compare.combine(folder, folders)
+  report.write(folder)
   return folder, calls

@@ -8,19 +8,18 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import (
-  build,
-  compare,
+from kd_jax import build, compare, schemes
+from kd_jax import report as pages
+from kd_jax import state as states
+from kd_jax.compare import (
   evidence,
   fidelity,
   latency,
   lineup,
   measure,
   results,
-  schemes,
   table,
 )
-from kd_jax import state as states
 from kd_jax.models import base
 from kd_jax.schemes import base as base_schemes
 from tests import compared, tiny
@@ -253,7 +252,7 @@ def test_schemes_of_another_cast_have_a_report(
   assert set(found['networks']) == set(names)
   text = table.table(found)
   assert 'None' not in text and max(map(len, text.splitlines())) <= 120
-  page = (tmp_path / 'report.html').read_text()
+  page = pages.write(tmp_path).read_text()
   assert 'None' not in page and found['verdict']['outcome'] in page
   for row, one in list(found['verdicts'].items())[1:]:
     assert f'{row}: In this run' in page and one['text'] in text.replace(

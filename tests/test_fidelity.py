@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from kd_jax import evidence, fidelity, verdict
+from kd_jax.compare import evidence, fidelity, verdict
 
 
 def logits(seed=0, size=200, classes=7):

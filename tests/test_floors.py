@@ -16,9 +16,10 @@ FLOORS = {
   'schemes': 4, 'state': 4, 'step': 4, 'parallel': 4, 'optim': 4,
   'checkpoint': 4, 'metrics': 4, 'cache': 4,
   'grid': 5, 'parts': 5, 'build': 5,
-  'tools': 6, 'keep': 6, 'train': 6, 'compare': 6, 'report': 6, 'export': 6,
+  'tools': 6, 'keep': 6, 'train': 6, 'compare': 6, 'export': 6, 'report': 7,
+  'runs': 8,
 }
-TOP = 7  # runs, the public functions, the command lines
+TOP = 9  # the public functions, the command lines
 
 
 def imports(path: pathlib.Path) -> set[str]:

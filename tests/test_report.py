@@ -9,7 +9,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from kd_jax import cards, pictures, report, results, svg, table
+from kd_jax import report
+from kd_jax.compare import results, table
+from kd_jax.report import cards, pictures, svg
 from tests import compared
 
 CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')

@@ -8,7 +8,7 @@ from flax import linen as nn
 from kd_jax import types
 from kd_jax.losses import contrastive, numerics
 from kd_jax.losses import relations as relation_losses
-from kd_jax.methods import base, relations
+from kd_jax.methods import base, naming, relations
 
 DIM = 128
 
@@ -57,6 +57,7 @@ def on_embeddings(
     dim: of the embeddings.
   """
   name = function.__name__
+  naming.need(name, layers)
   numbers, options = base.divide(
     name, options, *base.split_options(function)
   )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 
 from kd_jax.losses import relations
-from kd_jax.methods import adapters, base, features
+from kd_jax.methods import adapters, base, naming
 
 
 def named(
@@ -16,11 +16,7 @@ def named(
   Raises:
     ValueError: where there are none, or for names that no output has.
   """
-  if not layers:
-    raise ValueError(
-      f"method '{name}' needs layers=[('student layer', 'teacher layer')]"
-    )
-  return features.pairs(layers, student, teacher)
+  return naming.pairs(naming.need(name, layers), student, teacher)
 
 
 def on_relations(function: Callable, batchwise: bool = True) -> Callable:
@@ -41,6 +37,7 @@ def on_relations(function: Callable, batchwise: bool = True) -> Callable:
   name = function.__name__
 
   def make(*, layers=(), **options) -> base.Method:
+    naming.need(name, layers)
     numbers, options = base.divide(name, options, hparams, static)
 
     def compare(student, teacher, hparams):
@@ -86,6 +83,7 @@ def ickd(*, layers: Sequence = (), variant: str = 'code') -> base.Method:
     Diversity-Preserved Knowledge Distillation", section 3,
     https://arxiv.org/abs/2202.03680. The variants differ in the norm.
   """
+  naming.need('ickd', layers)
 
   def adapter(student, teacher):
     shape = (*student.shape[:-1], teacher.shape[-1])

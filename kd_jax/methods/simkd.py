@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import numerics, spatial
-from kd_jax.methods import base, features, heads
+from kd_jax.methods import base, heads, naming
 
 
 def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
@@ -43,6 +43,7 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
     and factor 2 as in its code. Where the student's map is larger, its code
     and ours pool it, where the paper speaks of a stride.
   """
+  naming.need('simkd', layers)
   if factor < 1:
     raise ValueError(f'simkd needs factor >= 1, not {factor}')
 
@@ -94,7 +95,7 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
 
   def predict(variables, student):
     ours = layers[0][0]
-    name, _ = features.pairs([(ours, ours)], student, student)[0]
+    name, _ = naming.pairs([(ours, ours)], student, student)[0]
     feature = heads.as_map('simkd', name, student[name])
     projected = project(variables, feature, train=False)
     return heads.classify(variables['state']['head'], projected)

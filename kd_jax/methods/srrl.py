@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import logits as logit_losses
-from kd_jax.methods import base, heads
+from kd_jax.methods import base, heads, naming
 
 
 def srrl(
@@ -42,6 +42,7 @@ def srrl(
     https://openreview.net/forum?id=ZzwDy_wiWv; means over d and k, and means
     over places before the difference, as in its code.
   """
+  naming.need('srrl', layers)
   numbers = {
     'feature_weight': float(feature_weight),
     'logit_weight': float(logit_weight),

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kd_jax import pictures, results
+from kd_jax.compare import results
+from kd_jax.report import pictures
 
 
 def draw(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kd_jax import svg
+from kd_jax.report import svg
 
 NAMED = 6  # points that are named where they are; more have a legend
 

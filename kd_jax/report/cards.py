@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax import fidelity, results
+from kd_jax.compare import fidelity, results
 
 CARDS = {'learned': 12, 'lost': 4}
 BARS, LINES = 10, 4  # classes that are drawn: upright, or with long names

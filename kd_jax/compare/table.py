@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kd_jax import verdict
+from kd_jax.compare import verdict
 
 WIDTH = 120
 NONE = '-'

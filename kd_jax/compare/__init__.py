@@ -14,26 +14,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from kd_jax import (
-  build,
-  checkpoint,
+from kd_jax import build, checkpoint, types
+from kd_jax.compare import (
   evidence,
   fidelity,
   latency,
   lineup,
   measure,
-  report,
   results,
   seeds,
-  types,
   verdict,
 )
-from kd_jax import table as tables
+from kd_jax.compare import table as tables
 from kd_jax.data import pipeline
 
 # The public face of the smaller files.
 predict = measure.predict
-table = tables.table
 over_seeds = seeds.over_seeds
 combine = seeds.combine
 
@@ -230,7 +226,7 @@ def run(
   Args:
     experiment: that was trained.
     variables: {row: variables}, as `train.run` returns them.
-    folder: of the run; report.json, report.html and predictions.npz are
+    folder: of the run; report.json and predictions.npz are
       written there, by the first process.
 
   Returns:
@@ -240,7 +236,6 @@ def run(
   found, kept = compare(experiment, variables, others)
   if jax.process_index() == 0:
     results.write(folder, found, kept)
-    report.write(folder)
   return results.finite(found)
 
 
@@ -257,13 +252,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f'error: {mistake}', file=sys.stderr)
     return 2
   if len(found) == 1:
-    print(table(*found.values()))
+    print(tables.table(*found.values()))
     return 0
   print(tables.overview(found))
   for name, one in found.items():
     print(f'\n{name}\n{tables.headline(one)}')
   return 0
 
-
-if __name__ == '__main__':
-  sys.exit(main())

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax import evidence, fidelity, report, results, verdict
+from kd_jax.compare import evidence, fidelity, results, verdict
 
 NUMBERS = (
   'accuracy', 'kept', 'nll', 'calibration_error', 'agreement',
@@ -132,7 +132,7 @@ def summary(values: Sequence[Any]) -> Any:
 def combine(
   workdir: pathlib.Path, folders: Sequence[pathlib.Path]
 ) -> dict[str, Any]:
-  """Writes the report of a folder of seeds: report.json and report.html.
+  """Writes the report of a folder of seeds: report.json.
 
   Args:
     workdir: where it is written.
@@ -155,5 +155,4 @@ def combine(
   names = [str(pathlib.Path(f).relative_to(workdir)) for f in folders]
   found = results.finite({**found, 'runs': names})
   results.write_report(workdir, found)
-  report.write(workdir)
   return found

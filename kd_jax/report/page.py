@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax import cards, curves, fidelity, mistakes, pictures, results, svg
-from kd_jax import table as tables
+from kd_jax.compare import fidelity, results
+from kd_jax.compare import table as tables
+from kd_jax.report import cards, curves, mistakes, pictures, svg
 
 COSTS = (
   ('parameters', 'cost.parameters', 'parameters'),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax import evidence
+from kd_jax.compare import evidence
 
 HELPED, HURT, SAME = 'helped', 'hurt', 'no difference'
 

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from kd_jax import build, fidelity, latency, lineup, tools, types
+from kd_jax import build, tools, types
+from kd_jax.compare import fidelity, latency, lineup
 from kd_jax.data import pipeline, sources
 from kd_jax.methods import features
 

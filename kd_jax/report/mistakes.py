@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kd_jax import evidence, svg
+from kd_jax.compare import evidence
+from kd_jax.report import svg
 
 DRAWN = 50  # classes that a confusion matrix is drawn of
 BARS = 24  # classes that a change is drawn of

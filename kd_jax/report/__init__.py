@@ -29,7 +29,8 @@ def write(folder: str | os.PathLike) -> pathlib.Path:
   Raises:
     ValueError: one line, where there is no finished run.
   """
-  from kd_jax import page, results
+  from kd_jax.compare import results
+  from kd_jax.report import page
 
   result = results.read(folder)
   return save(pathlib.Path(folder) / PAGE, ONE, page.context(result))
@@ -41,7 +42,8 @@ def across(folders: Sequence[str | os.PathLike], out: pathlib.Path) -> None:
   Raises:
     ValueError: where one of them is not finished.
   """
-  from kd_jax import page, results
+  from kd_jax.compare import results
+  from kd_jax.report import page
 
   found = [results.read(folder) for folder in folders]
   save(out, MANY, page.across(found, out.parent))
@@ -89,6 +91,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2
   return 0
 
-
-if __name__ == '__main__':
-  sys.exit(main())
