@@ -9,7 +9,6 @@ from kd_jax.models import convolution
 
 # size, stride, groups, width; inputs have 12 channels.
 CASES = {
-  'per channel': (3, 1, 12, 12),
   'per channel, strided': (3, 2, 12, 12),
   'pointwise, strided': (1, 2, 1, 7),
   'pointwise, grouped': (1, 1, 3, 6),

@@ -37,7 +37,7 @@ def test_values(name):
 
 
 @pytest.mark.parametrize(
-  'case', IMAGENET, ids=[c['source'].split(': ')[1] for c in IMAGENET]
+  'case', IMAGENET, ids=[c['name'] for c in IMAGENET]
 )
 def test_imagenet_networks(case):
   name, options = case['name'], case['options']

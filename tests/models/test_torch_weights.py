@@ -35,7 +35,6 @@ def _equal(a, b):
 @pytest.mark.parametrize('name, given', [
   ('resnet8', {}),
   ('wrn_16_1', {}),
-  ('shufflenet_v1', {}),
   ('cnn_teacher', {'inputs': (8, 12, 3)}),
   ('cnn', {'inputs': (8, 8, 1), 'hidden': 12}),
   ('mlp', {'inputs': (4, 4, 1), 'widths': (6, 5)}),
