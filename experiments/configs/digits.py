@@ -1,8 +1,10 @@
-"""A large network teaches a tiny one to read 8x8 digits.
+"""A network of 53,002 parameters teaches one of 322 to read 8x8 digits.
 
-Data: scikit-learn's 1,797 digits. Hardware: two CPU cores, under three
-minutes. Three seeds of the student; the teacher is trained once. Choices were
-made on validation.
+Data: scikit-learn's 1,797 digits; 1,293 train, 144 validate, 360 test. Three
+seeds of the student; the teacher is trained once. Student, rate, epochs, T
+and alpha were chosen on validation (seed 0): the student of 8 falls clearly
+short of its teacher there, 85 % against 98 %. Two CPU cores, under three
+minutes. What distillation adds is in the report, whatever it is.
 
   python -m experiments.launch --config experiments/configs/digits.py \
     --workdir runs/digits
@@ -18,13 +20,18 @@ def get_config(arg: str = ''):
   c.seeds = 3
   c.alpha, c.temperature = 0.9, 4.0
   c.data.name = 'digits'
-  c.networks.teacher = dict(name='cnn_teacher')
+  c.networks.teacher = dict(name='cnn', hidden=128)
   c.networks.student = dict(name='cnn', hidden=8)
   c.terms.hard = dict(method='cross_entropy', weight=1 - c.get_ref('alpha'))
   c.terms.soft = dict(
     method='kd', weight=c.get_ref('alpha'),
     temperature=c.get_ref('temperature'),
   )
+  c.teacher.epochs, c.train.epochs = 20, 60
+  c.teacher.optimizer.learning_rate = 3e-3
+  c.train.optimizer.learning_rate = 1e-2
+  for part in (c.teacher, c.train):
+    part.optimizer.schedule = dict(name='cosine')
   return c
 
 

@@ -1,0 +1,72 @@
+"""README tells the truth: its commands parse, its example runs, its tables."""
+
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from experiments import launch
+from kd_jax import methods, schemes
+
+README = pathlib.Path(__file__).resolve().parents[1] / 'README.md'
+TEXT = README.read_text()
+
+
+def blocks(language: str) -> list[str]:
+  """The fenced blocks of a language."""
+  return re.findall(rf'```{language}\n(.*?)```', TEXT, re.S)
+
+
+def commands() -> list[list[str]]:
+  """Every `python -m ..` of the bash blocks, as words."""
+  lines = [line for block in blocks('bash') for line in block.splitlines()]
+  parts = [part for line in lines for part in line.split('&&')]
+  return [shlex.split(part) for part in parts]
+
+
+def test_the_first_screen_holds_exactly_two_commands():
+  screen = '\n'.join(TEXT.splitlines()[:24])
+  found = re.findall(r'```bash\n(.*?)```', screen, re.S)
+  assert len(found) == 2
+  assert all(f.startswith('pip install -r requirements.txt') for f in found)
+
+
+LAUNCHES = [c for c in commands() if 'experiments.launch' in c]
+
+
+@pytest.mark.parametrize('words', LAUNCHES, ids=' '.join)
+def test_every_launch_builds(words, capsys):
+  """The short form: everything is built, nothing is trained."""
+  argv = words[words.index('experiments.launch') + 1 :]
+  assert launch.main([*argv, '--dry_run']) == 0
+  assert 'stage student' in capsys.readouterr().out
+
+
+def test_the_example_runs(tmp_path, monkeypatch, capsys):
+  (example,) = blocks('python')
+  exec(compile(example, 'README.md', 'exec'), {})
+  out = capsys.readouterr().out
+  assert "'student'" in out
+
+
+@pytest.mark.parametrize('name', methods.METHODS)
+def test_every_method_has_its_place(name):
+  if name != 'cross_entropy':
+    assert f'`{name}`' in TEXT
+
+
+@pytest.mark.parametrize('name', schemes.SCHEMES)
+def test_every_scheme_has_a_row_and_a_config(name):
+  row = next(r for r in TEXT.splitlines() if r.startswith('| ')
+             and f'`{name}`' in r)
+  (config,) = re.findall(r'`(digits\w*\.py)`', row)
+  assert (README.parent / 'experiments/configs' / config).exists()
+
+
+PATHS = re.findall(r'`((?:kd_jax|tests)/[\w/.]+)`', TEXT)
+
+
+@pytest.mark.parametrize('path', PATHS)
+def test_every_path_exists(path):
+  assert (README.parent / path).exists()
