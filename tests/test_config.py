@@ -1,0 +1,111 @@
+"""A config: references follow, conventions, overrides, differences."""
+
+import pytest
+
+from kd_jax import build, config, runs, settings, sweep
+
+DIGITS = 'experiments/configs/digits.py'
+
+
+def weights(c) -> tuple[float, float]:
+  """(hard, soft) of the resolved config."""
+  resolved = config.resolve(c)
+  return resolved.terms.hard.weight, resolved.terms.soft.weight
+
+
+def test_both_weights_follow_alpha():
+  c = config.read(DIGITS, {'alpha': '0.3'})
+  assert weights(c) == pytest.approx((0.7, 0.3))
+
+
+def test_the_other_convention_by_name():
+  """alpha*hard + (1-alpha)*soft."""
+  c = config.read(DIGITS, {'alpha': '0.3', 'alpha_weights': 'hard'})
+  assert weights(c) == pytest.approx((0.3, 0.7))
+  assert c.alpha == 0.3
+
+
+def test_a_terms_weight_does_not_change_alpha():
+  c = config.read(DIGITS, {'terms.soft.weight': '0.2'})
+  assert weights(c) == pytest.approx((1 - c.alpha, 0.2))
+
+
+def test_the_temperature_reaches_the_method():
+  c = config.read(DIGITS, {'temperature': '7'})
+  made = build.make_experiment(c)
+  term = made.stages[-1].terms['soft']
+  assert term.method.hparams == {'temperature': 7.0}
+  assert term.weight == pytest.approx(0.9)
+
+
+def test_the_first_difference_is_named():
+  a, b = {'x': {'y': 1, 'z': [1, 2]}}, {'x': {'y': 2, 'z': (1, 2)}}
+  assert config.first_difference(a, b) == 'x.y is 1 now and 2 there'
+  b['x']['y'] = 1
+  assert config.first_difference(a, b) is None
+
+
+def test_copies_of_a_config_are_apart():
+  c = config.read(DIGITS)
+  made = runs.changed(c, {'alpha': 0.25})
+  assert weights(made) == pytest.approx((0.75, 0.25))
+  assert c.alpha == 0.9
+
+
+def test_product_grid_zipped_chain():
+  two = sweep.grid('a', 1, 2)
+  assert sweep.product(two, sweep.grid('b', 3)) == [
+    {'a': 1, 'b': 3}, {'a': 2, 'b': 3}
+  ]
+  assert sweep.zipped(two, sweep.grid('b', 3, 4)) == [
+    {'a': 1, 'b': 3}, {'a': 2, 'b': 4}
+  ]
+  assert sweep.chain(two, sweep.grid('b', 3))[-1] == {'b': 3}
+
+
+def test_samples_are_seeded_and_in_range():
+  draws = {
+    'lr': sweep.log_uniform(1e-3, 1e-1), 'b': sweep.uniform(0, 1),
+    'c': sweep.choice('x', 'y'),
+  }
+  made = sweep.sample(50, draws, seed=3)
+  assert made == sweep.sample(50, draws, seed=3)
+  assert made != sweep.sample(50, draws, seed=4)
+  assert all(1e-3 <= m['lr'] <= 1e-1 and 0 <= m['b'] <= 1 for m in made)
+  below = sum(m['lr'] < 1e-2 for m in made)
+  assert 10 < below < 40  # half, were it uniform in the logarithm
+
+
+def test_a_sweep_on_the_command_line():
+  made = sweep.parse('temperature=1,2;alpha=0.1:0.9:5')
+  assert len(made) == 10
+  assert made[1] == {'temperature': '1', 'alpha': 0.3}
+
+
+@pytest.mark.parametrize('text, message', [
+  ('', 'empty'), ('alpha', 'unknown sweep'), ('alpha=', "'alpha='"),
+  ('alpha=0:1:x', 'low:high:count'), ('a=1;a=2', "'a'"),
+])
+def test_a_sweep_that_cannot_be(text, message):
+  with pytest.raises(ValueError, match=message):
+    settings.named(DIGITS, text)
+
+
+def test_settings_of_a_sweep_are_checked_before_any_work():
+  c = config.read(DIGITS)
+  with pytest.raises(ValueError, match='alhpa'):
+    settings.configs_of(c, [{'alhpa': 1.0}])
+  with pytest.raises(ValueError, match='temperature'):
+    settings.configs_of(c, [{'temperature': -1.0}])
+  with pytest.raises(ValueError, match='same folder'):
+    settings.configs_of(c, [{'alpha': 0.5}, {'alpha': 0.5}])
+
+
+def test_stackable_names_the_key_that_splits():
+  configs = {
+    'a': {'alpha': 0.1, 'batch': 32},
+    'b': {'alpha': 0.9, 'batch': 32},
+    'c': {'alpha': 0.1, 'batch': 64},
+  }
+  groups = sweep.stackable(configs, lambda key: key == 'alpha')
+  assert groups == [(None, ['a', 'b']), ('batch', ['c'])]
