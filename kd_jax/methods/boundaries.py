@@ -164,5 +164,6 @@ def margin_of(memory: Mapping, variant: str) -> jax.Array:
 
 
 def _no_moments(channels):
-  zeros = jnp.zeros(channels, jnp.float32)
-  return {'count': zeros, 'mean': zeros, 'variance': zeros}
+  # Each its own: one buffer cannot be donated in two places.
+  names = ('count', 'mean', 'variance')
+  return {name: jnp.zeros(channels, jnp.float32) for name in names}

@@ -149,6 +149,16 @@ def test_statistics_of_an_adapter_are_carried_in_the_state():
   assert abs(new - old).max() > 1e-3
 
 
+@pytest.mark.parametrize('name, options', [
+  ('ofd', {}), ('ft', {'paraphraser_steps': 1}), ('mgd', {}),
+])
+def test_what_is_remembered_can_be_donated(name, options):
+  method = methods.make_method(name, layers=[('stage1', 'layer1')], **options)
+  made = method.init(jax.random.key(0), STUDENT, TEACHER)
+  where = [x.unsafe_buffer_pointer() for x in jax.tree.leaves(made)]
+  assert len(set(where)) == len(where)
+
+
 def test_static_numbers_are_no_hyperparameters():
   made = features.on_features(losses.at, static=('power',))
   method = made(layers=[('stage1', 'layer1')], power=1.0)
