@@ -107,10 +107,8 @@ def ofd(
   def init(key, student, teacher):
     made = connect(student, teacher)
     variables = features.init_adapters(key, made)
-    moments = {
-      f'pair{i}': _no_moments(teacher[pair.teacher].shape[-1])
-      for i, pair in enumerate(made)
-    }
+    channels = [teacher[pair.teacher].shape[-1] for pair in made]
+    moments = {f'pair{i}': _no_moments(c) for i, c in enumerate(channels)}
     return {**variables, 'state': {**variables['state'], 'moments': moments}}
 
   def loss(variables, student, teacher, batch, hparams):

@@ -1,5 +1,7 @@
 """Factor transfer: the teacher's feature, paraphrased, and its translation."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -64,33 +66,15 @@ def ft(
     via Factor Transfer", eq. 1 to 5, https://arxiv.org/abs/1802.04977. 'code'
     is RepDistiller's; the layers, of which the paper norms all, too.
   """
-  layers, steps = naming.need('ft', layers), paraphraser_steps
+  layers, steps = naming.need('ft', layers), _need_steps(paraphraser_steps)
   numerics.need_variant(variant, _VARIANTS)
-  if not isinstance(steps, int) or steps < 0:
-    raise ValueError(
-      "method 'ft' needs paraphraser_steps, the updates that train its "
-      f'paraphraser first; got {steps}'
-    )
 
   def plan(student, teacher):
-    def make(s, t):
-      return _parts(s, t, rate)
-
+    make = functools.partial(_parts, rate=rate)
     return features.connect(layers, student, teacher, make)
 
   def init(key, student, teacher):
-    made = plan(student, teacher)
-    params, state = {}, {'count': jnp.int32(0)}
-    for i, pair in enumerate(made):
-      keys = jax.random.split(jax.random.fold_in(key, i), 3)
-      own = {n: p.init(k) for (n, p), k in zip(pair.adapter.items(), keys)}
-      params[f'pair{i}'] = {n: v['params'] for n, v in own.items()}
-      state[f'pair{i}'] = {
-        # Copied: one buffer cannot be donated in two places.
-        'frozen': jax.tree.map(jnp.copy, own['encoder']['params']),
-        'batch_stats': own['translator']['batch_stats'],
-      }
-    return {'params': params, 'state': state}
+    return _init(key, plan(student, teacher))
 
   def loss(variables, student, teacher, batch, hparams):
     del batch
@@ -107,6 +91,30 @@ def ft(
 
   numbers = {'reconstruction': float(reconstruction)}
   return base.Method(init, loss, numbers, batchwise=True)
+
+
+def _need_steps(steps):
+  if isinstance(steps, int) and steps >= 0:
+    return steps
+  raise ValueError(
+    "method 'ft' needs paraphraser_steps, the updates that train its "
+    f'paraphraser first; got {steps}'
+  )
+
+
+def _init(key, made):
+  """The parts of each pair, and a copy of the paraphraser to freeze."""
+  params, state = {}, {'count': jnp.int32(0)}
+  for i, pair in enumerate(made):
+    keys = jax.random.split(jax.random.fold_in(key, i), 3)
+    own = {n: p.init(k) for (n, p), k in zip(pair.adapter.items(), keys)}
+    params[f'pair{i}'] = {n: v['params'] for n, v in own.items()}
+    state[f'pair{i}'] = {
+      # Copied: one buffer cannot be donated in two places.
+      'frozen': jax.tree.map(jnp.copy, own['encoder']['params']),
+      'batch_stats': own['translator']['batch_stats'],
+    }
+  return {'params': params, 'state': state}
 
 
 def _parts(student, teacher, rate):
