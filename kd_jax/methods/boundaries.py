@@ -44,7 +44,7 @@ def ab(*, layers: naming.Layers = (), margin: float = 1.0) -> base.Method:
     Couples the examples (batch norm).
 
   Source: Heo et al. 2019, "Knowledge Transfer via Distillation of Activation
-    Boundaries Formed by Hidden Neurons", eq. 4 to 6,
+    Boundaries Formed by Hidden Neurons",
     https://arxiv.org/abs/1811.03233; layer weights, 0.003 and connectors as
     in RepDistiller.
   """
@@ -88,7 +88,7 @@ def ofd(
     margins in its state).
 
   Source: Heo et al. 2019, "A Comprehensive Overhaul of Feature Distillation",
-    eq. 1 to 4, https://arxiv.org/abs/1904.01866. The authors' code and
+    https://arxiv.org/abs/1904.01866. The authors' code and
     mdistiller take the margins of 'normal' from bias and scale of the
     teacher's last batch norm; a method sees outputs alone, and what a shortcut
     adds after that norm is counted here.

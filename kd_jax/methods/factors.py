@@ -63,8 +63,8 @@ def ft(
     Weight 200. Couples the examples (batch norm).
 
   Source: Kim et al. 2018, "Paraphrasing Complex Network: Network Compression
-    via Factor Transfer", eq. 1 to 5, https://arxiv.org/abs/1802.04977. 'code'
-    is RepDistiller's; the layers, of which the paper norms all, too.
+    via Factor Transfer", https://arxiv.org/abs/1802.04977. 'code' and the
+    layers of E, D and R are RepDistiller's.
   """
   layers, steps = naming.need('ft', layers), _need_steps(paraphraser_steps)
   numerics.need_variant(variant, _VARIANTS)

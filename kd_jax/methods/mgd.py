@@ -48,7 +48,7 @@ def mgd(
     A method whose loss is f32 [B], squared units of the feature; 0 where the
     teacher's map is rebuilt. Weight 7e-5. Couples no examples.
 
-  Source: Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 5,
+  Source: Yang et al. 2022, "Masked Generative Distillation",
     https://arxiv.org/abs/2205.01529. The paper masks places (0.65 and weight
     2e-5 for detection); the authors' code for classification masks channels,
     with 0.15 and 7e-5.

@@ -50,7 +50,7 @@ def vid(
     may be negative. No hyperparameters. Weight 1. Couples no examples.
 
   Source: Ahn et al. 2019, "Variational Information Distillation for Knowledge
-    Transfer", eq. 5 and 6, https://arxiv.org/abs/1904.05835; softplus, 1e-5, 5
+    Transfer", https://arxiv.org/abs/1904.05835; softplus, 1e-5, 5
     and the three convolutions as in RepDistiller. mdistiller leaves alpha out
     of what is trained.
   """
