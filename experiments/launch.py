@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path.home() / '.cache/kd_jax')
   )
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
-  from kd_jax import build, config, runs, settings, train
+  from kd_jax import build, cache, config, runs, settings, train
   from kd_jax.compare import table
 
   try:
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     many = {}
     if options.sweep is not None:
       swept = settings.named(options.config, options.sweep)
-      many = settings.configs_of(c, swept)
+      many = settings.configs_of(options.config, changes, swept)
     if options.list:
       print('\n'.join(many or ['one setting']))
       return 0
@@ -104,6 +104,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f'stopped and saved: {stopped}; the same command continues',
           file=sys.stderr)
     return STOPPED
+  except cache.Refused as mistake:
+    print(f'error: {mistake}', file=sys.stderr)
+    return USER
   except (train.Diverged, OSError) as failure:
     print(f'error: {failure}', file=sys.stderr)
     return 1

@@ -18,6 +18,7 @@ from kd_jax import (
   reuse,
   schemes,
   stages,
+  stored,
   types,
   views,
 )
@@ -43,6 +44,7 @@ class Experiment(NamedTuple):
     settings: {stage: hash of all that its result depends on}.
     options: of the loop; the result does not depend on them (see `LOOP`).
     config: the resolved config as JSON.
+    cache: what is stored of frozen teachers; None where they are live.
   """
 
   networks: Mapping[str, networks_base.Network]
@@ -56,6 +58,7 @@ class Experiment(NamedTuple):
   settings: Mapping[str, str]
   options: Mapping[str, Any]
   config: Mapping[str, Any]
+  cache: stored.Plan | None = None
 
 
 def from_table(kind: str, table: Mapping, spec: Mapping, **given) -> Any:
@@ -107,6 +110,7 @@ def make_experiment(c: config.ConfigDict, data=None) -> Experiment:
     make_settings(c, made, cast, specs, loaded, data),
     {key: c[key] for key in LOOP},
     config.to_json(c),
+    stored.make_plan(config.to_json(c), data),
   )
   check(experiment)
   return experiment
@@ -261,12 +265,16 @@ def check(experiment: Experiment) -> None:
       for name in stage.frozen
     }
     try:
-      jax.eval_shape(
+      batch = example_batch(experiment, stage)
+      begun = jax.eval_shape(
         lambda batch, stage=stage, frozen=frozen: state.init_state(
           experiment.networks, stage, frozen, batch
         ),
-        example_batch(experiment, stage),
+        batch,
       )
+      if 'signals' in batch:
+        networks = experiment.networks
+        stored.check_reads(networks, stage, begun, frozen, batch)
     except ValueError as error:
       raise ValueError(f"stage '{stage.name}': {error}") from None
 
@@ -281,6 +289,7 @@ def example_batch(experiment: Experiment, stage: stages.Stage) -> dict:
     'labels': jax.ShapeDtypeStruct((size, *labels.shape[1:]), labels.dtype),
     'index': jax.ShapeDtypeStruct((size,), jnp.int32),
     'mask': jax.ShapeDtypeStruct((size,), jnp.float32),
+    **stored.shapes_of(experiment.cache, experiment.networks, stage, inputs),
   }
 
 
@@ -288,4 +297,3 @@ def fingerprint(settings: Any) -> str:
   """A short hash of JSON-like settings."""
   text = json.dumps(settings, sort_keys=True, default=str)
   return hashlib.sha256(text.encode()).hexdigest()[:16]
-

@@ -36,6 +36,7 @@ def training() -> ConfigDict:
   c.steps = 0  # updates; 0: from the epochs
   c.batch_size = 64  # over all devices
   c.augment = ()  # names or dicts of kd_jax.data.augment.AUGMENTS
+  c.views = 0  # augmented images of an example, in turn; 0: always new ones
   c.optimizer = optimizer()
   return c
 
@@ -70,7 +71,12 @@ def default() -> ConfigDict:
   c.select = 'last'  # the network that is kept: 'last', or 'best' on validation
 
   c.parallel = 'auto'  # one, mesh, pmap; auto: one device or pmap
-  c.teacher_dtype = 'float32'  # bfloat16: faster teachers on accelerators
+  c.teacher_outputs = 'live'  # cache: of frozen teachers, stored once and read
+  c.cache = ConfigDict()
+  c.cache.folder = ''  # one in it for each teacher; '': cache in the workdir
+  c.cache.outputs = ('logits',)  # and features, by the names of outputs
+  c.cache.top_k = 0  # largest logits, the rest as one tail; 0: all
+  c.cache.dtype = 'float32'  # bfloat16, int8: see kd_jax.quantize
   c.checkpoint_every = 0  # steps between checkpoints; 0: an epoch
   c.keep = 2  # checkpoints kept of a stage
   c.eval_every = 0  # steps between validations; 0: an epoch
@@ -125,7 +131,7 @@ def validate(c: ConfigDict) -> None:
   _one_of(c, 'alpha_weights', ALPHA_WEIGHTS)
   _one_of(c, 'select', ('last', 'best'))
   _one_of(c, 'parallel', ('auto', 'one', 'mesh', 'pmap'))
-  _one_of(c, 'teacher_dtype', ('float32', 'bfloat16'))
+  _one_of(c, 'teacher_outputs', ('live', 'cache'))
   for name in ('checkpoint_every', 'eval_every'):
     _at_least(c, name, 0)
   _at_least(c, 'keep', 1)
@@ -142,6 +148,7 @@ def _validate_training(c, name) -> None:
   if not c.epochs and not c.steps:
     raise ValueError(f'{name}.epochs and {name}.steps are both 0')
   _at_least(c, 'batch_size', 1, prefix)
+  _at_least(c, 'views', 0, prefix)
   _at_least(c.optimizer, 'learning_rate', 0.0, f'{prefix}optimizer.')
   _at_least(c.optimizer, 'weight_decay', 0.0, f'{prefix}optimizer.')
   _at_least(c.optimizer, 'clip_norm', 0.0, f'{prefix}optimizer.')

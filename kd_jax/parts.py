@@ -40,7 +40,7 @@ def make_recipe(
   schedule = optim.make_schedule(opt['schedule'], steps, opt['accumulate'])
   return stages.Recipe(
     steps, batch_size, tx, opt['learning_rate'], opt['weight_decay'],
-    schedule, seed, data_seed, augmented,
+    schedule, seed, data_seed, augmented, spec['views'],
   )
 
 

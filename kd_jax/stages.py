@@ -30,6 +30,8 @@ class Recipe(NamedTuple):
     seed: of initializations and dropout.
     data_seed: of the order of examples and of augmentation.
     augment: (key, batch) -> batch.
+    views: augmented images that an example has, one an epoch, in turn; 0: a
+      new one each epoch.
   """
 
   steps: int
@@ -41,6 +43,7 @@ class Recipe(NamedTuple):
   seed: int = 0
   data_seed: int = 0
   augment: Any = None
+  views: int = 0
 
 
 class Ema(NamedTuple):

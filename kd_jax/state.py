@@ -96,8 +96,11 @@ def init_terms(networks, stage, variables, batch, rng) -> dict:
   """{term: {'params', 'state'}}, from the shapes of every signal."""
 
   def shapes(variables, batch):
+    stored = batch.get('signals', {})
     signals = {
-      name: signal_of(networks[name], variables[name], batch['inputs'])
+      name: with_head(networks[name], variables[name], stored[name])
+      if name in stored
+      else signal_of(networks[name], variables[name], batch['inputs'])
       for name in (*stage.frozen, *stage.students)
     }
     signals |= {copy: signals[s] for copy, s in stage.copies.items()}

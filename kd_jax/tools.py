@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import build, parallel, stages, types
+from kd_jax import build, parallel, recall, stages, types
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.data import pipeline, sources, stream
@@ -37,8 +37,18 @@ class Tools(NamedTuple):
   save_every: int
 
 
-def make_tools(experiment: build.Experiment, stage: stages.Stage) -> Tools:
-  """Compiles (lazily) what the loop over the steps of a stage needs."""
+def make_tools(
+  experiment: build.Experiment,
+  stage: stages.Stage,
+  teachers: recall.Recall | None = None,
+) -> Tools:
+  """Compiles (lazily) what the loop over the steps of a stage needs.
+
+  Args:
+    experiment: networks, data, placement.
+    stage: what is trained.
+    teachers: the stored ones; None where they are live.
+  """
   placement, recipe = experiment.placement, stage.recipe
   train = steps.make_train_step(
     experiment.networks, stage, make_prepare(experiment, recipe)
@@ -55,7 +65,7 @@ def make_tools(experiment: build.Experiment, stage: stages.Stage) -> Tools:
   return Tools(
     init,
     placement.compile(train, 2, (0,)),
-    make_feed(experiment.data.train, recipe, placement),
+    make_feed(experiment.data.train, recipe, placement, teachers),
     make_validate(experiment, stage),
     placement.replicate,
     per_epoch,
@@ -67,9 +77,12 @@ def make_tools(experiment: build.Experiment, stage: stages.Stage) -> Tools:
 def make_prepare(experiment, recipe: stages.Recipe | None = None) -> Callable:
   """(step, batch) -> batch: augmented (in training), then normalized."""
 
+  size = experiment.data.train.labels.shape[0]
+
   def prepare(step, batch):
     if recipe is not None and recipe.augment is not None:
-      key = jax.random.fold_in(jax.random.key(recipe.data_seed), step)
+      draw = pipeline.draw(step, size // recipe.batch_size, recipe.views)
+      key = jax.random.fold_in(jax.random.key(recipe.data_seed), draw)
       batch = recipe.augment(key, batch)
     images = {
       name: experiment.prepare(value)
@@ -82,15 +95,20 @@ def make_prepare(experiment, recipe: stages.Recipe | None = None) -> Callable:
 
 
 def make_feed(
-  split: sources.Split, recipe: stages.Recipe, placement: parallel.Placement
+  split: sources.Split,
+  recipe: stages.Recipe,
+  placement: parallel.Placement,
+  teachers: recall.Recall | None = None,
 ) -> Callable[[int], types.Batch]:
   """step -> batch; a pure function of (seed, step).
 
-  On one device the data lie there and a batch is an index; a data set that
-  does not fit is read ahead from disk.
+  On one device the data lie there and a batch is an index; a data set or
+  stored teachers that do not fit are read ahead from disk.
   """
   size = split.labels.shape[0]
-  streamed = isinstance(split, stream.Stream)
+  streamed = isinstance(split, stream.Stream) or not (
+    teachers is None or teachers.in_memory
+  )
   on_device = placement.name == 'one' and not streamed
   if on_device:
     split = pipeline.to_device(split)
@@ -98,7 +116,10 @@ def make_feed(
   def examples(step):
     index = pipeline.indices(recipe.data_seed, step, size, recipe.batch_size)
     index = pipeline.shard(index, jax.process_index(), jax.process_count())
-    return pipeline.take(split, index)
+    batch = pipeline.take(split, index)
+    if teachers is None:
+      return batch
+    return {**batch, 'signals': teachers.read(step, index)}
 
   if streamed:
     examples = stream.ahead(examples, recipe.steps)

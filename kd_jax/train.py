@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import build, checkpoint, keep, metrics, stages, types
+from kd_jax import build, checkpoint, keep, metrics, recall, stages, types
 from kd_jax import state as states
 from kd_jax import tools as made
 
@@ -52,7 +52,9 @@ def run(
   Raises:
     Stopped: asked to stop; the same run continues where it was.
     Diverged: a loss became NaN or infinite.
+    cache.Refused: stored teachers are of something else.
   """
+  recall.check(experiment, loop)
   done = dict(experiment.loaded)
   for stage in experiment.stages:
     keep.take(experiment, stage, loop)
@@ -86,7 +88,14 @@ def train_stage(
   Returns:
     {student: Finished}.
   """
-  tools = made.make_tools(experiment, stage)
+  prepare = made.make_prepare(experiment, stage.recipe)
+
+  def tick():
+    if loop.stop():
+      raise Stopped(f'the cache for {stage.name}')
+
+  teachers = recall.open_stage(experiment, stage, frozen, prepare, loop, tick)
+  tools = made.make_tools(experiment, stage, teachers)
   state = tools.init(frozen, starts)
   memory = Memory(state, _best_of(stage, state), {}, 0)
   manager = None

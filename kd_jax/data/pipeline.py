@@ -55,6 +55,17 @@ def steps_per_epoch(size: int, batch_size: int) -> int:
   return size // batch_size
 
 
+def draw(step, per_epoch: int, views: int):
+  """Which draw of the augmentation a step sees; keys are folded from it.
+
+  Args:
+    step: counted from 0, an integer or an array.
+    per_epoch: steps of an epoch.
+    views: V, how many draws there are: epoch % V. 0 is a new one each step.
+  """
+  return step // per_epoch % views if views else step
+
+
 def shard(index: np.ndarray, process: int, count: int) -> np.ndarray:
   """The slice of a global batch that process `process` of `count` reads."""
   if len(index) % count:
