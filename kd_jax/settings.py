@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from kd_jax import checkpoint, config, runs, sweep, train, types
+from kd_jax.report import swept
 
 COLUMNS = (
   'setting', 'seeds', 'validation', 'validation_sd', 'test', 'test_sd',
@@ -42,16 +43,25 @@ def named(file: str, text: str) -> list[sweep.Setting]:
 
 
 def configs_of(
-  c: config.ConfigDict, settings: Sequence[sweep.Setting]
+  file: str, changes: Mapping, settings: Sequence[sweep.Setting]
 ) -> dict[str, config.ConfigDict]:
   """{folder: config} of every setting.
+
+  Args:
+    file: 'FILE' or 'FILE:arg'; the key 'arg' of a setting is another arg.
+    changes: {dotted key: text}, the same for all.
+    settings: of the sweep.
 
   Raises:
     ValueError: for a key or value that cannot be, before any work.
   """
   made = {}
   for name, setting in sweep.expand(settings).items():
-    made[name] = runs.changed(c, setting)
+    rest = dict(setting)
+    path = file
+    if 'arg' in rest:
+      path = f"{file.partition(':')[0]}:{rest.pop('arg')}"
+    made[name] = runs.changed(config.read(path, changes), rest)
     config.validate(made[name])
   return made
 
@@ -65,8 +75,8 @@ def launch(
   """Trains every setting in a folder of its own; what is done is not again.
 
   Returns:
-    A row per setting, best on validation first (see `COLUMNS`). A setting
-    that diverges is reported and takes no other down.
+    A row per setting (see `COLUMNS`); they are in sweep.json, sweep.csv and
+    sweep.html too. A setting that diverges is reported, the others go on.
   """
   rows = []
   for name, c in configs.items():
@@ -79,7 +89,10 @@ def launch(
       continue
     rows.append(row_of(name, folder, report))
     write(workdir, rows)
-  return sorted(rows, key=lambda row: -row['validation'])
+    alone = report['networks'].get('baseline', {}).get('accuracy')
+    alone = alone['mean'] if isinstance(alone, dict) else alone
+    swept.write(workdir, rows, alone)
+  return rows
 
 
 def row_of(name: str, folder: pathlib.Path, report: Mapping) -> dict:

@@ -92,13 +92,12 @@ def test_a_sweep_that_cannot_be(text, message):
 
 
 def test_settings_of_a_sweep_are_checked_before_any_work():
-  c = config.read(DIGITS)
   with pytest.raises(ValueError, match='alhpa'):
-    settings.configs_of(c, [{'alhpa': 1.0}])
+    settings.configs_of(DIGITS, {}, [{'alhpa': 1.0}])
   with pytest.raises(ValueError, match='temperature'):
-    settings.configs_of(c, [{'temperature': -1.0}])
+    settings.configs_of(DIGITS, {}, [{'temperature': -1.0}])
   with pytest.raises(ValueError, match='same folder'):
-    settings.configs_of(c, [{'alpha': 0.5}, {'alpha': 0.5}])
+    settings.configs_of(DIGITS, {}, [{'alpha': 0.5}, {'alpha': 0.5}])
 
 
 def test_stackable_names_the_key_that_splits():
@@ -109,3 +108,12 @@ def test_stackable_names_the_key_that_splits():
   }
   groups = sweep.stackable(configs, lambda key: key == 'alpha')
   assert groups == [(None, ['a', 'b']), ('batch', ['c'])]
+
+
+def test_an_arg_of_a_setting_is_another_config():
+  file = 'experiments/configs/digits_methods.py'
+  swept = sweep.product(sweep.grid('arg', 'dkd', 'at'), sweep.grid('seed', 3))
+  made = settings.configs_of(file, {'seeds': '2'}, swept)
+  assert list(made) == ['arg=dkd,seed=3', 'arg=at,seed=3']
+  one = made['arg=at,seed=3']
+  assert (one.terms.soft.method, one.seed, one.seeds) == ('at', 3, 2)

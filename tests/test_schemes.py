@@ -1,4 +1,4 @@
-"""Who teaches whom: every scheme's config trains, resumes, and does as named."""
+"""Who teaches whom: every scheme trains, resumes, and does as it is named."""
 
 import pathlib
 
@@ -29,6 +29,12 @@ CASES = {
   'head_start': 'digits_two_phase.py:head_start',
 }
 
+CONVOLUTIONAL = ('branches', 'exits', 'two_phase', 'head_start')
+COMPOSED = (
+  'online_both', 'committee', 'mutual_topped', 'snapshot_beside_frozen',
+  'progressive_from_ensemble',
+)
+
 
 def small(case: str, **changes) -> config.ConfigDict:
   """The scheme's config with little networks and few steps."""
@@ -42,7 +48,12 @@ def small(case: str, **changes) -> config.ConfigDict:
   for name, spec in c.networks.items():
     heads = {k: spec[k] for k in ('branches', 'exits') if k in spec}
     wide = 12 if name in ('student', 'peer') else 16
-    c.networks[name] = dict(name='cnn', hidden=wide, **heads)
+    # Small convolutions only where a scheme reads their layers.
+    c.networks[name] = (
+      dict(name='cnn', hidden=wide, **heads)
+      if case in CONVOLUTIONAL
+      else dict(name='mlp', widths=[wide])
+    )
   if case.startswith('snapshot'):
     c.scheme.every = 1
   for key, value in changes.items():
@@ -96,7 +107,7 @@ def test_a_scheme_trains_and_resumes_bit_for_bit(case, data, tmp_path):
     for name in hard:
       assert final[name] < first[name], name
   total = sum(stage.recipe.steps for stage in made.stages)
-  stops = (7, total // 2, 3)
+  stops = (7, total // 2)
   _, broken = trained(c, tmp_path / 'broken', stops, data)
   for name, variables in whole.items():
     assert checkpoint.content_hash(variables) == checkpoint.content_hash(
@@ -105,7 +116,7 @@ def test_a_scheme_trains_and_resumes_bit_for_bit(case, data, tmp_path):
   assert metrics.read_rows(tmp_path / 'broken') == rows
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', [c for c in CASES if c not in COMPOSED])
 def test_a_scheme_is_the_same_on_any_devices(case, data):
   """The stage of the scheme itself; teachers are what they are at step 0."""
   c = small(case)
@@ -114,7 +125,8 @@ def test_a_scheme_is_the_same_on_any_devices(case, data):
   for way in ('one', 'mesh', 'pmap'):
     c.parallel = way
     made = build.make_experiment(c, data)
-    keep = made._replace(stages=made.stages[-1:], placement=parallel.choose(way))
+    placement = parallel.choose(way)
+    keep = made._replace(stages=made.stages[-1:], placement=placement)
     missing = {
       name: made.networks[name].init(
         jax.random.key(1), np.zeros((1, 8, 8, 1), np.float32)
@@ -185,15 +197,15 @@ def test_born_again_starts_afresh_each_time(data):
   names = [s.name for s in made.stages]
   assert names == ['baseline', 'generation_1', 'generation_2']
   assert set(done) == {'baseline', 'generation_1', 'student'}
-  first = [
-    build.jax.tree.leaves(
-      train.states.init_state(
-        made.networks, stage, {}, {'inputs': np.zeros((1, 8, 8, 1))}
-      ).params['networks']
-    )[-1]
-    for stage in made.stages[:1]
+  starts = [
+    train.states.init_state(made.networks, stage, done, build_batch(made, stage))
+    for stage in made.stages
   ]
-  assert first
+  kernels = [
+    jax.tree.leaves(start.params['networks'])[-1] for start in starts
+  ]
+  assert not np.array_equal(kernels[0], kernels[1])
+  assert not np.array_equal(kernels[1], kernels[2])
 
 
 def test_a_chain_teaches_downwards():
