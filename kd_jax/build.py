@@ -265,16 +265,16 @@ def check(experiment: Experiment) -> None:
       for name in stage.frozen
     }
     try:
-      batch = example_batch(experiment, stage)
-      begun = jax.eval_shape(
+      jax.eval_shape(
         lambda batch, stage=stage, frozen=frozen: state.init_state(
           experiment.networks, stage, frozen, batch
         ),
-        batch,
+        example_batch(experiment, stage),
       )
-      if 'signals' in batch:
-        networks = experiment.networks
-        stored.check_reads(networks, stage, begun, frozen, batch)
+    except KeyError as missing:
+      raise ValueError(
+        f"stage '{stage.name}' reads the output {missing}, which is not there"
+      ) from None
     except ValueError as error:
       raise ValueError(f"stage '{stage.name}': {error}") from None
 

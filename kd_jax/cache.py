@@ -99,6 +99,14 @@ def _damaged(folder, why) -> Refused:
   )
 
 
+def _whole(folder, function: Callable, *args) -> Any:
+  """What the function reads; what is damaged is refused."""
+  try:
+    return function(*args)
+  except shards.Damaged as error:
+    raise _damaged(folder, error) from None
+
+
 def build(
   folder: str | os.PathLike,
   identity: Mapping[str, Any],
@@ -181,10 +189,8 @@ def _finish(folder, identity, layout, parts, size, batch_size, place) -> None:
   """Reads all shards once, and writes the manifest."""
   dtype, bounds = quantize.record(layout), None
   for shard in parts:
-    try:
-      found = quantize.bounds(layout, shards.read(folder, shard, dtype))
-    except shards.Damaged as error:
-      raise _damaged(folder, error) from None
+    rows = _whole(folder, shards.read, folder, shard, dtype)
+    found = quantize.bounds(layout, rows)
     bounds = quantize.largest(found, bounds) if bounds else found
   checkpoint.write_json(folder / MANIFEST, {
     'identity': _plain(identity),
@@ -195,8 +201,7 @@ def _finish(folder, identity, layout, parts, size, batch_size, place) -> None:
     'batch_size': batch_size,
     'moves_by_place': place,
     'shards': [
-      {**s._asdict(), 'file': s.name,
-       'bytes': (folder / s.name).stat().st_size}
+      s._asdict() | {'file': s.name, 'bytes': (folder / s.name).stat().st_size}
       for s in parts
     ],
   })
@@ -235,13 +240,11 @@ def open_cache(
     shards.Shard(s['view'], s['start'], s['stop']) for s in manifest['shards']
   ]
   total = sum(s.size for s in parts) * manifest['record_bytes']
-  held = shards.in_memory if total <= memory else shards.on_disk
-  try:
-    rows = held(folder, parts, quantize.record(layout))
-  except shards.Damaged as error:
-    raise _damaged(folder, error) from None
+  hold = shards.in_memory if total <= memory else shards.on_disk
+  rows = _whole(folder, hold, folder, parts, quantize.record(layout))
 
   def read(index, view):
-    return quantize.unpack(layout, rows(np.asarray(index), view))
+    found = _whole(folder, rows, np.asarray(index), view)
+    return quantize.unpack(layout, found)
 
   return Cache(read, manifest, total <= memory)

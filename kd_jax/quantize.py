@@ -182,8 +182,8 @@ def _encode(dtype: str, values: np.ndarray) -> np.ndarray:
   if dtype == 'float32':
     return values
   scale = _beside(_scale(values), values).astype(np.float64)
-  steps = np.divide(values, scale, out=np.zeros(values.shape), where=scale > 0)
-  # What is not finite comes back through the scale.
+  with np.errstate(invalid='ignore'):  # what is not finite is so in the scale
+    steps = values / np.where(scale > 0, scale, 1)
   return np.clip(np.rint(np.nan_to_num(steps)), -127, 127).astype(np.int8)
 
 
@@ -194,7 +194,8 @@ def _values(layout: Layout, rows: np.ndarray, name: str) -> np.ndarray:
     return (stored.astype(np.uint32) << 16).view(np.float32)
   if layout.dtype == 'float32':
     return stored.astype(np.float32, copy=False)
-  return stored * _beside(rows[f'{name}.scale'], stored)
+  with np.errstate(invalid='ignore'):
+    return stored * _beside(rows[f'{name}.scale'], stored)
 
 
 def _beside(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -46,10 +46,10 @@ def _identity(experiment, name: str, variables) -> dict:
 
 
 def _layout(experiment, name: str):
-  return stored.layout_of(
-    experiment.cache, experiment.networks[name],
-    build.example_inputs(experiment.data),
+  outputs = stored.outputs_of(
+    experiment.networks[name], build.example_inputs(experiment.data)
   )
+  return stored.layout_of(experiment.cache, outputs)
 
 
 def _place(experiment, name: str, identity, loop: keep.Loop) -> pathlib.Path:

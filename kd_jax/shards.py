@@ -105,7 +105,7 @@ def on_disk(
   folder: pathlib.Path, shards: Sequence[Shard], dtype: np.dtype
 ) -> Callable[[np.ndarray, int], np.ndarray]:
   """Opens all shards, reads when asked; otherwise as `in_memory`."""
-  readers = {(s.view, s.start): _open(folder, s) for s in shards}
+  readers = {(s.view, s.start): (s, _open(folder, s)) for s in shards}
   each = shards[0].size
 
   def rows(index: np.ndarray, view: int) -> np.ndarray:
@@ -113,8 +113,11 @@ def on_disk(
     for start in np.unique(starts):
       here = np.flatnonzero(starts == start)
       wanted = [int(i) for i in index[here] - start]
-      records = readers[view, int(start)].read(wanted)
-      found[here] = np.frombuffer(b''.join(records), dtype)
+      shard, reader = readers[view, int(start)]
+      try:
+        found[here] = np.frombuffer(b''.join(reader.read(wanted)), dtype)
+      except (RuntimeError, ValueError) as error:
+        raise _damaged(shard, error) from None
     return found
 
   return rows

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import checkpoint, quantize, stages, terms, types
-from kd_jax import step as steps
+from kd_jax import checkpoint, quantize, stages, types
 from kd_jax.models import base as models
 
 # Augmentations whose result depends on the other examples of a batch.
@@ -61,7 +60,6 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
     'views': train['views'] if names else 1,
     'data_seed': settings['data']['seed'] if names else 0,
     'preprocessing': {'mean': data.mean, 'std': data.std},
-    'teacher_dtype': settings['teacher_dtype'],
     'top_k': spec['top_k'],
     'dtype': spec['dtype'],
   }
@@ -71,16 +69,22 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
   )
 
 
+def outputs_of(
+  network: models.Network, inputs: jax.ShapeDtypeStruct
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """The shapes of all that a network returns for inputs of a shape."""
+  variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
+  return jax.eval_shape(network.apply, variables, inputs)[0]
+
+
 def layout_of(
-  plan: Plan, network: models.Network, inputs: jax.ShapeDtypeStruct
+  plan: Plan, outputs: Mapping[str, jax.ShapeDtypeStruct]
 ) -> quantize.Layout:
-  """What a record of a teacher holds, from the shape of its inputs.
+  """What a record of a teacher holds, from the shapes of its outputs.
 
   Raises:
-    ValueError: it has none of the outputs, or they cannot be stored so.
+    ValueError: it has none of the planned ones, or they cannot be stored so.
   """
-  variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
-  outputs, _ = jax.eval_shape(network.apply, variables, inputs)
   shapes = {n: outputs[n].shape[1:] for n in plan.outputs if n in outputs}
   if not shapes:
     raise types.unknown('cache.outputs', ', '.join(plan.outputs), outputs)
@@ -110,8 +114,10 @@ def identity_of(
 
 
 def shapes_of(
-  plan: Plan | None, networks: Mapping[str, models.Network],
-  stage: stages.Stage, inputs: jax.ShapeDtypeStruct,
+  plan: Plan | None,
+  networks: Mapping[str, models.Network],
+  stage: stages.Stage,
+  inputs: jax.ShapeDtypeStruct,
 ) -> dict[str, dict]:
   """{'signals': shapes} of a batch with stored teachers; {} without.
 
@@ -120,40 +126,18 @@ def shapes_of(
   """
   if plan is None or not stage.frozen:
     return {}
-  layouts = {n: layout_of(plan, networks[n], inputs) for n in stage.frozen}
-  size = stage.recipe.batch_size
-  signals = {
-    name: {
-      output: jax.ShapeDtypeStruct((size, *shape), jnp.float32)
-      for output, shape in layout.shapes.items()
-    }
-    for name, layout in layouts.items()
-  }
-  known = {output for outputs in signals.values() for output in outputs}
+  known = {n: outputs_of(networks[n], inputs) for n in stage.frozen}
+  legal = {output for outputs in known.values() for output in outputs}
   for output in plan.outputs:
-    if output not in known:
-      raise types.unknown('output in cache.outputs', output, known)
-  return {'signals': signals}
-
-
-def check_reads(networks, stage: stages.Stage, state, frozen, batch) -> None:
-  """Refuses a stage that reads more of a teacher than is stored.
-
-  Args:
-    networks: {name: Network}.
-    stage: what is trained.
-    state, frozen, batch: shapes; the batch with 'signals'.
-
-  Raises:
-    ValueError: naming the output.
-  """
-  try:
-    jax.eval_shape(
-      steps.make_train_step(networks, stage), state, frozen, batch
-    )
-  except KeyError as error:
-    stored = {n for of in batch['signals'].values() for n in of}
-    raise ValueError(
-      f'a term reads the output {error} of a teacher, and cache.outputs has '
-      f"{', '.join(sorted(stored - {terms.HEAD}))}"
-    ) from None
+    if output not in legal:
+      raise types.unknown('output in cache.outputs', output, legal)
+  size = stage.recipe.batch_size
+  return {
+    'signals': {
+      name: {
+        output: jax.ShapeDtypeStruct((size, *shape), jnp.float32)
+        for output, shape in layout_of(plan, outputs).shapes.items()
+      }
+      for name, outputs in known.items()
+    }
+  }
