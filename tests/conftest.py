@@ -8,6 +8,8 @@ os.environ['XLA_FLAGS'] = (
   os.environ.get('XLA_FLAGS', '')
   + ' --xla_force_host_platform_device_count=8'
 )
+# The tests compile thousands of small programs and run each a few times.
+os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 # What one test compiled, another need not.
 os.environ.setdefault(
   'JAX_COMPILATION_CACHE_DIR', tempfile.mkdtemp(prefix='kd_jax_tests_')

@@ -1,0 +1,112 @@
+"""Outputs of a small student and a small teacher, drawn or by a network."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from kd_jax.models import base
+
+B, CLASSES, EXAMPLES = 8, 5, 24
+
+# name -> shape of one example; what has 'pre' in its name is before a ReLU.
+STUDENT = {
+  'logits': (CLASSES,),
+  'features': (6,),
+  'map1': (4, 4, 3),
+  'map2': (4, 4, 4),
+  'pre1': (4, 4, 3),
+  'pre2': (4, 4, 4),
+  'scores': (2, 3, 3),
+  'value': (2, 3, 4),
+  'last': (4, 4, 6),
+}
+TEACHER = {
+  'logits': (CLASSES,),
+  'features': (7,),
+  'map1': (4, 4, 4),
+  'map2': (2, 2, 7),
+  'pre1': (4, 4, 4),
+  'pre2': (2, 2, 7),
+  'scores': (2, 3, 3),
+  'value': (2, 3, 6),
+  'last': (2, 2, 7),
+}
+_SIGNED = ('logits', 'pre', 'scores', 'value')
+
+
+def draw(shapes, seed: int, dtype=np.float32, names=None) -> dict:
+  """Normal numbers for each output, positive where a ReLU is behind."""
+  rng = np.random.default_rng(seed)
+  outputs = {}
+  for name, shape in shapes.items():
+    x = rng.normal(size=(B, *shape))
+    outputs[name] = (x if name.startswith(_SIGNED) else abs(x)).astype(dtype)
+  width = shapes['features'][0]
+  outputs['head'] = {
+    'kernel': rng.normal(size=(width, CLASSES)).astype(dtype),
+    'bias': rng.normal(size=CLASSES).astype(dtype),
+  }
+  return {k: v for k, v in outputs.items() if names is None or k in names}
+
+
+def classes() -> np.ndarray:
+  """The class of each example of the training set that a batch is from."""
+  return np.arange(EXAMPLES, dtype=np.int32) * 7 % CLASSES
+
+
+def batch(seed: int = 0) -> dict:
+  """Labels, index and mask of a batch of the training set."""
+  index = np.random.default_rng(seed).permutation(EXAMPLES)[:B]
+  return {
+    'labels': classes()[index],
+    'index': index.astype(np.int32),
+    'mask': np.ones(B, np.float32),
+  }
+
+
+def images(seed: int, size: int) -> dict:
+  """A batch for the networks: the class shows in the images."""
+  rng = np.random.default_rng(seed)
+  index = rng.permutation(EXAMPLES)[:size].astype(np.int32)
+  labels = classes()[index]
+  inputs = rng.normal(size=(size, 2, 2, 1)).astype(np.float32)
+  inputs[:, 0, 0, 0] += labels
+  return {
+    'inputs': inputs, 'labels': labels, 'index': index,
+    'mask': np.ones(size, np.float32),
+  }
+
+
+class Net(nn.Module):
+  """A dense layer, perhaps with batch norm, and one for every output."""
+
+  shapes: tuple[tuple[str, tuple[int, ...]], ...]
+  norm: bool
+
+  @nn.compact
+  def __call__(self, x, train: bool = False):
+    shapes, outputs = dict(self.shapes), {}
+    x = nn.Dense(8)(x.reshape(x.shape[0], -1))
+    if self.norm:
+      x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+    for name, shape in shapes.items():
+      if name == 'logits':
+        continue
+      y = nn.Dense(int(np.prod(shape)), name=name)(x)
+      y = y if name.startswith(_SIGNED) else nn.relu(y)
+      outputs[name] = y.reshape(y.shape[0], *shape)
+    head = nn.Dense(CLASSES, name='logits')
+    return {**outputs, 'logits': head(outputs['features'])}
+
+
+def network(shapes, norm: bool = False) -> base.Network:
+  """A network with outputs of these shapes, and its head."""
+  return base.from_linen(Net(tuple(shapes.items()), norm), head='logits')
+
+
+def shapes_of(tree):
+  """A tree of arrays as `jax.ShapeDtypeStruct`s."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.asarray(x).dtype), tree
+  )

@@ -1,0 +1,102 @@
+"""Every method gives the same training on any devices.
+
+One stage trains a student by each method, so that three programs serve them
+all: one device, a mesh of eight, and eight under pmap, which does not check
+that its replicas agree. Each student hears of its own method only.
+"""
+
+import functools
+
+import jax
+import pytest
+
+from kd_jax import methods, optim, parallel, stages, terms
+from kd_jax import state as states
+from kd_jax import step as steps
+from tests import tiny
+from tests.methods import cases, harness, signals
+
+SIZE, STEPS = 16, 3
+
+
+def _student(name):
+  return name.replace('/', ' by ')
+
+
+@functools.cache
+def stage():
+  """A student for each case, and one frozen teacher."""
+  students = {name: _student(name) for name in cases.CASES}
+  return stages.Stage(
+    'all',
+    {
+      name: terms.Term(
+        student,
+        terms.LABELS if name in methods.HARD else 'teacher',
+        harness.made_by(name),
+      )
+      for name, student in students.items()
+    },
+    tuple(students.values()),
+    stages.Recipe(
+      STEPS, SIZE, optim.make_optimizer('sgd', clip_norm=100.0), 0.01
+    ),
+    ('teacher',),
+  )
+
+
+@functools.cache
+def networks():
+  made = {'teacher': signals.network(signals.TEACHER, norm=True)}
+  for name, case in cases.CASES.items():
+    reads = case.reads | {'logits', 'features'}
+    shapes = {n: s for n, s in signals.STUDENT.items() if n in reads}
+    made[_student(name)] = signals.network(shapes)
+  return made
+
+
+@functools.cache
+def start():
+  """The frozen teacher, and the state before the first step."""
+  inputs = signals.images(0, SIZE)['inputs']
+  init = jax.jit(networks()['teacher'].init, compiler_options=harness.QUICK)
+  frozen = {'teacher': init(jax.random.key(7), inputs)}
+  batch = signals.images(0, SIZE)
+  return frozen, jax.device_get(
+    states.init_state(networks(), stage(), frozen, batch)._replace(rng=None)
+  )
+
+
+@functools.cache
+def train(name):
+  """The state after some steps, and the means of the last."""
+  placement = parallel.choose(name, jax.devices()[:8])
+  step = steps.make_train_step(networks(), stage())
+  compiled = placement.compile(step, 2, (0,))
+  frozen, state = start()
+  state = placement.replicate(state._replace(rng=jax.random.key(0)))
+  frozen = placement.replicate(frozen)
+  for n in range(STEPS):
+    batch = placement.split(signals.images(n, SIZE))
+    state, metrics = compiled(state, frozen, batch)
+  return jax.device_get(state._replace(rng=None)), jax.device_get(metrics)
+
+
+def of(name, state):
+  """What the case `name` changed: its student, its own part, its memory."""
+  params, carried = state.params, state.carried
+  student = _student(name)
+  return (
+    params['networks'][student], carried['networks'][student],
+    params['terms'][name], carried['terms'][name],
+  )
+
+
+@pytest.mark.parametrize('name', cases.CASES)
+@pytest.mark.parametrize('placement', ['mesh', 'pmap'])
+def test_eight_devices_are_one(placement, name):
+  (want, means), (got, theirs) = train('one'), train(placement)
+  assert tiny.distance(of(name, got), of(name, want)) < 1e-4
+  loss = f'loss/{name}'
+  assert tiny.distance(theirs[loss], means[loss]) < 1e-4
+  assert tiny.distance(of(name, want), of(name, start()[1])) > 1e-6

@@ -1,0 +1,76 @@
+"""It trains: each method distils on digits, and its own loss falls."""
+
+import math
+
+import jax
+import pytest
+
+from experiments.configs import digits_methods
+from kd_jax import build, checkpoint, config, methods, metrics, train
+
+FILE = 'experiments/configs/digits_methods.py'
+# Compared in sequence networks alone; test_contract trains on their outputs.
+ELSEWHERE = {
+  'cross_entropy', 'attention_mse', 'attention_kl', 'value_relation'
+}
+NAMES = [*digits_methods.SOFT, *digits_methods.BESIDE]
+STEPS, WINDOW = 48, 8
+
+
+def small(name: str) -> config.ConfigDict:
+  """The method's own config, some steps of it."""
+  c = config.read(f'{FILE}:{name}')
+  c.seeds, c.baseline, c.parallel, c.eval_every = 1, False, 'one', WINDOW
+  c.networks.teacher = dict(name='cnn', hidden=32)
+  if name == 'cat_kd':
+    c.networks.teacher = dict(name='resnet8')
+  for part in (c.train, c.teacher):
+    part.steps, part.batch_size = STEPS, 32
+    part.optimizer.learning_rate = 1e-2
+    part.optimizer.schedule = {'name': 'constant'}
+  if name == 'ft':
+    c.terms.soft.paraphraser_steps = WINDOW
+  if name == 'crd':
+    c.terms.soft.negatives = 64
+  return c
+
+
+@pytest.fixture(scope='module')
+def taught(tmp_path_factory):
+  """(data, folder of a trained teacher)."""
+  c = small('kd')
+  made = build.make_experiment(c)
+  made = made._replace(stages=made.stages[:1])
+  done = train.run(made, train.Loop(None, metrics.silent()))
+  folder = tmp_path_factory.mktemp('networks') / 'teacher'
+  spec = {'build': made.specs['teacher'], 'made_by': ''}
+  checkpoint.save_network(folder, done['teacher'], spec)
+  return made.data, folder
+
+
+def test_every_method_is_here():
+  assert {*NAMES} | ELSEWHERE == {*methods.METHODS}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_its_own_loss_falls(name, taught):
+  data, folder = taught
+  c = small(name)
+  if name != 'cat_kd':
+    c.networks.teacher = dict(load=str(folder))
+  rows = []
+  writer = metrics.Writer(
+    lambda stage, step, values: rows.append({'stage': stage, **values}),
+    lambda: None,
+  )
+  made = build.make_experiment(c, data)
+  done = train.run(made, train.Loop(None, writer))
+  own = [row['loss/soft'] for row in rows if row['stage'] == 'student']
+  assert all(math.isfinite(value) for row in rows
+             for key, value in row.items() if key != 'stage')
+  if name == 'ft':  # the first window is the paraphraser's own error
+    own = own[1:]
+  assert own[-1] < own[0]
+  assert not any(
+    jax.numpy.isnan(x).any() for x in jax.tree.leaves(done['student'])
+  )
