@@ -20,7 +20,7 @@ import numpy as np
 
 from experiments.benchmarks import settings, sides, timing
 
-MODULE = 'experiments.benchmarks.cache'
+MODULE, SECTION = 'experiments.benchmarks.cache', 'cache'
 PACKAGES = ('jax', 'jaxlib', 'numpy', 'array-record')
 FORMATS = {
   'float32': {'dtype': 'float32'},
@@ -217,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   text = report(QUICK if options.quick else FULL, argv)
   print(text)
   if options.write:
-    timing.keep(timing.README, 'cache', text)
+    timing.keep(timing.README, SECTION, text)
   return 0
 
 
