@@ -1,0 +1,105 @@
+"""What was timed, as numbers and text: medians, ratios, tables, the machine."""
+
+import importlib.metadata
+import importlib.util
+import os
+import pathlib
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from experiments.benchmarks import sides
+
+README = pathlib.Path(__file__).with_name('README.md')
+
+
+class Spread(NamedTuple):
+  """The median of repeats and their quartiles."""
+
+  median: float
+  low: float
+  high: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+  """Median and quartiles."""
+  if len(values) == 1:
+    return Spread(*values * 3)
+  low, median, high = statistics.quantiles(values, n=4, method='inclusive')
+  return Spread(median, low, high)
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+  """The spread of ours / theirs, repeat by repeat."""
+  return spread([a / b for a, b in zip(ours, theirs, strict=True)])
+
+
+def shown(found: Spread, digits: int = 2, scale: float = 1.0) -> str:
+  """'median (low..high)'."""
+  median, low, high = (f'{x * scale:.{digits}f}' for x in found)
+  return f'{median} ({low}..{high})'
+
+
+def megabytes(count: float) -> str:
+  """Bytes as MB (10^6)."""
+  return f'{count / 1e6:.1f}' if count < 1e7 else f'{count / 1e6:.0f}'
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  """A markdown table; all columns but the first to the right."""
+  lines = [header, ['---', *['---:'] * (len(header) - 1)], *rows]
+  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def machine(packages: Sequence[str]) -> str:
+  """The processor, its cores, the load before, and the versions, in a line."""
+  model = platform.processor() or platform.machine()
+  info = pathlib.Path('/proc/cpuinfo')
+  if info.exists():
+    names = [
+      line.split(':', 1)[1].strip()
+      for line in info.read_text().splitlines()
+      if line.startswith('model name')
+    ]
+    model = names[0] if names else model
+  load = f'{os.getloadavg()[0]:.1f}' if hasattr(os, 'getloadavg') else 'unknown'
+  versions = [f'Python {platform.python_version()}']
+  for package in packages:
+    try:
+      versions.append(f'{package} {importlib.metadata.version(package)}')
+    except importlib.metadata.PackageNotFoundError:
+      continue
+  return (
+    f'{model}, {os.cpu_count()} cores of which {sides.THREADS} are used, '
+    f'{platform.system()}; load before the start {load}; '
+    f'{time.strftime("%Y-%m-%d", time.gmtime())}; {", ".join(versions)}.'
+  )
+
+
+def command(module: str, argv: Sequence[str]) -> str:
+  """The command that was given, as markdown."""
+  return f'`{" ".join(["python -m", module, *argv])}`'
+
+
+def keep(path: pathlib.Path, name: str, text: str) -> None:
+  """Puts the text between the markers of that name in a markdown file.
+
+  Raises:
+    ValueError: where the file has no such markers.
+  """
+  whole = path.read_text()
+  first, last = f'<!-- {name} -->', f'<!-- end of {name} -->'
+  if not 0 <= whole.find(first) < whole.find(last):
+    raise ValueError(f'{path} has no markers {first} and {last}')
+  before, rest = whole.split(first, 1)
+  after = rest.split(last, 1)[1]
+  path.write_text(f'{before}{first}\n{text}\n{last}{after}')
+
+
+def missing_torch() -> str:
+  """One line for where PyTorch is not installed; empty where it is."""
+  if importlib.util.find_spec('torch'):
+    return ''
+  return 'PyTorch is needed beside kd_jax: pip install torch==2.13.0'
