@@ -32,7 +32,7 @@ def test_two_processes_train_as_one(way, tmp_path):
     port = free.getsockname()[1]
   started = [start(port, rank, way, files[rank]) for rank in range(2)]
   try:
-    errors = [p.communicate(timeout=240)[1] for p in started]
+    errors = [p.communicate(timeout=600)[1] for p in started]
   finally:
     for process in started:
       process.kill()
