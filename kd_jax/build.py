@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from kd_jax import (
+  casting,
   checkpoint,
   config,
-  methods,
-  models,
   parallel,
   parts,
   reuse,
@@ -20,10 +19,13 @@ from kd_jax import (
   stages,
   stored,
   types,
-  views,
 )
 from kd_jax.data import pipeline, sources
 from kd_jax.models import base as networks_base
+
+# The public face of the smaller file.
+make_network = casting.make_network
+example_inputs = casting.example_inputs
 
 # The keys that say how a run is watched and kept, not what it computes.
 LOOP = ('checkpoint_every', 'keep', 'eval_every', 'log_every', 'select')
@@ -45,6 +47,7 @@ class Experiment(NamedTuple):
     options: of the loop; the result does not depend on them (see `LOOP`).
     config: the resolved config as JSON.
     cache: what is stored of frozen teachers; None where they are live.
+    outputs: {network of the config: names of its outputs}.
   """
 
   networks: Mapping[str, networks_base.Network]
@@ -59,44 +62,41 @@ class Experiment(NamedTuple):
   options: Mapping[str, Any]
   config: Mapping[str, Any]
   cache: stored.Plan | None = None
+  outputs: Mapping[str, tuple[str, ...]] = {}
 
 
-def from_table(kind: str, table: Mapping, spec: Mapping, **given) -> Any:
-  """Turns a sub-tree into an object: looks its name up, calls with the rest.
-
-  Raises:
-    ValueError: for an unknown name, with the known ones.
-  """
-  options = dict(spec)
-  name = options.pop('name', None)
-  if name not in table:
-    raise types.unknown(kind, name, table)
-  return table[name](**options, **given)
-
-
-def make_experiment(c: config.ConfigDict, data=None) -> Experiment:
+def make_experiment(
+  c: config.ConfigDict, data=None, like: Experiment | None = None
+) -> Experiment:
   """Builds everything that a config names, and trains nothing.
 
   Args:
     c: from `config.default`, changed.
     data: in place of the data set that the config names.
+    like: of a config that differs in numbers of the state alone; its networks
+      and data are shared, and nothing is traced again.
 
   Raises:
     ValueError: one line for the first value that cannot be meant.
   """
   config.validate(c)
   c = config.resolve(c)
-  placement = parallel.choose(c.parallel)
+  placement = like.placement if like else parallel.choose(c.parallel)
   for part in (c.train, c.teacher):
     parallel.check_batch(part.batch_size, placement)
-  data = data or make_data(c)
-  networks, specs, loaded = make_networks(c, data)
-  cast = make_cast(c, data, networks, loaded)
+  data = data or (like.data if like else make_data(c))
+  if like:
+    networks, specs = dict(like.networks), dict(like.specs)
+    loaded, outputs = like.loaded, like.outputs
+  else:
+    networks, specs, loaded = casting.make_networks(c, data)
+    outputs = casting.output_names(networks, data)
+  cast = casting.make_cast(c, data, loaded, outputs)
   scheme = c.scheme.to_dict()
   made = schemes.make_stages(scheme.pop('name', ''), cast, **scheme)
   for stage in made:
-    for name, like in stage.built_as.items():
-      networks[name], specs[name] = networks[like], specs[like]
+    for name, as_is in stage.built_as.items():
+      networks[name], specs[name] = networks[as_is], specs[as_is]
     for name, term in stage.terms.items():
       if term.method.predict is not None:
         student = term.student
@@ -104,36 +104,18 @@ def make_experiment(c: config.ConfigDict, data=None) -> Experiment:
         told = parts.method_options(c.terms[name].to_dict())
         specs[student] = {**specs[student], 'reuses': told}
   experiment = Experiment(
-    networks, specs, loaded, data, made, placement,
-    pipeline.make_prepare(data.mean, data.std),
+    like.networks if like else networks, specs, loaded, data, made, placement,
+    like.prepare if like else pipeline.make_prepare(data.mean, data.std),
     tuple(stage.name for stage in made if is_alone(stage)),
     make_settings(c, made, cast, specs, loaded, data),
     {key: c[key] for key in LOOP},
     config.to_json(c),
     stored.make_plan(config.to_json(c), data),
+    outputs,
   )
-  check(experiment)
+  if not like:
+    check(experiment)
   return experiment
-
-
-def make_cast(c, data, networks, loaded) -> schemes.Cast:
-  """What the scheme has to work with."""
-  recipe, teacher = (
-    parts.make_recipe(c[name].to_dict(), name, seed, data, c.data.seed)
-    for name, seed in (('train', c.seed), ('teacher', c.teacher.seed))
-  )
-  made = {
-    name: parts.make_term(name, spec.to_dict(), recipe, data)
-    for name, spec in c.terms.items()
-  }
-  seen = {
-    name: views.make_view(**spec.to_dict()) for name, spec in c.views.items()
-  }
-  return schemes.Cast(
-    tuple(networks), tuple(loaded), made, recipe, teacher, seen, c.baseline,
-    data.classes, output_names(networks, data),
-    data.train.labels.shape[0] // c.train.batch_size,
-  )
 
 
 def make_settings(c, made, cast, specs, loaded, data) -> dict[str, str]:
@@ -179,73 +161,6 @@ def make_data(c: config.ConfigDict) -> sources.Data:
   """The data set that the config names."""
   options = {k: v for k, v in c.data.to_dict().items() if k != 'seed'}
   return sources.make_data(options.pop('name', ''), **options)
-
-
-def make_networks(c, data) -> tuple[dict, dict, dict]:
-  """{name: Network}, {name: spec}, {name: variables} of those loaded."""
-  networks, specs, loaded = {}, {}, {}
-  if not c.networks:
-    raise ValueError("no networks in the config: networks.student = dict(..)")
-  for name, spec in c.networks.items():
-    spec = spec.to_dict()
-    folder = spec.pop('load', None)
-    found = None
-    if folder:
-      found, stored = checkpoint.load_network(folder)
-      spec = _same_network(name, folder, spec, stored)
-    spec = {'classes': data.classes, **spec}
-    if spec['classes'] != data.classes:
-      raise ValueError(
-        f"network '{name}' has {spec['classes']} classes and the data set "
-        f"'{data.name}' {data.classes}"
-      )
-    networks[name] = make_network(spec)
-    specs[name] = {**spec, 'inputs': list(data.train.inputs.shape[1:])}
-    if found is not None:
-      wanted = jax.eval_shape(
-        networks[name].init, jax.random.key(0), example_inputs(data)
-      )
-      checkpoint.check_shapes(reuse.split(found)[0], wanted, folder)
-      loaded[name] = found
-  return networks, specs, loaded
-
-
-def make_network(spec: Mapping) -> networks_base.Network:
-  """The network that a spec describes ('build' of a finished network)."""
-  spec = {k: v for k, v in spec.items() if k != 'inputs'}
-  reuses = spec.pop('reuses', None)
-  network = models.make_network(**spec)
-  if reuses is None:
-    return network
-  return reuse.wrap(network, methods.make_method(**reuses))
-
-
-def output_names(networks, data) -> dict[str, tuple[str, ...]]:
-  """{network: the names of its outputs}."""
-  inputs = example_inputs(data)
-
-  def names(network):
-    variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
-    return tuple(jax.eval_shape(network.apply, variables, inputs)[0])
-
-  return {name: names(network) for name, network in networks.items()}
-
-
-def _same_network(name, folder, spec, stored) -> dict:
-  """The stored network's spec; the config may not contradict it."""
-  keys = stored['build']
-  for key, value in spec.items():
-    if keys.get(key, value) != value:
-      raise ValueError(
-        f"networks.{name}.{key} is {value!r} but the network in {folder} has "
-        f'{keys[key]!r}'
-      )
-  return {k: v for k, v in {**keys, **spec}.items() if k != 'inputs'}
-
-
-def example_inputs(data) -> jax.ShapeDtypeStruct:
-  """The shape of one prepared example."""
-  return jax.ShapeDtypeStruct((1, *data.train.inputs.shape[1:]), jnp.float32)
 
 
 def check(experiment: Experiment) -> None:

@@ -47,6 +47,7 @@ def init_state(
   frozen: Mapping[str, types.Variables],
   batch: types.Batch,
   variables: Mapping[str, types.Variables] = {},
+  shapes: Mapping[str, types.Outputs] | None = None,
 ) -> State:
   """The state before the first step.
 
@@ -56,6 +57,7 @@ def init_state(
     frozen: variables of the frozen networks.
     batch: a prepared batch, or its shapes.
     variables: of students that do not start afresh.
+    shapes: of all signals, where they are known (see `signal_shapes`).
 
   Returns:
     The state. A student's initialization depends on the seed and its name in
@@ -70,7 +72,9 @@ def init_state(
     else jax.jit(networks[name].init)(fold(rng, name), batch['inputs'])
     for name in stage.students
   }
-  memories = init_terms(networks, stage, {**frozen, **students}, batch, rng)
+  if shapes is None:
+    shapes = signal_shapes(networks, stage, {**frozen, **students}, batch)
+  memories = init_terms(stage, shapes, rng)
   params = {
     'networks': {name: v['params'] for name, v in students.items()},
     'terms': {name: v['params'] for name, v in memories.items()},
@@ -92,26 +96,40 @@ def init_state(
   return State(jnp.int32(0), params, carried, opt_state, hparams, rng)
 
 
-def init_terms(networks, stage, variables, batch, rng) -> dict:
-  """{term: {'params', 'state'}}, from the shapes of every signal."""
+def signal_shapes(networks, stage, variables, batch) -> dict[str, dict]:
+  """{signal: outputs as shapes}: networks, copies and views.
+
+  Args:
+    networks, stage, batch: as in `init_state`.
+    variables: of the frozen networks, and of students where they are known.
+  """
+  names = (*stage.frozen, *stage.students)
 
   def shapes(variables, batch):
     stored = batch.get('signals', {})
+    variables = {
+      name: networks[name].init(jax.random.key(0), batch['inputs'])
+      for name in names if name not in variables
+    } | variables
     signals = {
       name: with_head(networks[name], variables[name], stored[name])
       if name in stored
       else signal_of(networks[name], variables[name], batch['inputs'])
-      for name in (*stage.frozen, *stage.students)
+      for name in names
     }
     signals |= {copy: signals[s] for copy, s in stage.copies.items()}
     return terms.with_views(stage.views, signals, batch)
 
-  signals = jax.eval_shape(shapes, variables, batch)
+  return jax.eval_shape(shapes, dict(variables), batch)
+
+
+def init_terms(stage, shapes, rng) -> dict:
+  """{term: {'params', 'state'}}, from the shapes of every signal."""
   return {
     name: {
       'params': {},
       'state': {},
-      **terms.init_term(term, fold(rng, f'term {name}'), signals),
+      **terms.init_term(term, fold(rng, f'term {name}'), shapes),
     }
     for name, term in stage.terms.items()
   }

@@ -4,7 +4,7 @@ step(state, frozen, batch) -> (state, metrics). What changes is in `state`,
 what never changes in `frozen`, what is new in `batch`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import jax
@@ -35,6 +35,7 @@ def make_halves(
   networks: Mapping[str, models.Network],
   stage: stages.Stage,
   prepare: Callable = lambda step, batch: batch,
+  reads: Mapping[str, Collection[str]] | None = None,
 ) -> Halves:
   """The pure parts of the stage's step.
 
@@ -42,6 +43,7 @@ def make_halves(
     networks: {name: Network} of all that the stage names.
     stage: what is trained.
     prepare: (step, batch) -> batch: augmentation and normalization.
+    reads: {frozen: the outputs that are wanted} (see `terms.reads`); all.
   """
   stages.check(stage)
 
@@ -54,6 +56,11 @@ def make_halves(
       else states.signal_of(networks[name], frozen[name], inputs)
       for name in stage.frozen
     }
+    if reads is not None:
+      signals = {
+        name: {key: x for key, x in outputs.items() if key in reads[name]}
+        for name, outputs in signals.items()
+      }
     return jax.lax.stop_gradient(signals)
 
   def update(state, signals, batch, axis_name=None):
@@ -100,7 +107,11 @@ def make_train_step(networks, stage, prepare=lambda step, batch: batch):
   'loss/TERM' (unweighted means), 'accuracy/STUDENT', 'learning_rate',
   'grad_norm'.
   """
-  halves = make_halves(networks, stage, prepare)
+  return join(make_halves(networks, stage, prepare))
+
+
+def join(halves: Halves) -> Callable:
+  """The whole step of its halves: see `make_train_step`."""
 
   def step(state, frozen, batch, *, axis_name=None):
     batch = halves.prepare(state.step, batch)

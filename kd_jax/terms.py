@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Var
 
 from kd_jax import types
 from kd_jax.methods import base
@@ -120,6 +121,46 @@ def total_loss(
     means[name] = value
     total += weight * value
   return total, (states, means)
+
+
+def reads(
+  terms: Mapping[str, Term],
+  views: Mapping[str, View],
+  variables: Mapping[str, types.Variables],
+  signals: Mapping[str, types.Outputs],
+  batch: types.Batch,
+) -> dict[str, set[str]]:
+  """The outputs of every signal that the loss depends on.
+
+  Found by tracing the loss on shapes: what no term reads need not be computed
+  where signals and loss are two programs.
+
+  Args:
+    terms, views: of the loss.
+    variables: {term: {'params', 'state'}}.
+    signals: {signal: outputs} that no view makes, as shapes.
+    batch: its shapes.
+  """
+  hparams = {name: hparams_of(term) for name, term in terms.items()}
+
+  def loss(signals):
+    everything = with_views(views, signals, batch_of)
+    return total_loss(
+      terms, variables, everything, batch_of, hparams, jnp.int32(0)
+    )
+
+  batch_of = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
+  jaxpr = jax.make_jaxpr(loss)(dict(signals)).jaxpr
+  live = {v for v in jaxpr.outvars if isinstance(v, Var)}
+  for equation in reversed(jaxpr.eqns):
+    if live & set(equation.outvars):
+      live |= {v for v in equation.invars if isinstance(v, Var)}
+  found = {name: set() for name in signals}
+  paths = jax.tree_util.tree_leaves_with_path(dict(signals))
+  for (path, _), variable in zip(paths, jaxpr.invars, strict=True):
+    if variable in live:
+      found[path[0].key].add(path[1].key)
+  return found
 
 
 def _scheduled(term: Term, numbers: Mapping, step) -> dict[str, jax.Array]:

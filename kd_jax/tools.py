@@ -1,13 +1,13 @@
 """What the loop calls: the compiled step, the next batch, the validation."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from kd_jax import build, parallel, recall, stages, types
+from kd_jax import build, parallel, recall, stages, terms, types
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.data import pipeline, sources, stream
@@ -18,9 +18,14 @@ EVAL_BATCH = 256
 class Tools(NamedTuple):
   """The pieces of one stage on the experiment's devices.
 
+  Lanes that differ in numbers of the state alone share them.
+
   Attributes:
-    init: (frozen, starts) -> state.
-    train: (state, frozen, batch) -> (state, metrics), compiled; donates.
+    init: (stage, starts) -> state of a lane.
+    signals: (step, frozen, batch) -> (signals, batch): what a frozen teacher
+      says of a batch, and the batch as prepared; compiled.
+    update: (state, signals, batch) -> (state, metrics); compiled, donates.
+    halves: the two above as pure functions.
     feed: step -> batch on the devices.
     validate: state -> {'validation_accuracy/STUDENT', 'validation_nll/..'}.
     replicate: pytree -> the same on every device.
@@ -28,7 +33,9 @@ class Tools(NamedTuple):
   """
 
   init: Callable
-  train: Callable
+  signals: Callable
+  update: Callable
+  halves: steps.Halves
   feed: Callable
   validate: Callable
   replicate: Callable
@@ -40,6 +47,8 @@ class Tools(NamedTuple):
 def make_tools(
   experiment: build.Experiment,
   stage: stages.Stage,
+  frozen: Mapping[str, types.Variables],
+  starts: Mapping[str, types.Variables] = {},
   teachers: recall.Recall | None = None,
 ) -> Tools:
   """Compiles (lazily) what the loop over the steps of a stage needs.
@@ -47,30 +56,63 @@ def make_tools(
   Args:
     experiment: networks, data, placement.
     stage: what is trained.
+    frozen: {network: variables} that never change.
+    starts: {student: variables} of those that do not start afresh.
     teachers: the stored ones; None where they are live.
   """
   placement, recipe = experiment.placement, stage.recipe
-  train = steps.make_train_step(
-    experiment.networks, stage, make_prepare(experiment, recipe)
-  )
-  per_epoch = experiment.data.train.labels.shape[0] // recipe.batch_size
+  networks, prepare = experiment.networks, make_prepare(experiment, recipe)
   batch = build.example_batch(experiment, stage)
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
+  shapes = states.signal_shapes(networks, stage, {**frozen, **starts}, batch)
 
-  def init(frozen, starts):
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
-    return states.init_state(
-      experiment.networks, stage, frozen, zeros, starts
-    )
+  def init(stage, starts):
+    return states.init_state(networks, stage, frozen, zeros, starts, shapes)
 
+  halves = steps.make_halves(
+    networks, stage, prepare, reads_of(stage, shapes, batch)
+  )
+  signals, update = compile_halves(placement, halves)
+  per_epoch = experiment.data.train.labels.shape[0] // recipe.batch_size
   return Tools(
-    init,
-    placement.compile(train, 2, (0,)),
+    init, signals, update, halves,
     make_feed(experiment.data.train, recipe, placement, teachers),
     make_validate(experiment, stage),
     placement.replicate,
     per_epoch,
     experiment.options['eval_every'] or per_epoch,
     experiment.options['checkpoint_every'] or per_epoch,
+  )
+
+
+def reads_of(stage, shapes, batch) -> dict[str, set[str]]:
+  """{frozen network: the outputs of it that the loss depends on}."""
+  if not stage.frozen:
+    return {}
+  memories = states.init_terms(stage, shapes, jax.random.key(0))
+  direct = {k: v for k, v in shapes.items() if k not in stage.views}
+  return terms.reads(stage.terms, stage.views, memories, direct, batch)
+
+
+def compile_halves(
+  placement: parallel.Placement, halves: steps.Halves
+) -> tuple[Callable, Callable]:
+  """`Tools.signals` and `Tools.update`.
+
+  Two programs on one device: any number of updates share what a teacher says.
+  One program over several, where `signals` hands its arguments on.
+  """
+  if placement.name != 'one':
+    whole = placement.compile(steps.join(halves), 2, (0,))
+    return lambda step, frozen, batch: (frozen, batch), whole
+
+  def teach(step, frozen, batch):
+    batch = halves.prepare(step, batch)
+    signals = halves.frozen_signals(frozen, batch)
+    return signals, {k: v for k, v in batch.items() if k != 'signals'}
+
+  return (
+    placement.compile(teach, 2), placement.compile(halves.update, 2, (0,))
   )
 
 

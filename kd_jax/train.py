@@ -1,14 +1,13 @@
-"""The loop over stages, the loop over steps, and evaluation."""
+"""The loop over stages, and the loop over steps: one lane, or many at once."""
 
 import time
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from kd_jax import build, checkpoint, keep, metrics, recall, stages, types
-from kd_jax import state as states
+from kd_jax import build, keep, lane, metrics, recall, stages, types
 from kd_jax import tools as made
 
 
@@ -16,29 +15,42 @@ class Stopped(Exception):  # noqa: N818 (it is no error)
   """A run that was asked to stop, and saved what it had."""
 
 
-class Diverged(Exception):  # noqa: N818
-  """A run whose loss became NaN or infinite."""
-
-
-# The public face of the smaller file.
+# The public face of the smaller files.
 Loop = keep.Loop
 Finished = keep.Finished
+Diverged = lane.Diverged
 
 
-class Memory(NamedTuple):
-  """What a checkpoint holds: where a stage is.
+class Strategy(NamedTuple):
+  """How the states of several lanes are moved by one step.
 
   Attributes:
-    state: of training.
-    best: {student: {'score', 'step', 'variables'}} on validation so far.
-    sums: {metric: sum} over the steps since the last validation.
-    count: of those steps.
+    pack: [state] -> what is moved.
+    unpack: its inverse.
+    move: (packed, signals, batch) -> (packed, metrics, to be `read`).
+    read: metrics -> [{name: float}], a dict a lane.
   """
 
-  state: states.State
-  best: Mapping[str, Mapping]
-  sums: Mapping[str, float]
-  count: int
+  pack: Callable
+  unpack: Callable
+  move: Callable
+  read: Callable
+
+
+def looped(tools: made.Tools) -> Strategy:
+  """One lane after the other, each by the one compiled update."""
+
+  def move(packed, signals, batch):
+    moved = [tools.update(state, signals, batch) for state in packed]
+    return [state for state, _ in moved], [values for _, values in moved]
+
+  def read(values):
+    return [
+      {name: float(v) for name, v in row.items()}
+      for row in jax.device_get(values)
+    ]
+
+  return Strategy(list, list, move, read)
 
 
 def run(
@@ -88,160 +100,171 @@ def train_stage(
   Returns:
     {student: Finished}.
   """
+  found, = train_lanes(experiment, [(stage, starts, loop)], frozen)
+  if isinstance(found, Exception):
+    raise found
+  return found
+
+
+def train_lanes(
+  experiment: build.Experiment,
+  wanted: Sequence[tuple[stages.Stage, Mapping, keep.Loop]],
+  frozen: Mapping[str, types.Variables],
+  strategy: Callable[[made.Tools], Strategy] = looped,
+  judge: Callable[[Mapping[int, lane.Lane]], Mapping] | None = None,
+) -> list[dict[str, keep.Finished] | Exception]:
+  """Trains lanes that differ in numbers and seeds alone, at once.
+
+  Args:
+    experiment: of any of them: networks, data, placement.
+    wanted: the stage, the starts and the loop of each lane.
+    frozen: {network: variables} that never change, the same for all.
+    strategy: how the lanes are moved.
+    judge: {number: lane} -> {number: why it goes no further}; asked after
+      every validation.
+
+  Returns:
+    {student: Finished} of each lane, or why it went no further.
+
+  Raises:
+    Stopped: asked to stop; every lane is saved.
+  """
+  stage, first = wanted[0][0], wanted[0][2]
   prepare = made.make_prepare(experiment, stage.recipe)
 
   def tick():
-    if loop.stop():
+    if first.stop():
       raise Stopped(f'the cache for {stage.name}')
 
-  teachers = recall.open_stage(experiment, stage, frozen, prepare, loop, tick)
-  tools = made.make_tools(experiment, stage, teachers)
-  state = tools.init(frozen, starts)
-  memory = Memory(state, _best_of(stage, state), {}, 0)
-  manager = None
-  if loop.folder is not None:
-    place = loop.folder / 'checkpoints' / stage.name
-    manager = checkpoint.make_manager(place, experiment.options['keep'])
-    memory = _resume(manager, stage, memory, loop.folder)
-  memory = memory._replace(state=tools.replicate(memory.state))
+  teachers = recall.open_stage(experiment, stage, frozen, prepare, first, tick)
+  tools = made.make_tools(experiment, stage, frozen, wanted[0][1], teachers)
+  lanes = [
+    lane.open_lane(experiment, own, tools, starts, loop)
+    for own, starts, loop in wanted
+  ]
   try:
     with jax.transfer_guard_device_to_host('disallow'):
-      begun = time.monotonic(), int(jax.device_get(memory.state.step))
-      memory = _steps(experiment, stage, tools, frozen, memory, manager, loop)
-      steps = max(stage.recipe.steps - begun[1], 1)
+      begun = time.monotonic(), sum(one.step for one in lanes)
+      lanes = _steps(experiment, tools, frozen, lanes, strategy(tools), judge)
+      steps = max(sum(one.step for one in lanes) - begun[1], 1)
       seconds = (time.monotonic() - begun[0]) / steps
+      return [
+        one.failure or lane.finished(one, tools, seconds) for one in lanes
+      ]
   finally:
-    if manager is not None:
-      manager.close()
-  return _finished(stage, memory, tools, seconds)
+    for one in lanes:
+      if one.manager is not None:
+        one.manager.close()
 
 
-def _steps(experiment, stage, tools, frozen, memory, manager, loop) -> Memory:
+class _Moving(NamedTuple):
+  """Where the loop over steps is.
+
+  Attributes:
+    lanes: all of them, as they were when they were last looked at.
+    running: the lanes that move, by number.
+    packed: their states.
+    waiting: (step, metrics) of the last move, not read yet; None: all read.
+  """
+
+  lanes: Sequence[lane.Lane]
+  running: Sequence[int] = ()
+  packed: Any = None
+  waiting: tuple[int, Any] | None = None
+
+
+def _steps(experiment, tools, frozen, lanes, strategy, judge) -> list:
   """The loop over steps; step n is dispatched before n - 1 is read."""
-  total = stage.recipe.steps
-  frozen = tools.replicate(dict(frozen))
-  start = int(jax.device_get(memory.state.step))
-  progress = metrics.make_progress(
-    stage.name, start, total, experiment.options['log_every']
-  )
-  waiting = None
+  stage, stop = lanes[0].stage, lanes[0].loop.stop
+  total, frozen = stage.recipe.steps, tools.replicate(dict(frozen))
+  start = min(one.step for one in lanes)
+  name = stage.name if len(lanes) == 1 else f'{stage.name} x{len(lanes)}'
+  every = experiment.options['log_every']
+  progress = metrics.make_progress(name, start, total, every)
+  moving = _Moving(tuple(lanes))
   for n in range(start, total):
-    state, values = tools.train(memory.state, frozen, tools.feed(n))
-    memory = memory._replace(state=state)
-    if waiting is not None:
-      memory = _read(stage, memory, *waiting, loop, progress)
-    waiting = n, values
-    last, stop = n + 1 == total, loop.stop()
+    moving = _enter(moving, n, strategy, progress)
+    if not moving.running:
+      continue
+    signals, batch = tools.signals(np.int32(n), frozen, tools.feed(n))
+    packed, values = strategy.move(moving.packed, signals, batch)
+    moving = _read(moving._replace(packed=packed), strategy, progress)
+    moving = moving._replace(waiting=(n + 1, values))
+    last, stopping = n + 1 == total, stop()
     validate = last or (n + 1) % tools.eval_every == 0
-    save = manager and (last or stop or (n + 1) % tools.save_every == 0)
-    if validate or save or stop:
-      memory = _read(stage, memory, *waiting, loop, progress)
-      waiting = None
+    save = last or stopping or (n + 1) % tools.save_every == 0
+    if validate or save:
+      moving = _look(moving, strategy, progress)
     if validate:
-      memory = _validate(stage, memory, n + 1, tools, loop)
+      moving = _validate(moving, tools, judge)
     if save:
-      _save(manager, memory, n + 1)
-    if stop and not last:
-      _flush(manager)
+      _save(moving)
+    if stopping and not last:
+      _flush(moving)
       raise Stopped(f'{stage.name} at step {n + 1} of {total}')
   progress.close()
-  _flush(manager)
-  return memory
+  _flush(moving)
+  return list(moving.lanes)
 
 
-def _flush(manager) -> None:
-  if manager is not None:
-    checkpoint.finish(manager)
+def _enter(moving, n, strategy, progress) -> _Moving:
+  """The lanes that step n moves: failed ones leave, and those that were saved
+  at a later step than others join when the loop gets there."""
+  running = tuple(
+    i for i, one in enumerate(moving.lanes) if one.step <= n and not one.failure
+  )
+  if running == moving.running:
+    return moving
+  moving = _look(moving, strategy, progress)
+  states = [moving.lanes[i].state for i in running]
+  packed = strategy.pack(states) if running else None
+  return moving._replace(running=running, packed=packed)
 
 
-def _read(stage, memory, n, values, loop, progress) -> Memory:
-  """Adds the metrics of step n to the sums.
-
-  Raises:
-    Diverged: naming the term, after what is known was written.
-  """
-  values = {name: float(v) for name, v in jax.device_get(values).items()}
-  bad = metrics.first_bad(values)
-  if bad:
-    loop.writer.write(stage.name, n + 1, values)
-    what = bad.removeprefix('loss/')
-    what = 'the loss' if what == 'loss' else f"term '{what}'"
-    raise Diverged(
-      f'{what} is {values[bad]} at step {n + 1} of stage {stage.name!r}; '
-      'the last good checkpoint is kept; try a lower learning rate or clip_norm'
-    )
-  progress.update(n + 1, values)
-  sums = {k: memory.sums.get(k, 0.0) + v for k, v in values.items()}
-  return memory._replace(sums=sums, count=memory.count + 1)
+def _read(moving, strategy, progress) -> _Moving:
+  """The lanes with the metrics that wait."""
+  if moving.waiting is None:
+    return moving
+  step, values = moving.waiting
+  lanes, rows = list(moving.lanes), strategy.read(values)
+  for i, row in zip(moving.running, rows):
+    if not lanes[i].failure:
+      lanes[i] = lane.read(lanes[i], step, row)
+  progress.update(step, metrics.mean(rows))
+  return moving._replace(lanes=tuple(lanes), waiting=None)
 
 
-def _validate(stage, memory, step, tools, loop) -> Memory:
-  """Scores the students on validation and writes the row of the epoch."""
-  scores = tools.validate(memory.state)
-  best = {
-    name: better(memory.best[name], stage, name, memory.state, scores, step)
-    for name in stage.students
-  }
-  means = {name: value / memory.count for name, value in memory.sums.items()}
-  row = {**means, **scores, 'epoch': step / tools.per_epoch}
-  loop.writer.write(stage.name, step, row)
-  return memory._replace(best=best, sums={}, count=0)
+def _look(moving, strategy, progress) -> _Moving:
+  """The lanes as they are now: metrics read, states in their place."""
+  moving = _read(moving, strategy, progress)
+  lanes = list(moving.lanes)
+  states = strategy.unpack(moving.packed) if moving.running else []
+  for i, state in zip(moving.running, states):
+    lanes[i] = lanes[i]._replace(state=state)
+  return moving._replace(lanes=tuple(lanes))
 
 
-def better(best, stage, name, state, scores, step) -> Mapping:
-  """The better on validation of what was best and what is now."""
-  score = scores.get(f'validation_accuracy/{name}', np.inf)
-  if score <= best['score']:
-    return best
-  variables = jax.device_get(states.variables_of(state, name, stage))
-  return {
-    'score': np.float32(score),
-    'step': np.int32(step),
-    'variables': variables,
-  }
+def _validate(moving, tools, judge) -> _Moving:
+  """The lanes with their scores, and without those that `judge` drops."""
+  lanes = list(moving.lanes)
+  for i in _well(moving):
+    lanes[i] = lane.validate(lanes[i], tools)
+  dropped = judge({i: lanes[i] for i in _well(moving)}) if judge else {}
+  for i, reason in dropped.items():
+    lanes[i] = lanes[i]._replace(failure=reason)
+  return moving._replace(lanes=tuple(lanes))
 
 
-def _best_of(stage, state) -> dict[str, dict]:
-  """The best before the first validation: nothing is worse."""
-  return {
-    name: {
-      'score': np.float32(-1),
-      'step': np.int32(0),
-      'variables': jax.device_get(states.variables_of(state, name, stage)),
-    }
-    for name in stage.students
-  }
+def _well(moving) -> list[int]:
+  return [i for i in moving.running if not moving.lanes[i].failure]
 
 
-def _save(manager, memory: Memory, step: int) -> None:
-  tree = {'state': memory.state, 'best': memory.best}
-  meta = {'sums': dict(memory.sums), 'count': memory.count}
-  checkpoint.save(manager, step, tree, meta)
+def _save(moving) -> None:
+  for i in _well(moving):
+    if moving.lanes[i].manager is not None:
+      lane.save(moving.lanes[i])
 
 
-def _resume(manager, stage, memory: Memory, folder) -> Memory:
-  """The memory in the newest whole checkpoint, or the one given."""
-  target = {'state': memory.state, 'best': memory.best}
-  step, tree, meta = checkpoint.restore(manager, target)
-  metrics.forget(folder, stage.name, max(step, 0))
-  if step < 0:
-    return memory
-  return Memory(tree['state'], tree['best'], meta['sums'], meta['count'])
-
-
-def _finished(stage, memory, tools, seconds) -> dict[str, keep.Finished]:
-  finished = {}
-  learned = jax.tree.leaves(memory.state.params['terms'])
-  scores = tools.validate(memory.state)
-  for name in stage.students:
-    last = jax.device_get(states.variables_of(memory.state, name, stage))
-    best = memory.best[name]
-    finished[name] = keep.Finished(last, best['variables'], {
-      'last': float(scores.get(f'validation_accuracy/{name}', np.nan)),
-      'best': float(best['score']),
-      'best_step': int(best['step']),
-    }, {
-      'seconds_per_step': seconds,
-      'extra_parameters': sum(x.size for x in learned),
-    })
-  return finished
+def _flush(moving) -> None:
+  for one in moving.lanes:
+    lane.flush(one)

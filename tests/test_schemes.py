@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kd_jax import build, checkpoint, config, metrics, parallel, train
+from kd_jax import state as states
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / 'experiments/configs'
 CASES = {
@@ -198,7 +199,7 @@ def test_born_again_starts_afresh_each_time(data):
   assert names == ['baseline', 'generation_1', 'generation_2']
   assert set(done) == {'baseline', 'generation_1', 'student'}
   starts = [
-    train.states.init_state(made.networks, stage, done, build_batch(made, stage))
+    states.init_state(made.networks, stage, done, build_batch(made, stage))
     for stage in made.stages
   ]
   kernels = [
@@ -224,7 +225,7 @@ def test_two_phase_moves_only_up_to_the_hint(data):
   made, done = trained(small('two_phase'), data=data)
   stage = made.stages[1]
   assert stage.name == 'student_hinted'
-  start = train.states.init_state(
+  start = states.init_state(
     made.networks, stage, {'teacher': done['teacher']},
     build_batch(made, stage),
   ).params['networks']['student']

@@ -119,13 +119,14 @@ def _steps(experiment, frozen) -> sides.Task:
       experiment, stage, frozen, made.make_prepare(experiment, stage.recipe),
       keep.Loop(pathlib.Path(folder), metrics.silent()),
     )
-  tools = made.make_tools(experiment, stage, teachers)
-  place = {'state': tools.init(frozen, {}), 'step': 0}
+  tools = made.make_tools(experiment, stage, frozen, teachers=teachers)
+  place = {'state': tools.init(stage, {}), 'step': 0}
 
   def run(count):
     for _ in range(count):
       batch = tools.feed(place['step'])
-      place['state'], found = tools.train(place['state'], frozen, batch)
+      told = tools.signals(np.int32(place['step']), frozen, batch)
+      place['state'], found = tools.update(place['state'], *told)
       place['step'] += 1
     jax.block_until_ready((place['state'], found))
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks import settings, sides
-from kd_jax import methods, models, optim, parallel, stages, terms
+from kd_jax import methods, models, optim, parallel, stages, terms, tools
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.models import base
@@ -36,11 +36,13 @@ class Training(NamedTuple):
     state: before the first step.
     frozen: the teacher's variables.
     step: compiled when first called; donates the state.
+    stage: whose step it is.
   """
 
   state: states.State
   frozen: Mapping
   step: Callable
+  stage: stages.Stage
 
 
 def batch_of(pair: settings.Pair, seed: int = 0) -> dict[str, jax.Array]:
@@ -125,7 +127,20 @@ def training_of(
   state = states.init_state(cast.networks, stage, frozen, batch, starts)
   pure = steps.make_train_step(cast.networks, stage)
   step = parallel.on_one().compile(pure, 2, (0,))
-  return Training(state, frozen, step)
+  return Training(state, frozen, step, stage)
+
+
+def compiled(cast: Cast, stage, frozen, batch) -> Callable:
+  """The step as a run takes it on one device: two programs."""
+  shapes = states.signal_shapes(cast.networks, stage, frozen, batch)
+  reads = tools.reads_of(stage, shapes, batch)
+  halves = steps.make_halves(cast.networks, stage, reads=reads)
+  signals, update = tools.compile_halves(parallel.on_one(), halves)
+
+  def step(state, frozen, batch):
+    return update(state, *signals(np.int32(0), frozen, batch))
+
+  return step
 
 
 def hinton(cast: Cast, batch: Mapping, afresh: bool = False) -> Training:
@@ -136,7 +151,9 @@ def hinton(cast: Cast, batch: Mapping, afresh: bool = False) -> Training:
   recipe = stages.Recipe(
     1, size, optim.make_optimizer('adam'), settings.ADAM_RATE
   )
-  return training_of(cast, batch, {'soft': soft}, recipe, afresh)
+  training = training_of(cast, batch, {'soft': soft}, recipe, afresh)
+  step = compiled(cast, training.stage, training.frozen, batch)
+  return training._replace(step=step)
 
 
 def stepping(training: Training, step: Callable, batches) -> sides.Task:
