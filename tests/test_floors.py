@@ -16,9 +16,10 @@ FLOORS = {
   'schemes': 4, 'state': 4, 'step': 4, 'parallel': 4, 'optim': 4,
   'checkpoint': 4, 'metrics': 4, 'quantize': 4, 'shards': 4, 'cache': 4,
   'parts': 5, 'casting': 5, 'stored': 5, 'build': 5,
-  'tools': 6, 'keep': 6, 'recall': 6, 'lane': 6, 'train': 6, 'grid': 6,
-  'compare': 6, 'export': 6,
-  'report': 7, 'runs': 8,
+  'tools': 6, 'keep': 6, 'recall': 6, 'lane': 6, 'grid': 6, 'train': 6,
+  'strategies': 6,
+  'compare': 6,
+  'report': 7, 'export': 7, 'runs': 8,
 }
 TOP = 9  # the public functions, the command lines
 

@@ -1,0 +1,133 @@
+"""A network as an ONNX file, and how onnxruntime runs it."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from kd_jax import types
+from kd_jax.export import graph as graphs
+from kd_jax.export import need, walk
+from kd_jax.models import base
+
+OPSET, IR = 18, 10  # of 2022 and 2024: read by every runtime that is kept up
+CPU = ['CPUExecutionProvider']
+
+
+def write(
+  network: base.Network,
+  variables: types.Variables,
+  shape: tuple[int, ...],
+  path: str | os.PathLike,
+) -> None:
+  """Writes the forward pass: f32 [batch, H, W, C] -> logits [batch, K].
+
+  Args:
+    network: whose logits are written, and nothing else.
+    variables: of it, which become constants.
+    shape: of one image, [H, W, C].
+    path: of the file; weights of more than 2 GB do not fit into one.
+
+  Raises:
+    ValueError: one line, for an operation that ONNX cannot express, or where
+      the package onnx is missing.
+  """
+  onnx = need.package('onnx')
+  closed = walk.trace(network, variables, shape)
+  graph, logits = walk.write(closed)
+  images = closed.jaxpr.invars[0].aval.shape
+  model = _model(*_used(graph, logits), images, logits)
+  onnx.checker.check_model(model, full_check=True)
+  onnx.save(model, os.fspath(path))
+
+
+def _used(graph: graphs.Graph, logits: graphs.Value):
+  """(nodes, initializers) that the logits depend on."""
+  nodes, wanted = [], {graphs.name_of(graph, logits)}
+  for node in reversed(graph.nodes):
+    if wanted & set(node.output):
+      nodes.append(node)
+      wanted |= set(node.input)
+  held = {k: v for k, v in graph.initializers.items() if k in wanted}
+  return nodes[::-1], held
+
+
+def _model(nodes, initializers, images, logits):
+  from onnx import TensorProto, helper, numpy_helper
+
+  text = lambda shape: [  # noqa: E731
+    d if isinstance(d, int) else str(d) for d in shape
+  ]
+  kind = TensorProto.FLOAT
+  end = helper.make_node('Identity', [logits.name], [graphs.OUTPUT], name='end')
+  graph = helper.make_graph(
+    [*nodes, end], 'kd_jax',
+    [helper.make_tensor_value_info(graphs.INPUT, kind, text(images))],
+    [helper.make_tensor_value_info(graphs.OUTPUT, kind, text(logits.shape))],
+    [numpy_helper.from_array(x, name) for name, x in initializers.items()],
+  )
+  return helper.make_model(
+    graph, producer_name='kd_jax', ir_version=IR,
+    opset_imports=[helper.make_opsetid('', OPSET)],
+  )
+
+
+def make_run(path: str | os.PathLike):
+  """images f32 [B, H, W, C] -> logits f32 [B, K], by onnxruntime on CPU.
+
+  Raises:
+    ValueError: where the package onnxruntime is missing.
+  """
+  runtime = need.package('onnxruntime')
+  options = runtime.SessionOptions()
+  options.log_severity_level = 3
+  session = runtime.InferenceSession(os.fspath(path), options, CPU)
+
+  def run(images: np.ndarray) -> np.ndarray:
+    return session.run([graphs.OUTPUT], {graphs.INPUT: images})[0]
+
+  return run
+
+
+def quantize(
+  source: pathlib.Path, target: pathlib.Path, images: np.ndarray
+) -> None:
+  """int8 from a float file: static, per channel, calibrated on images.
+
+  Weights are symmetric int8 with a scale for each output channel, activations
+  int8 with the least and greatest value of the calibration; biases are int32.
+  What onnxruntime does not quantize stays float.
+
+  Args:
+    source: the float file.
+    target: the int8 file.
+    images: f32 [N, H, W, C], of the training set.
+  """
+  need.package('onnxruntime')
+  from onnxruntime import quantization
+  from onnxruntime.quantization import shape_inference
+
+  # Fuses what can be fused first: the rest is quantized piece by piece.
+  fused = target.with_name(f'{target.name}.fused')
+  shape_inference.quant_pre_process(
+    os.fspath(source), os.fspath(fused), skip_symbolic_shape=True
+  )
+  batches = iter(
+    {graphs.INPUT: images[k : k + 64]} for k in range(0, len(images), 64)
+  )
+
+  class Reader(quantization.CalibrationDataReader):
+    """The batches, one by one, as onnxruntime asks for them."""
+
+    def get_next(self):
+      return next(batches, None)
+
+  quantization.quantize_static(
+    os.fspath(fused), os.fspath(target), Reader(), per_channel=True,
+    quant_format=quantization.QuantFormat.QDQ,
+    activation_type=quantization.QuantType.QInt8,
+    weight_type=quantization.QuantType.QInt8,
+    # Logits in 8 bits would tie.
+    extra_options={'OpTypesToExcludeOutputQuantization': ['Gemm', 'MatMul']},
+  )
+  fused.unlink()

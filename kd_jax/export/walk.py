@@ -1,0 +1,147 @@
+"""A network as a jaxpr, walked from its input to its logits.
+
+What depends on parameters alone is computed on the way, by JAX, and written
+as a constant.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax import export as jax_export
+from jax import numpy as jnp
+
+from kd_jax import types
+from kd_jax.compare import latency
+from kd_jax.export import graph as graphs
+from kd_jax.export import linear, operations
+from kd_jax.models import base
+
+# {primitive of JAX: how it is written}.
+WRITERS = {**operations.WRITERS, **linear.WRITERS}
+_CALLS = (
+  'jit', 'pjit', 'closed_call', 'core_call', 'custom_jvp_call',
+  'custom_vjp_call', 'remat', 'checkpoint',
+)  # fmt: skip
+_INNER = ('jaxpr', 'call_jaxpr', 'fun_jaxpr')
+_DTYPES = ('float32', 'int32', 'int64', 'bool', 'uint8', 'uint32', 'int8')
+
+
+def trace(network: base.Network, variables: types.Variables, shape):
+  """The forward pass as a jaxpr of the images alone, of any batch.
+
+  Args:
+    network: whose logits are computed.
+    variables: of it; constants of the jaxpr.
+    shape: of one image, [H, W, C].
+
+  Raises:
+    ValueError: where the network computes with the size of the batch.
+  """
+  side = ', '.join(map(str, shape))
+  symbolic = jax_export.symbolic_shape(f'{graphs.BATCH}, {side}')
+  images = jax.ShapeDtypeStruct(symbolic, jnp.float32)
+  forward = latency.make_forward(network)
+  try:
+    return jax.make_jaxpr(lambda x: forward(variables, x))(images)
+  except jax.errors.JAXTypeError as error:
+    raise ValueError(_batch_dependent(error)) from error
+  except jax_export.UnsupportedShapePolymorphism as error:
+    raise ValueError(_batch_dependent(error)) from error
+
+
+def _batch_dependent(error) -> str:
+  line = ' '.join(str(error).split())[:200]
+  return f'the network does not trace for a batch of any size: {line}'
+
+
+def write(closed) -> tuple[graphs.Graph, graphs.Value]:
+  """The graph of a jaxpr with one input, and the value of its one output.
+
+  Raises:
+    ValueError: one line, for an operation that ONNX cannot express here.
+  """
+  graph = graphs.new()
+  aval = closed.jaxpr.invars[0].aval
+  images = graphs.Value(graphs.INPUT, tuple(aval.shape), aval.dtype)
+  held = [graphs.constant(x) for x in closed.consts]
+  (logits,) = _run(graph, closed.jaxpr, held, [images])
+  logits = graphs.full(graph, logits, closed.jaxpr.outvars[0].aval.shape)
+  return graph, logits
+
+
+def _run(graph, jaxpr, held, given) -> list[graphs.Value]:
+  """Writes every equation of a jaxpr; its outputs."""
+  known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*held, *given]))
+
+  def read(atom):
+    if hasattr(atom, 'val'):
+      return graphs.constant(np.asarray(atom.val, atom.aval.dtype))
+    return known[atom]
+
+  for equation in jaxpr.eqns:
+    values = [read(atom) for atom in equation.invars]
+    known.update(zip(equation.outvars, _write(graph, equation, values)))
+  return [read(atom) for atom in jaxpr.outvars]
+
+
+def _write(graph, equation, values) -> list[graphs.Value]:
+  """Writes one equation, or computes it; its outputs."""
+  name = equation.primitive.name
+  if name == 'platform_index':
+    # The last branch is the plain operation, whatever the platform.
+    last = len(equation.params['platforms']) - 1
+    return [graphs.constant(np.int32(last))]
+  if name == 'cond' and values[0].constant is not None:
+    branch = equation.params['branches'][int(values[0].constant)]
+    return _inner(graph, branch, values[1:])
+  if name in _CALLS:
+    inner = next(equation.params[k] for k in _INNER if k in equation.params)
+    return _inner(graph, inner, values)
+  found = _computed(equation, values)
+  if found is not None:
+    return found
+  if name not in WRITERS:
+    raise ValueError(
+      f"ONNX export does not know the operation '{name}', which the network "
+      'uses; export it as stablehlo, or add a writer to WRITERS of '
+      'kd_jax.export.walk'
+    )
+  for variable in equation.outvars:
+    if str(variable.aval.dtype) not in _DTYPES:
+      raise ValueError(
+        f'ONNX export does not know {variable.aval.dtype}, in which the '
+        "network computes; build it with dtype='float32', or export it as "
+        'stablehlo'
+      )
+  return WRITERS[name](graph, equation, values)
+
+
+def _inner(graph, jaxpr, values):
+  held = [graphs.constant(x) for x in getattr(jaxpr, 'consts', ())]
+  return _run(graph, getattr(jaxpr, 'jaxpr', jaxpr), held, values)
+
+
+def _computed(equation, values) -> list[graphs.Value] | None:
+  """The outputs of an equation that reads constants alone, or None."""
+  # Kept small until something needs it whole.
+  if equation.primitive.name == 'broadcast_in_dim':
+    return None
+  shapes = [a.aval.shape for a in (*equation.invars, *equation.outvars)]
+  if any(v.constant is None for v in values) or not all(
+    isinstance(d, int) for shape in shapes for d in shape
+  ):
+    return None
+  arrays = [
+    jnp.asarray(np.broadcast_to(v.constant, a.aval.shape), a.aval.dtype)
+    for v, a in zip(values, equation.invars)
+  ]
+  found = equation.primitive.bind(*arrays, **equation.params)
+  if not equation.primitive.multiple_results:
+    found = [found]
+  return [graphs.constant(np.asarray(x)) for x in found]
+
+
+def constants(graph: graphs.Graph) -> Mapping[str, int]:
+  """{name: bytes} of what the graph holds."""
+  return {name: x.nbytes for name, x in graph.initializers.items()}
