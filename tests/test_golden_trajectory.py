@@ -1,0 +1,49 @@
+"""Twenty steps of distillation beside PyTorch's, and what is refused."""
+
+import jax
+import numpy as np
+import pytest
+
+from tests import golden_trajectory, shared
+
+
+@pytest.fixture(scope='module')
+def trained():
+  """The golden values, and what our step gives for them."""
+  path = shared.need('golden', 'trajectory', 'basic.npz')
+  raw_dir = shared.need('data', 'mnist')
+  golden = golden_trajectory.read(path)
+  with jax.default_matmul_precision('highest'):
+    return golden, golden_trajectory.train(golden, str(raw_dir))
+
+
+def test_every_step_agrees(trained):
+  lines = golden_trajectory.check(*trained)
+  assert len(lines) == 6
+  assert all(good for good, _ in lines), lines
+
+
+@pytest.mark.parametrize('key', [
+  *golden_trajectory.LOSSES, 'final_logits_first8', 'teacher_params',
+])
+def test_a_difference_is_seen(trained, key):
+  golden, found = trained
+  changed = {**golden, key: golden[key] * (1 + 2e-4)}
+  if key == 'teacher_params':
+    changed[key] = golden[key] + 1
+  bad = [line for good, line in golden_trajectory.check(changed, found)
+         if not good]
+  assert len(bad) == 1 and bad[0].startswith(key)
+
+
+def test_nan_does_not_agree(trained):
+  golden, found = trained
+  wrong = {**found, 'soft': [np.nan] * len(found['soft'])}
+  assert not all(g for g, _ in golden_trajectory.check(golden, wrong))
+
+
+def test_what_is_no_trajectory_is_refused(tmp_path, capsys):
+  np.savez(tmp_path / 'other.npz', total=np.ones(3))
+  assert golden_trajectory.main([str(tmp_path / 'other.npz')]) == 2
+  assert 'has no hard, soft, temperature' in capsys.readouterr().err
+  assert golden_trajectory.main([str(tmp_path / 'none.npz')]) == 2
