@@ -13,14 +13,14 @@ from collections.abc import Callable
 import numpy as np
 
 from kd_jax import types
-from kd_jax.data import checks, records, splits, store, stream
+from kd_jax.data import checks, records, splits, store, stream, subset
 
 Split, Data = splits.Split, splits.Data
 
 # What every data set takes; those that have no use for a folder ignore it.
 COMMON = (
   'validation', 'split_seed', 'limit', 'mean', 'std', 'memory_limit',
-  'raw_dir', 'data_dir',
+  'raw_dir', 'data_dir', 'train_only',
 )  # fmt: skip
 
 
@@ -36,6 +36,8 @@ def make_data(name: str, **options) -> Data:
       split_seed: which ones to hold out.
       limit: train on the first so many examples only (counted after holding
         out); 0 is all.
+      train_only: classes; train on those of the examples alone, validate and
+        test on all of them; () is all (see `subset.only`).
       mean, std: per channel, in place of the data set's.
       memory_limit: MB of images in memory; more are streamed; default 4096.
       raw_dir: folder of raw files; '' is KD_JAX_RAW_DIR in the environment.
@@ -59,7 +61,8 @@ def make_data(name: str, **options) -> Data:
   for p in own:
     if p.default is p.empty and p.name not in options:
       raise ValueError(f"data set '{name}' needs the option '{p.name}'")
-  return maker(**options)
+  classes = options.pop('train_only', ())
+  return subset.only(maker(**options), classes)
 
 
 def _digits(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
