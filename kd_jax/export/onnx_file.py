@@ -5,27 +5,18 @@ import pathlib
 
 import numpy as np
 
-from kd_jax import types
+from kd_jax.export import formats, need, walk
 from kd_jax.export import graph as graphs
-from kd_jax.export import need, walk
-from kd_jax.models import base
 
 OPSET, IR = 18, 10  # of 2022 and 2024: read by every runtime that is kept up
 CPU = ['CPUExecutionProvider']
 
 
-def write(
-  network: base.Network,
-  variables: types.Variables,
-  shape: tuple[int, ...],
-  path: str | os.PathLike,
-) -> None:
+def write(job: formats.Job, path: pathlib.Path) -> None:
   """Writes the forward pass: f32 [batch, H, W, C] -> logits [batch, K].
 
   Args:
-    network: whose logits are written, and nothing else.
-    variables: of it, which become constants.
-    shape: of one image, [H, W, C].
+    job: with quantize='int8' the file is quantized after it was written.
     path: of the file; weights of more than 2 GB do not fit into one.
 
   Raises:
@@ -33,12 +24,18 @@ def write(
       the package onnx is missing.
   """
   onnx = need.package('onnx')
-  closed = walk.trace(network, variables, shape)
+  closed = walk.trace(job.network, job.variables, job.shape)
   graph, logits = walk.write(closed)
   images = closed.jaxpr.invars[0].aval.shape
   model = _model(*_used(graph, logits), images, logits)
   onnx.checker.check_model(model, full_check=True)
-  onnx.save(model, os.fspath(path))
+  if job.quantize != 'int8':
+    onnx.save(model, os.fspath(path))
+    return
+  whole = path.with_name(f'{path.name}.f32')
+  onnx.save(model, os.fspath(whole))
+  quantize(whole, path, job.images())
+  whole.unlink()
 
 
 def _used(graph: graphs.Graph, logits: graphs.Value):
@@ -72,12 +69,13 @@ def _model(nodes, initializers, images, logits):
   )
 
 
-def make_run(path: str | os.PathLike):
+def make_run(job: formats.Job, path: pathlib.Path):
   """images f32 [B, H, W, C] -> logits f32 [B, K], by onnxruntime on CPU.
 
   Raises:
     ValueError: where the package onnxruntime is missing.
   """
+  del job
   runtime = need.package('onnxruntime')
   options = runtime.SessionOptions()
   options.log_severity_level = 3

@@ -8,6 +8,7 @@ from kd_jax import types
 from kd_jax.models import (
   base,
   cnn,
+  fake_quant,
   heads,
   mlp,
   mobilenet,
@@ -68,6 +69,7 @@ def make_network(
   *,
   exits: Sequence[str] = (),
   branches: Mapping[str, Any] | None = None,
+  quantize: str = '',
   **options: Any,
 ) -> base.Network:
   """The network called `name` in MODELS, for `classes` classes.
@@ -77,6 +79,7 @@ def make_network(
     classes: K.
     exits: features that get a classifier of their own, `heads.with_exits`.
     branches: {'layer', 'count'}: branches on a trunk, `heads.with_branches`.
+    quantize: 'int8' trains the network for it, `fake_quant.wrap`.
     **options: of the maker.
 
   Raises:
@@ -99,7 +102,7 @@ def make_network(
     network = heads.with_branches(network, **branches, classes=classes)
   if exits:
     network = heads.with_exits(network, exits, classes)
-  return network
+  return fake_quant.wrap(network, quantize) if quantize else network
 
 
 def example_inputs(name: str) -> tuple[int, int, int]:

@@ -1,0 +1,142 @@
+"""The model card: what an exported student is, in one page of Markdown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kd_jax.compare import table
+from kd_jax.export import source
+from kd_jax.models import base
+
+UNSTATED = 'unknown'
+
+
+def card(
+  student: source.Student,
+  meta: Mapping[str, Any],
+  parity: Mapping[str, Any],
+  license: str = '',
+) -> str:
+  """The card as Markdown.
+
+  Args:
+    student: that was exported.
+    meta, parity: what the files of these names hold.
+    license: of the weights; '' is not stated.
+  """
+  parts = [
+    f'---\nlicense: {license or UNSTATED}\ntags: [knowledge-distillation]\n---',
+    f"# {student.spec['build']['name']}, {meta['format']}",
+    _network(student, meta),
+    _data(student, meta),
+    _training(student),
+    _numbers(student),
+    _parity(parity),
+    '## License\n\n' + (
+      license or 'Not stated: whoever publishes the weights fills this in.'
+    ),
+  ]
+  return '\n\n'.join(filter(None, parts)) + '\n'
+
+
+def rows(cells) -> str:
+  """A Markdown table; the first row is its head."""
+  lines = ['| ' + ' | '.join(map(str, row)) + ' |' for row in cells]
+  rule = '|' + '---|' * len(cells[0])
+  return '\n'.join([lines[0], rule, *lines[1:]])
+
+
+def _network(student, meta) -> str:
+  shape = ', '.join(map(str, meta['input']['shape']))
+  teachers = source.teachers(student)
+  told = [
+    ('', ''),
+    ('network', f"`{student.spec['build']}`"),
+    ('parameters', f'{base.num_params(student.variables):,}'),
+    ('hash', f"`{student.spec['hash']}`"),
+    ('file', f"`{meta['file']}`, {meta['weights']}"),
+    ('input', f"`{meta['input']['name']}` [{shape}], float32, prepared: "
+              f"`{meta['prepare']['formula']}`, see meta.json"),
+    ('output', f"logits of {meta['classes']} classes"),
+    *((f'teacher `{row}`',
+       f"`{one.spec['build']}`, {base.num_params(one.variables):,} "
+       f"parameters, hash `{one.spec['hash']}`")
+      for row, one in teachers.items()),
+  ]
+  return '## Network\n\n' + rows(told)
+
+
+def _data(student, meta) -> str:
+  noted = student.spec.get('data', {})
+  text = f"Tested on `{meta['data']['name']}`"
+  if noted:
+    text += (
+      f"; trained on `{noted['name']}`, fingerprint `{noted['fingerprint']}`"
+    )
+  return f'## Data\n\n{text}.'
+
+
+def _training(student) -> str:
+  """Method and hyperparameters; '' where no run is known."""
+  config, spec = student.config, student.spec
+  if not config:
+    return ''
+  terms = [
+    (name, term.get('method'), f"{term.get('weight', 1.0):g}",
+     ', '.join(f'{k}={v}' for k, v in sorted(term.items())
+               if k not in ('method', 'weight')) or '-')
+    for name, term in sorted(config.get('terms', {}).items())
+  ]
+  train = config.get('train', {})
+  recipe = {
+    'scheme': config.get('scheme', {}).get('name'),
+    'seed': spec.get('seed'),
+    'steps': spec.get('steps'),
+    'batch size': train.get('batch_size'),
+    'optimizer': train.get('optimizer', {}).get('name'),
+    'learning rate': train.get('optimizer', {}).get('learning_rate'),
+    'selected': spec.get('select'),
+  }
+  return '\n\n'.join([
+    '## Training',
+    rows([('term', 'method', 'weight', 'options'), *terms]),
+    rows([('', ''), *recipe.items()]),
+  ])
+
+
+def _numbers(student) -> str:
+  """The comparison of the run; '' where it was not compared."""
+  if not student.report:
+    return ''
+  seeds = student.report.get('seeds', 1)
+  told = f'{seeds} seeds' if seeds > 1 else 'one seed'
+  return (
+    f'## Results\n\nOf the run, {told}; the exported network is that of seed '
+    f"{student.spec.get('seed')}.\n\n```\n{table.table(student.report)}\n```"
+  )
+
+
+def _parity(parity) -> str:
+  """What was measured of the file."""
+  accuracy, times = parity['accuracy'], parity['latency']
+  speed = [('median ms', *(f'batch {n}' for n in times['jax']))]
+  named = {'exported file': times['exported'], 'student in JAX': times['jax']}
+  named |= {f'{row} in JAX': t for row, t in times['teachers'].items()}
+  speed += [
+    (name, *(f"{t['median']:.3g}" for t in one.values()))
+    for name, one in named.items()
+  ]
+  told = [
+    ('', ''),
+    ('test images', parity['examples']),
+    ('largest difference of logits', f"{parity['logits']['largest']:.2g}"),
+    ('mean difference of logits', f"{parity['logits']['mean']:.2g}"),
+    ('same top class, %', f"{100 * parity['agreement']:.2f}"),
+    ('accuracy of the file, %', f"{100 * accuracy['exported']:.2f}"),
+    ('accuracy in JAX, %', f"{100 * accuracy['jax']:.2f}"),
+    ('size', table.size(parity['bytes'])),
+    ('ran in', parity['runtime']),
+  ]
+  return '\n\n'.join([
+    '## The file beside the network', rows(told), rows(speed),
+    'Differences are over the largest logit.',
+  ])

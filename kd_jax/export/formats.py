@@ -1,0 +1,51 @@
+"""What every format is given, and what it must bring."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kd_jax import types
+from kd_jax.models import base
+
+
+class Job(NamedTuple):
+  """One network to be written.
+
+  Attributes:
+    network: whose logits are written, and nothing else.
+    variables: of it.
+    shape: of one image, [H, W, C].
+    build: how the network is built.
+    quantize: '', 'int8' or 'bf16'.
+    names: 'jax' or 'torch', for formats that name the weights.
+    images: () -> prepared training images f32 [N, H, W, C], to calibrate on.
+  """
+
+  network: base.Network
+  variables: types.Variables
+  shape: tuple[int, ...]
+  build: Mapping[str, Any]
+  quantize: str
+  names: str
+  images: Callable[[], np.ndarray]
+
+
+class Format(NamedTuple):
+  """A file format and the runtime that reads it.
+
+  Attributes:
+    file: the name of the file.
+    write: (job, path) writes it.
+    make_run: (job, path) -> run(images) -> logits, of the file.
+    quantize: what it can hold beside f32.
+    runtime: the package that runs the file.
+    needs: packages that must be there.
+  """
+
+  file: str
+  write: Callable
+  make_run: Callable
+  quantize: tuple[str, ...]
+  runtime: str
+  needs: tuple[str, ...] = ()

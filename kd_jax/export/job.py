@@ -1,0 +1,149 @@
+"""One export, from what was asked for to a folder of four files."""
+
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kd_jax import checkpoint, types
+from kd_jax.data import pipeline, sources
+from kd_jax.export import (
+  CALIBRATION,
+  card,
+  formats,
+  graph,
+  need,
+  parity,
+  source,
+  weights,
+)
+
+QUANTIZE = ('int8', 'bf16')
+
+
+def choose(
+  table: Mapping[str, formats.Format], name: str, quantize: str, names: str
+) -> formats.Format:
+  """The format, if it can hold what is asked for and its packages are there.
+
+  Raises:
+    ValueError: one line otherwise.
+  """
+  if name not in table:
+    raise types.unknown('format', name, table)
+  if quantize and quantize not in QUANTIZE:
+    raise types.unknown('--quantize', quantize, QUANTIZE)
+  chosen = table[name]
+  if quantize and quantize not in chosen.quantize:
+    able = [k for k, one in table.items() if quantize in one.quantize]
+    raise ValueError(
+      f"'{name}' cannot hold {quantize}; formats that can: {', '.join(able)}"
+    )
+  if names not in weights.NAMES:
+    raise types.unknown('--names', names, weights.NAMES)
+  if names != 'jax' and name != 'safetensors':
+    raise ValueError(f"--names is for safetensors, not for '{name}'")
+  for package in chosen.needs:
+    need.package(package)
+  return chosen
+
+
+def load(
+  folder, network: str, config: str, data: sources.Data | None
+) -> tuple[source.Student, sources.Data]:
+  """The student, and the data that it is tested on."""
+  student = source.load(folder, network)
+  if data is not None:
+    return student, source.fitting(student, data)
+  return student, source.read_data(student, config)
+
+
+def write(
+  folder: pathlib.Path,
+  name: str,
+  chosen: formats.Format,
+  student: source.Student,
+  data: sources.Data,
+  *,
+  quantize: str,
+  names: str,
+  license: str,
+  examples: int,
+  seconds: float,
+) -> dict[str, Any]:
+  """Writes the file, runs it, and writes down what was found.
+
+  Raises:
+    parity.Differs: beyond the tolerance.
+  """
+  shape, build = source.shape_of(student, data), student.spec['build']
+  written = source.plain(student) if quantize == 'int8' else student
+  job = formats.Job(
+    written.network, written.variables, shape, build, quantize, names,
+    functools.partial(calibration, data),
+  )
+  file = folder / chosen.file
+  chosen.write(job, file)
+  run = chosen.make_run(job, file)
+  found = parity.compare(run, student, data, examples)
+  # A network with steps of its own is not equal to any number of digits.
+  exact = not (quantize or build.get('quantize'))
+  found['tolerance'] = parity.judge(found, exact)
+  found |= parity.machine(chosen.runtime, file)
+  found['latency'] = parity.times(run, student, shape, seconds)
+  found['summary'] = summary(chosen, found)
+  meta = described(name, chosen, student, data, job)
+  checkpoint.write_json(folder / 'meta.json', meta)
+  checkpoint.write_json(folder / 'parity.json', found)
+  text = card.card(student, meta, found, license)
+  (folder / 'card.md').write_text(text)
+  return found
+
+
+def calibration(data: sources.Data) -> np.ndarray:
+  """Prepared training images, spread over the whole set."""
+  size = len(data.train.labels)
+  count = min(CALIBRATION, size)
+  index = np.arange(count) * size // count
+  inputs = pipeline.take(data.train, index)['inputs']
+  return np.asarray(pipeline.make_prepare(data.mean, data.std)(inputs))
+
+
+def described(name, chosen, student, data, job) -> dict[str, Any]:
+  """What meta.json holds: all that is needed to use the file."""
+  pixels = data.train.inputs.dtype == np.uint8
+  scaled = 'pixels / 255' if pixels else 'pixels'
+  return {
+    'format': name,
+    'file': chosen.file,
+    'weights': job.quantize or 'f32',
+    'names': job.names,
+    'input': {
+      'name': graph.INPUT, 'shape': [graph.BATCH, *job.shape],
+      'dtype': 'float32', 'layout': 'NHWC',
+    },
+    'prepare': {
+      'formula': f'({scaled} - mean) / std',
+      'mean': list(data.mean), 'std': list(data.std),
+    },
+    'output': {'name': graph.OUTPUT, 'shape': [graph.BATCH, data.classes]},
+    'classes': data.classes,
+    'labels': list(data.label_names or map(str, range(data.classes))),
+    'data': {'name': data.name, 'fingerprint': data.fingerprint},
+    'network': {'build': dict(job.build), 'hash': student.spec['hash']},
+  }
+
+
+def summary(chosen: formats.Format, found: Mapping[str, Any]) -> str:
+  """One line for the terminal."""
+  times = {k: found['latency'][k]['1']['median'] for k in ('exported', 'jax')}
+  return (
+    f"{chosen.file}: {found['bytes']:,} bytes; on {found['examples']} test "
+    f"images logits differ by {found['logits']['largest']:.1e} at most, same "
+    f"top class {100 * found['agreement']:.2f} %, accuracy "
+    f"{100 * found['accuracy']['exported']:.2f} % (in JAX "
+    f"{100 * found['accuracy']['jax']:.2f} %); 1 image takes "
+    f"{times['exported']:.2g} ms (in JAX {times['jax']:.2g} ms)"
+  )

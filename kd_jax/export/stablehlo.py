@@ -1,0 +1,59 @@
+"""A network as StableHLO, and bf16 weights; run by `jax.export`."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export as jax_export
+
+from kd_jax import types
+from kd_jax.compare import latency
+from kd_jax.export import formats
+
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+
+
+def write(job: formats.Job, path: pathlib.Path) -> None:
+  """Writes the forward pass for any batch and for each of PLATFORMS.
+
+  Weights are constants of the file; with quantize='bf16' they are kept in
+  bf16 and computed with in f32.
+  """
+  forward = latency.make_forward(job.network)
+  held = job.variables
+  if job.quantize == 'bf16':
+    held = halved(held)
+
+  def call(images):
+    return forward(jax.tree.map(_f32, held), images)
+
+  side = ', '.join(map(str, job.shape))
+  shape = jax_export.symbolic_shape(f'batch, {side}')
+  exported = jax_export.export(jax.jit(call), platforms=PLATFORMS)(
+    jax.ShapeDtypeStruct(shape, jnp.float32)
+  )
+  path.write_bytes(exported.serialize())
+
+
+def make_run(job: formats.Job, path: pathlib.Path):
+  """images f32 [B, H, W, C] -> logits f32 [B, K], of the file alone."""
+  del job
+  exported = jax_export.deserialize(bytearray(path.read_bytes()))
+  call = jax.jit(exported.call)
+  return lambda images: np.asarray(call(images))
+
+
+def halved(variables: types.Variables) -> types.Variables:
+  """Floating-point arrays in bf16, the rest as it is."""
+  return jax.tree.map(
+    lambda x: jnp.asarray(x, jnp.bfloat16 if _floating(x) else None), variables
+  )
+
+
+def _f32(x):
+  return jnp.asarray(x, jnp.float32) if x.dtype == jnp.bfloat16 else x
+
+
+def _floating(x) -> bool:
+  return jnp.issubdtype(jnp.asarray(x).dtype, jnp.floating)
