@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path.home() / '.cache/kd_jax')
   )
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
-  from kd_jax import build, cache, config, runs, settings, train
+  from kd_jax import build, cache, config, describe, runs, settings, train
   from kd_jax.compare import table
 
   try:
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
       print('\n'.join(many or ['one setting']))
       return 0
     if options.dry_run:
-      print(runs.describe(experiment))
+      print(describe.describe(experiment))
       return 0
     if not many:
       runs.claim(options.workdir, config.to_json(c))

@@ -94,3 +94,17 @@ def output_names(networks, data) -> dict[str, tuple[str, ...]]:
 def example_inputs(data) -> jax.ShapeDtypeStruct:
   """The shape of one prepared example."""
   return jax.ShapeDtypeStruct((1, *data.train.inputs.shape[1:]), jnp.float32)
+
+
+def number_keys(c, data) -> set[str]:
+  """The keys of a config that are numbers of the state, or seeds of it.
+
+  Configs that differ in these alone are lanes of one grid.
+  """
+  keys = {'temperature', 'alpha', 'beta', 'seed', 'seeds', 'teacher.seed'}
+  for part in ('train', 'teacher'):
+    keys |= {f'{part}.optimizer.{k}' for k in ('learning_rate', 'weight_decay')}
+  for name, spec in c.terms.items():
+    method = parts.make_method(name, spec.to_dict(), data)
+    keys |= {f'terms.{name}.{k}' for k in ('weight', *method.hparams)}
+  return keys

@@ -59,21 +59,26 @@ def make_term(
   Raises:
     ValueError: for an unknown method, option or schedule.
   """
+  made = make_method(name, spec, data)
+  teacher = terms.LABELS if spec['method'] in methods.HARD else 'teacher'
+  return terms.Term(
+    spec.get('student', 'student'), spec.get('teacher', teacher), made,
+    float(spec.get('weight', 1.0)),
+    schedules=_schedules(name, spec.get('schedule', {}), made, recipe),
+  )
+
+
+def make_method(name: str, spec: Mapping, data: sources.Data):
+  """The method of the term `name`; the rest as in `make_term`."""
   options = method_options(spec)
   method = options.pop('name')
   maker = methods.METHODS.get(method)
   if maker and 'examples' in inspect.signature(maker).parameters:
     options['examples'] = data.train.labels
   try:
-    made = methods.make_method(method, **options)
+    return methods.make_method(method, **options)
   except ValueError as error:
     raise ValueError(f"term '{name}': {error}") from None
-  teacher = terms.LABELS if method in methods.HARD else 'teacher'
-  return terms.Term(
-    spec.get('student', 'student'), spec.get('teacher', teacher), made,
-    float(spec.get('weight', 1.0)),
-    schedules=_schedules(name, spec.get('schedule', {}), made, recipe),
-  )
 
 
 def method_options(spec: Mapping) -> dict:

@@ -8,23 +8,26 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
 from kd_jax import (
   build,
+  casting,
   checkpoint,
   compare,
   config,
+  grid,
   metrics,
   report,
-  stages,
+  sweep,
   train,
 )
 from kd_jax.data import sources
 
-CONFIG = 'config.json'
+CONFIG, FAILED = 'config.json', 'failed.txt'
 _PACKAGES = (
   'jax', 'flax', 'optax', 'orbax-checkpoint', 'ml-collections',
   'tensorflow-datasets', 'numpy',
@@ -123,66 +126,141 @@ def launch(
     ValueError: before any work, for a config or folder that cannot be.
     train.Stopped, train.Diverged: see `train.run`.
   """
-  seeds = seeds_of(c)
-  made = {n: build.make_experiment(one, data) for n, one in seeds.items()}
-  claim(workdir, config.to_json(c))
-  if list(made) == ['']:
-    return one(made[''], workdir, stop, shelf)
-  for name, experiment in made.items():
-    folder = workdir / name
-    claim(folder, experiment.config)
-    if not (folder / 'report.json').exists():
-      one(experiment, folder, stop, shelf or workdir / 'shelf')
-  found = compare.combine(workdir, [workdir / name for name in made])
-  report.write(workdir)
+  found = launch_all({'': c}, workdir, stop, data, shelf=shelf)['']
+  if isinstance(found, Exception):
+    raise found
   return found
 
 
-def one(experiment, folder: pathlib.Path, stop, shelf=None) -> dict:
-  """Trains and compares one seed; what is finished is not done again."""
-  path = folder / 'report.json'
-  if path.exists():
-    return checkpoint.read_json(path)
-  first = jax.process_index() == 0
-  writer = metrics.make_writer(folder) if first else metrics.silent()
-  try:
-    done = train.run(experiment, train.Loop(folder, writer, stop, shelf))
-  finally:
-    writer.close()
-  found = compare.run(experiment, done, folder)
-  if first:
-    report.write(folder)
-  return found
+class Place(NamedTuple):
+  """One seed of one setting: its config and its folder."""
+
+  config: config.ConfigDict
+  folder: pathlib.Path
 
 
-def describe(experiment: build.Experiment) -> str:
-  """Networks with shapes and parameters, stages, terms with weights."""
-  lines = []
-  inputs = build.example_inputs(experiment.data)
-  for name, network in experiment.networks.items():
-    variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
-    outputs, _ = jax.eval_shape(network.apply, variables, inputs)
-    count = sum(x.size for x in jax.tree.leaves(variables['params']))
-    lines.append(f'network {name}: {count:,} parameters')
-    lines += [
-      f"  {key}: {'x'.join(map(str, x.shape[1:]))}"
-      for key, x in outputs.items()
-    ]
-  for stage in experiment.stages:
-    lines.append(_describe(stage))
-  return '\n'.join(lines)
+def launch_all(
+  configs: Mapping[str, config.ConfigDict],
+  workdir: pathlib.Path,
+  stop: Callable[[], bool] = lambda: False,
+  data: sources.Data | None = None,
+  plan: grid.Plan = grid.ALONE,
+  shelf: pathlib.Path | None = None,
+) -> dict[str, dict | Exception]:
+  """Trains, compares and reports configs, those at once that can be.
 
+  Args:
+    configs: {folder in workdir: config}; '' is workdir itself.
+    workdir, stop, data, shelf: as in `launch`.
+    plan: how lanes are trained at once.
 
-def _describe(stage: stages.Stage) -> str:
-  rows = [
-    f'stage {stage.name}: {stage.recipe.steps} steps of '
-    f'{stage.recipe.batch_size}; learns: {", ".join(stage.students)}; '
-    f'frozen: {", ".join(stage.frozen) or "none"}'
+  Returns:
+    {folder: the report, or why there is none}.
+
+  Raises:
+    ValueError, train.Stopped: as in `launch`.
+  """
+  places = {
+    (name, seed): Place(one, workdir / name / seed)
+    for name, c in configs.items() for seed, one in seeds_of(c).items()
+  }
+  groups = [
+    make_group([places[key] for key in keys], data)
+    for _, keys in groups_of({k: p.config for k, p in places.items()}, data)
   ]
-  for name, term in stage.terms.items():
-    knobs = ', '.join(f'{k} {v:g}' for k, v in term.method.hparams.items())
-    rows.append(
-      f'  term {name}: weight {term.weight:g}, {term.student} from '
-      f'{term.teacher}{"; " if knobs else ""}{knobs}'
-    )
-  return '\n'.join(rows)
+  for name, c in configs.items():
+    claim(workdir / name, config.to_json(c))
+  for group in groups:
+    for place, experiment in group:
+      claim(place.folder, experiment.config)
+  if shelf is None and len(places) > 1:
+    shelf = workdir / 'shelf'
+  failed = {}
+  for group in groups:
+    failed |= run_group(group, stop, plan, shelf)
+  return {
+    name: _together(workdir / name, list(seeds_of(c)), failed)
+    for name, c in configs.items()
+  }
+
+
+def groups_of(
+  configs: Mapping[Any, config.ConfigDict], data: sources.Data | None = None
+) -> list[tuple[str | None, list]]:
+  """[(the key that splits a group from those before it, names)].
+
+  The lanes of a group train together: they differ in numbers of the state.
+  """
+  first = next(iter(configs.values()))
+  data = data or build.make_data(first)
+  numbers, flat = set(), {}
+  for name, c in configs.items():
+    resolved = config.resolve(c)
+    numbers |= casting.number_keys(resolved, data)
+    flat[name] = {
+      k: str(v) for k, v in config.flatten(config.to_json(resolved)).items()
+    }
+  return sweep.stackable(flat, numbers.__contains__)
+
+
+def make_group(places: Sequence[Place], data=None) -> list[tuple]:
+  """[(place, experiment)] of places that train together."""
+  first = build.make_experiment(places[0].config, data)
+  return [(places[0], first)] + [
+    (place, build.make_experiment(place.config, like=first))
+    for place in places[1:]
+  ]
+
+
+def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
+  """Trains and reports lanes; those that are finished are not done again.
+
+  Returns:
+    {folder: why it went no further}.
+  """
+  todo = [
+    (place.folder, experiment) for place, experiment in group
+    if not (place.folder / 'report.json').exists()
+  ]
+  if not todo:
+    return {}
+  first = jax.process_index() == 0
+  writers = [
+    metrics.make_writer(folder) if first else metrics.silent()
+    for folder, _ in todo
+  ]
+  loops = [
+    train.Loop(folder, writer, stop, shelf)
+    for (folder, _), writer in zip(todo, writers)
+  ]
+  try:
+    found = train.run_all([experiment for _, experiment in todo], loops, plan)
+  finally:
+    for writer in writers:
+      writer.close()
+  failed, memo = {}, {}
+  for (folder, experiment), done in zip(todo, found):
+    if stop():
+      raise train.Stopped('the comparison with the teacher')
+    if isinstance(done, Exception):
+      failed[folder] = done
+      (folder / FAILED).write_text(f'{done}\n')
+      continue
+    (folder / FAILED).unlink(missing_ok=True)
+    compare.run(experiment, done, folder, memo)
+    if first:
+      report.write(folder)
+  return failed
+
+
+def _together(folder, seeds, failed) -> dict | Exception:
+  """The report of a setting: of its one run, or of all its seeds."""
+  places = [folder / seed for seed in seeds]
+  for place in places:
+    if place in failed:
+      return failed[place]
+  if seeds == ['']:
+    return checkpoint.read_json(folder / 'report.json')
+  found = compare.combine(folder, places)
+  report.write(folder)
+  return found

@@ -6,7 +6,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from kd_jax import checkpoint, config, runs, sweep, train, types
+from kd_jax import checkpoint, config, grid, runs, sweep, types
 from kd_jax.report import swept
 
 COLUMNS = (
@@ -70,26 +70,27 @@ def launch(
   configs: Mapping[str, config.ConfigDict],
   workdir: pathlib.Path,
   stop: Callable[[], bool],
-  data,
+  data=None,
+  plan: grid.Plan = grid.ALONE,
 ) -> list[dict]:
   """Trains every setting in a folder of its own; what is done is not again.
 
+  Settings that differ in numbers of the state alone are trained at once.
+
   Returns:
     A row per setting (see `COLUMNS`); they are in sweep.json, sweep.csv and
-    sweep.html too. A setting that diverges is reported, the others go on.
+    sweep.html too. A setting that fails is reported, the others go on.
   """
-  rows = []
-  for name, c in configs.items():
-    folder = workdir / name
-    try:
-      report = runs.launch(c, folder, stop, data, workdir / 'shelf')
-    except train.Diverged as failure:
-      print(f'{name}: {failure}', file=sys.stderr)
-      (folder / 'failed.txt').write_text(f'{failure}\n')
+  found = runs.launch_all(configs, workdir, stop, data, plan)
+  rows, alone = [], None
+  for name, report in found.items():
+    if isinstance(report, Exception):
+      print(f'{name}: {report}', file=sys.stderr)
       continue
-    rows.append(row_of(name, folder, report))
-    write(workdir, rows)
+    rows.append(row_of(name, workdir / name, report))
     alone = report['networks'].get('baseline', {}).get('accuracy')
+  if rows:
+    write(workdir, rows)
     alone = alone['mean'] if isinstance(alone, dict) else alone
     swept.write(workdir, rows, alone)
   return rows

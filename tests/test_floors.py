@@ -19,7 +19,7 @@ FLOORS = {
   'tools': 6, 'keep': 6, 'recall': 6, 'lane': 6, 'grid': 6, 'train': 6,
   'strategies': 6,
   'compare': 6,
-  'report': 7, 'export': 7, 'runs': 8,
+  'report': 7, 'export': 7, 'describe': 8, 'runs': 8,
 }
 TOP = 9  # the public functions, the command lines
 

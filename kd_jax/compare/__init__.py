@@ -41,6 +41,7 @@ def compare(
   experiment: build.Experiment,
   variables: Mapping[str, types.Variables],
   others: Mapping[str, Mapping[str, types.Variables]] | None = None,
+  memo: dict | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
   """Measures every finished network on the test set, which is read here.
 
@@ -48,6 +49,7 @@ def compare(
     experiment: networks, data, stages.
     variables: {row: variables}, as `train.run` returns them.
     others: {'last' or 'best': {row: variables}}, the networks' other moments.
+    memo: shared by runs on the same data (see `measure.make_outputs`).
 
   Returns:
     The report, JSON-like, and the arrays that it is drawn from.
@@ -55,7 +57,7 @@ def compare(
   line = lineup.make_lineup(experiment, variables)
   split = experiment.data.test()
   predicts = {
-    name: measure.make_outputs(experiment, name, ('logits',))
+    name: measure.make_outputs(experiment, name, ('logits',), memo)
     for name in dict.fromkeys(line.networks.values())
   }
 
@@ -80,7 +82,7 @@ def compare(
     own |= {m: moments.get(m, {}).get(row) for m in ('last', 'best')}
     own[found['select']] = scored(fidelity.right(logits[row], labels))
   found |= judged(line, logits, labels)
-  found['alike'] = measure.alike(experiment, line, variables, split)
+  found['alike'] = measure.alike(experiment, line, variables, split, memo)
   return found, arrays(line, logits, labels, split)
 
 
@@ -220,6 +222,7 @@ def run(
   experiment: build.Experiment,
   variables: Mapping[str, types.Variables],
   folder: pathlib.Path,
+  memo: dict | None = None,
 ) -> dict[str, Any]:
   """Compares the networks of a run and leaves its report in its folder.
 
@@ -228,12 +231,13 @@ def run(
     variables: {row: variables}, as `train.run` returns them.
     folder: of the run; report.json and predictions.npz are
       written there, by the first process.
+    memo: as in `compare`.
 
   Returns:
     The report.
   """
   others = other_moments(experiment, folder, variables)
-  found, kept = compare(experiment, variables, others)
+  found, kept = compare(experiment, variables, others, memo)
   if jax.process_index() == 0:
     results.write(folder, found, kept)
   return results.finite(found)

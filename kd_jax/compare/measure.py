@@ -1,5 +1,6 @@
 """Finished networks run on a split: logits, layers, costs."""
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kd_jax import build, tools, types
+from kd_jax import build, checkpoint, tools, types
 from kd_jax.compare import fidelity, latency, lineup
 from kd_jax.data import pipeline, sources
 from kd_jax.methods import features
@@ -16,7 +17,10 @@ ALIKE = 1024  # examples that layers are compared on
 
 
 def make_outputs(
-  experiment: build.Experiment, name: str, layers: tuple[str, ...]
+  experiment: build.Experiment,
+  name: str,
+  layers: tuple[str, ...],
+  memo: dict | None = None,
 ) -> Callable[..., dict[str, np.ndarray]]:
   """Makes the function that runs a network on a split; compiled once.
 
@@ -26,23 +30,24 @@ def make_outputs(
     experiment: its networks, and how images are prepared.
     name: of the network in it.
     layers: which of its outputs.
+    memo: what was computed before on the same split, by the content of the
+      variables: lanes of a grid have teachers in common.
 
   Returns:
     (variables, split, limit=0) -> {layer: f32 [N, ...], 'labels': [N, ..]},
     of the first `limit` examples, or of all.
   """
-  apply = experiment.networks[name].apply
-  prepare = tools.make_prepare(experiment)
+  once = _compiled(experiment.networks[name], experiment.prepare, layers)
   device = jax.local_devices()[0]
-
-  @jax.jit
-  def once(variables, batch):
-    outputs, _ = apply(
-      variables, prepare(None, batch)['inputs'], train=False
-    )
-    return {layer: outputs[layer].astype('float32') for layer in layers}
+  memo = {} if memo is None else memo
 
   def outputs(variables, split, limit=0):
+    key = name, layers, limit, checkpoint.content_hash(variables)
+    if key not in memo:
+      memo[key] = _outputs(variables, split, limit)
+    return memo[key]
+
+  def _outputs(variables, split, limit):
     variables = jax.device_put(jax.device_get(variables), device)
     count = min(limit or len(split.labels), len(split.labels))
     size = min(tools.EVAL_BATCH, count)
@@ -56,6 +61,19 @@ def make_outputs(
     return {layer: x[:count] for layer, x in whole.items()}
 
   return outputs
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled(network, prepare, layers) -> Callable:
+  """(variables, batch) -> {layer: f32}; once for all that share a network."""
+
+  @jax.jit
+  def once(variables, batch):
+    inputs = prepare(batch['inputs'])
+    outputs, _ = network.apply(variables, inputs, train=False)
+    return {layer: outputs[layer].astype('float32') for layer in layers}
+
+  return once
 
 
 def predict(
@@ -89,19 +107,21 @@ def costs(
   that its student predicts through (see `reuse`).
   """
   shape = build.example_inputs(experiment.data).shape[1:]
-  measured, found = {}, {}
+  found = {}
   for row, name in line.networks.items():
-    shapes = jax.tree_util.tree_leaves_with_path(
-      jax.tree.map(np.shape, variables[row])
-    )
-    key = name, str(shapes)
-    if key not in measured:
-      network = experiment.networks[name]
-      measured[key] = latency.cost(network, variables[row], shape)
-    found[row] = measured[key]
+    leaves, tree = jax.tree.flatten(variables[row])
+    shapes = tuple((np.shape(x), np.asarray(x).dtype) for x in leaves)
+    found[row] = dict(_cost(experiment.networks[name], tree, shapes, shape))
   for mean, of in line.means.items():
     found[mean] = latency.together([found[row] for row in of])
   return found
+
+
+@functools.lru_cache(maxsize=64)
+def _cost(network, tree, shapes, shape) -> dict[str, Any]:
+  """What variables of these shapes cost; their values do not matter."""
+  leaves = [np.zeros(*one) for one in shapes]
+  return latency.cost(network, jax.tree.unflatten(tree, leaves), shape)
 
 
 def alike(
@@ -109,6 +129,7 @@ def alike(
   line: lineup.Lineup,
   variables: Mapping[str, types.Variables],
   split: sources.Split,
+  memo: dict | None = None,
 ) -> list[dict[str, Any]]:
   """How alike layers of the students and of the one teacher are: linear CKA.
 
@@ -125,7 +146,9 @@ def alike(
   pairs = layer_pairs(experiment, line, student, teacher)
   rows = [r for r in (line.students[student], student) if r]
   theirs, ours = (
-    make_outputs(experiment, line.networks[row], tuple(dict.fromkeys(layers)))
+    make_outputs(
+      experiment, line.networks[row], tuple(dict.fromkeys(layers)), memo
+    )
     for row, layers in zip((teacher, student), list(zip(*pairs))[::-1])
   )
   target = theirs(variables[teacher], split, ALIKE)

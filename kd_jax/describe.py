@@ -1,0 +1,38 @@
+"""An experiment in words, before anything is trained."""
+
+import jax
+
+from kd_jax import build, stages
+
+
+def describe(experiment: build.Experiment) -> str:
+  """Networks with shapes and parameters, stages, terms with weights."""
+  lines = []
+  inputs = build.example_inputs(experiment.data)
+  for name, network in experiment.networks.items():
+    variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
+    outputs, _ = jax.eval_shape(network.apply, variables, inputs)
+    count = sum(x.size for x in jax.tree.leaves(variables['params']))
+    lines.append(f'network {name}: {count:,} parameters')
+    lines += [
+      f"  {key}: {'x'.join(map(str, x.shape[1:]))}"
+      for key, x in outputs.items()
+    ]
+  for stage in experiment.stages:
+    lines.append(_describe(stage))
+  return '\n'.join(lines)
+
+
+def _describe(stage: stages.Stage) -> str:
+  rows = [
+    f'stage {stage.name}: {stage.recipe.steps} steps of '
+    f'{stage.recipe.batch_size}; learns: {", ".join(stage.students)}; '
+    f'frozen: {", ".join(stage.frozen) or "none"}'
+  ]
+  for name, term in stage.terms.items():
+    knobs = ', '.join(f'{k} {v:g}' for k, v in term.method.hparams.items())
+    rows.append(
+      f'  term {name}: weight {term.weight:g}, {term.student} from '
+      f'{term.teacher}{"; " if knobs else ""}{knobs}'
+    )
+  return '\n'.join(rows)

@@ -1,0 +1,210 @@
+"""The loop over steps: lanes that differ in numbers alone, trained at once.
+
+A frozen teacher looks at a batch once for all lanes, which `strategies` move.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kd_jax import build, keep, lane, metrics, recall, stages, strategies
+from kd_jax import tools as made
+
+
+class Stopped(Exception):  # noqa: N818 (it is no error)
+  """A run that was asked to stop, and saved what it had."""
+
+
+class Plan(NamedTuple):
+  """How lanes are trained at once.
+
+  Attributes:
+    strategy: 'loop', 'vmap', or 'auto': 'loop' on a CPU and 'vmap' else.
+    lanes: the most at once; 0: as many as fit the memory.
+    judge: {number: lane} -> {number: why it goes no further}; asked after
+      every validation of the last stage.
+  """
+
+  strategy: str = 'auto'
+  lanes: int = 0
+  judge: Callable[[Mapping[int, lane.Lane]], Mapping] | None = None
+
+
+ALONE = Plan()
+
+
+def train(
+  experiment: build.Experiment,
+  wanted: Sequence[tuple[stages.Stage, Mapping, keep.Loop]],
+  frozen: Mapping[str, Mapping],
+  plan: Plan = ALONE,
+) -> list[dict[str, keep.Finished] | Exception]:
+  """Trains lanes that differ in numbers and seeds alone, at once.
+
+  Args:
+    experiment: of any of them: networks, data, placement.
+    wanted: the stage, the starts and the loop of each lane.
+    frozen: {network: variables} that never change, the same for all.
+    plan: how, and how many at once; the rest waits.
+
+  Returns:
+    {student: Finished} of each lane, or why it went no further.
+
+  Raises:
+    Stopped: asked to stop; every lane is saved.
+    ValueError: more lanes are asked for than fit the memory.
+  """
+  stage, starts, first = wanted[0]
+  prepare = made.make_prepare(experiment, stage.recipe)
+
+  def tick():
+    if first.stop():
+      raise Stopped(f'the cache for {stage.name}')
+
+  teachers = recall.open_stage(experiment, stage, frozen, prepare, first, tick)
+  tools = made.make_tools(experiment, stage, frozen, starts, teachers)
+  name = strategies.choose(plan.strategy, experiment.placement, len(wanted))
+  strategy = strategies.STRATEGIES[name](tools)
+  size = strategies.fit(name, tools, wanted, frozen, plan.lanes)
+  found = []
+  for at in range(0, len(wanted), size):
+    part = wanted[at : at + size]
+    found += _together(experiment, part, frozen, tools, strategy, plan.judge)
+  return found
+
+
+def _together(experiment, wanted, frozen, tools, strategy, judge) -> list:
+  """The lanes that are in memory at the same time."""
+  lanes = [
+    lane.open_lane(experiment, stage, tools, starts, loop)
+    for stage, starts, loop in wanted
+  ]
+  try:
+    with jax.transfer_guard_device_to_host('disallow'):
+      begun = time.monotonic(), sum(one.step for one in lanes)
+      lanes = _steps(experiment, tools, frozen, lanes, strategy, judge)
+      steps = max(sum(one.step for one in lanes) - begun[1], 1)
+      seconds = (time.monotonic() - begun[0]) / steps
+      return [
+        one.failure or lane.finished(one, tools, seconds) for one in lanes
+      ]
+  finally:
+    for one in lanes:
+      if one.manager is not None:
+        one.manager.close()
+
+
+class _Moving(NamedTuple):
+  """Where the loop over steps is.
+
+  Attributes:
+    lanes: all of them, as they were when they were last looked at.
+    running: the lanes that move, by number.
+    packed: their states.
+    waiting: (step, metrics) of the last move, not read yet; None: all read.
+  """
+
+  lanes: Sequence[lane.Lane]
+  running: Sequence[int] = ()
+  packed: Any = None
+  waiting: tuple[int, Any] | None = None
+
+
+def _steps(experiment, tools, frozen, lanes, strategy, judge) -> list:
+  """The loop over steps; step n is dispatched before n - 1 is read."""
+  stage, stop = lanes[0].stage, lanes[0].loop.stop
+  total, frozen = stage.recipe.steps, tools.replicate(dict(frozen))
+  start = min(one.step for one in lanes)
+  name = stage.name if len(lanes) == 1 else f'{stage.name} x{len(lanes)}'
+  every = experiment.options['log_every']
+  progress = metrics.make_progress(name, start, total, every)
+  moving = _Moving(tuple(lanes))
+  for n in range(start, total):
+    moving = _enter(moving, n, strategy, progress)
+    if not moving.running:
+      continue
+    signals, batch = tools.signals(np.int32(n), frozen, tools.feed(n))
+    packed, values = strategy.move(moving.packed, signals, batch)
+    moving = _read(moving._replace(packed=packed), strategy, progress)
+    moving = moving._replace(waiting=(n + 1, values))
+    last, stopping = n + 1 == total, stop()
+    validate = last or (n + 1) % tools.eval_every == 0
+    save = last or stopping or (n + 1) % tools.save_every == 0
+    if validate or save:
+      moving = _look(moving, strategy, progress)
+    if validate:
+      moving = _validate(moving, tools, judge)
+    if save:
+      _save(moving)
+    if stopping and not last:
+      _flush(moving)
+      raise Stopped(f'{stage.name} at step {n + 1} of {total}')
+  progress.close()
+  _flush(moving)
+  return list(moving.lanes)
+
+
+def _enter(moving, n, strategy, progress) -> _Moving:
+  """The lanes that step n moves: failed ones leave, and those that were saved
+  at a later step than others join when the loop gets there."""
+  running = tuple(
+    i for i, one in enumerate(moving.lanes) if one.step <= n and not one.failure
+  )
+  if running == moving.running:
+    return moving
+  moving = _look(moving, strategy, progress)
+  states = [moving.lanes[i].state for i in running]
+  packed = strategy.pack(states) if running else None
+  return moving._replace(running=running, packed=packed)
+
+
+def _read(moving, strategy, progress) -> _Moving:
+  """The lanes with the metrics that wait."""
+  if moving.waiting is None:
+    return moving
+  step, values = moving.waiting
+  lanes, rows = list(moving.lanes), strategy.read(values)
+  for i, row in zip(moving.running, rows):
+    if not lanes[i].failure:
+      lanes[i] = lane.read(lanes[i], step, row)
+  progress.update(step, metrics.mean(rows))
+  return moving._replace(lanes=tuple(lanes), waiting=None)
+
+
+def _look(moving, strategy, progress) -> _Moving:
+  """The lanes as they are now: metrics read, states in their place."""
+  moving = _read(moving, strategy, progress)
+  lanes = list(moving.lanes)
+  states = strategy.unpack(moving.packed) if moving.running else []
+  for i, state in zip(moving.running, states):
+    lanes[i] = lanes[i]._replace(state=state)
+  return moving._replace(lanes=tuple(lanes))
+
+
+def _validate(moving, tools, judge) -> _Moving:
+  """The lanes with their scores, and without those that `judge` drops."""
+  lanes = list(moving.lanes)
+  for i in _well(moving):
+    lanes[i] = lane.validate(lanes[i], tools)
+  dropped = judge({i: lanes[i] for i in _well(moving)}) if judge else {}
+  for i, reason in dropped.items():
+    lanes[i] = lanes[i]._replace(failure=reason)
+  return moving._replace(lanes=tuple(lanes))
+
+
+def _well(moving) -> list[int]:
+  return [i for i in moving.running if not moving.lanes[i].failure]
+
+
+def _save(moving) -> None:
+  for i in _well(moving):
+    if moving.lanes[i].manager is not None:
+      lane.save(moving.lanes[i])
+
+
+def _flush(moving) -> None:
+  for one in moving.lanes:
+    lane.flush(one)
