@@ -16,33 +16,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-CALIBRATION = 256  # training images that ranges are taken from
-
-
-def formats() -> dict[str, Any]:
-  """{name: formats.Format}: the one table of what can be written."""
-  from kd_jax.export import onnx_file, stablehlo, tflite, weights
-  from kd_jax.export.formats import Format
-
-  return {
-    'onnx': Format(
-      'model.onnx', onnx_file.write, onnx_file.make_run, ('int8',),
-      'onnxruntime', ('onnx', 'onnxruntime'),
-    ),
-    'safetensors': Format(
-      'model.safetensors', weights.write, weights.make_run, ('bf16',),
-      'jax',
-    ),
-    'stablehlo': Format(
-      'model.stablehlo', stablehlo.write, stablehlo.make_run, ('bf16',),
-      'jax', ('flatbuffers',),
-    ),
-    'tflite': Format(
-      'model.tflite', tflite.write, tflite.make_run, ('int8',),
-      'ai-edge-litert', ('tensorflow', 'ai_edge_litert.interpreter'),
-    ),
-  }
-
 
 def export(
   source: str | os.PathLike,
@@ -63,7 +36,7 @@ def export(
   Args:
     source: a run, or the folder of a network.
     out: folder that is made; nothing is left there where the file fails.
-    format: a key of `formats()`.
+    format: a key of `job.FORMATS`.
     quantize: 'int8' (onnx, tflite): static, per channel, calibrated on
       training images; 'bf16' (stablehlo, safetensors): weights kept in bf16.
     names: of the weights in safetensors, 'jax' or 'torch'.
@@ -86,7 +59,7 @@ def export(
   out = pathlib.Path(out)
   if out.exists():
     raise ValueError(f'{out} exists; give another --out, or remove it')
-  chosen = job.choose(formats(), format, quantize, names)
+  chosen = job.choose(format, quantize, names)
   student, data = job.load(source, network, config, data)
   part = out.with_name(f'.{out.name}.{os.getpid()}')
   part.mkdir(parents=True)

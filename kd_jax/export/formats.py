@@ -20,6 +20,8 @@ class Job(NamedTuple):
     quantize: '', 'int8' or 'bf16'.
     names: 'jax' or 'torch', for formats that name the weights.
     images: () -> prepared training images f32 [N, H, W, C], to calibrate on.
+    ranges: (low, high) of what each layer reads, in the order they run, where
+      the network was trained with them; else ().
   """
 
   network: base.Network
@@ -29,6 +31,7 @@ class Job(NamedTuple):
   quantize: str
   names: str
   images: Callable[[], np.ndarray]
+  ranges: tuple[tuple[float, float], ...] = ()
 
 
 class Format(NamedTuple):

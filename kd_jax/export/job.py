@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,34 +10,52 @@ import numpy as np
 from kd_jax import checkpoint, types
 from kd_jax.data import pipeline, sources
 from kd_jax.export import (
-  CALIBRATION,
   card,
   formats,
   graph,
   need,
+  onnx_file,
   parity,
   source,
+  stablehlo,
+  tflite,
   weights,
 )
 
+FORMATS = {
+  'onnx': formats.Format(
+    'model.onnx', onnx_file.write, onnx_file.make_run, ('int8',),
+    'onnxruntime', ('onnx', 'onnxruntime'),
+  ),
+  'safetensors': formats.Format(
+    'model.safetensors', weights.write, weights.make_run, ('bf16',), 'jax'
+  ),
+  'stablehlo': formats.Format(
+    'model.stablehlo', stablehlo.write, stablehlo.make_run, ('bf16',), 'jax',
+    ('flatbuffers',),
+  ),
+  'tflite': formats.Format(
+    'model.tflite', tflite.write, tflite.make_run, ('int8',),
+    'ai-edge-litert', ('tensorflow', 'ai_edge_litert.interpreter'),
+  ),
+}
 QUANTIZE = ('int8', 'bf16')
+CALIBRATION = 1024  # training images that ranges are taken from
 
 
-def choose(
-  table: Mapping[str, formats.Format], name: str, quantize: str, names: str
-) -> formats.Format:
+def choose(name: str, quantize: str, names: str) -> formats.Format:
   """The format, if it can hold what is asked for and its packages are there.
 
   Raises:
     ValueError: one line otherwise.
   """
-  if name not in table:
-    raise types.unknown('format', name, table)
+  if name not in FORMATS:
+    raise types.unknown('format', name, FORMATS)
   if quantize and quantize not in QUANTIZE:
     raise types.unknown('--quantize', quantize, QUANTIZE)
-  chosen = table[name]
+  chosen = FORMATS[name]
   if quantize and quantize not in chosen.quantize:
-    able = [k for k, one in table.items() if quantize in one.quantize]
+    able = [k for k, one in FORMATS.items() if quantize in one.quantize]
     raise ValueError(
       f"'{name}' cannot hold {quantize}; formats that can: {', '.join(able)}"
     )
@@ -78,21 +96,13 @@ def write(
   Raises:
     parity.Differs: beyond the tolerance.
   """
-  shape, build = source.shape_of(student, data), student.spec['build']
-  written = source.plain(student) if quantize == 'int8' else student
-  job = formats.Job(
-    written.network, written.variables, shape, build, quantize, names,
-    functools.partial(calibration, data),
-  )
-  file = folder / chosen.file
-  chosen.write(job, file)
-  run = chosen.make_run(job, file)
+  job, run = make(folder, chosen, student, data, quantize, names)
   found = parity.compare(run, student, data, examples)
   # A network with steps of its own is not equal to any number of digits.
-  exact = not (quantize or build.get('quantize'))
+  exact = not (quantize or job.build.get('quantize'))
   found['tolerance'] = parity.judge(found, exact)
-  found |= parity.machine(chosen.runtime, file)
-  found['latency'] = parity.times(run, student, shape, seconds)
+  found |= parity.machine(chosen.runtime, folder / chosen.file)
+  found['latency'] = parity.times(run, student, job.shape, seconds)
   found['summary'] = summary(chosen, found)
   meta = described(name, chosen, student, data, job)
   checkpoint.write_json(folder / 'meta.json', meta)
@@ -100,6 +110,27 @@ def write(
   text = card.card(student, meta, found, license)
   (folder / 'card.md').write_text(text)
   return found
+
+
+def make(
+  folder: pathlib.Path,
+  chosen: formats.Format,
+  student: source.Student,
+  data: sources.Data,
+  quantize: str = '',
+  names: str = 'jax',
+) -> tuple[formats.Job, Callable[[np.ndarray], np.ndarray]]:
+  """Writes the file alone; what it was made of, and how it is run."""
+  shape = source.shape_of(student, data)
+  written, ranges = student, ()
+  if quantize == 'int8':
+    written, ranges = source.plain(student), source.ranges(student, shape)
+  job = formats.Job(
+    written.network, written.variables, shape, student.spec['build'], quantize,
+    names, functools.partial(calibration, data), ranges,
+  )
+  chosen.write(job, folder / chosen.file)
+  return job, chosen.make_run(job, folder / chosen.file)
 
 
 def calibration(data: sources.Data) -> np.ndarray:

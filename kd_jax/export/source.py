@@ -5,10 +5,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 from kd_jax import build, checkpoint, config, types
 from kd_jax.compare import results
 from kd_jax.data import sources
-from kd_jax.models import base
+from kd_jax.models import base, fake_quant
 
 STUDENT, TEACHER = 'student', 'teacher'
 
@@ -162,9 +165,18 @@ def shape_of(student: Student, data: sources.Data) -> tuple[int, ...]:
 def plain(student: Student) -> Student:
   """The student without the fake quantization that it was trained with."""
   spec = {k: v for k, v in student.spec['build'].items() if k != 'quantize'}
-  from kd_jax.models import fake_quant
-
   return student._replace(
     network=build.make_network(spec),
     variables=fake_quant.without(student.variables),
   )
+
+
+def ranges(student: Student, shape) -> tuple[tuple[float, float], ...]:
+  """(low, high) that each layer was trained with, in the order they run."""
+  held = student.variables.get(fake_quant.RANGES, {})
+  if not held:
+    return ()
+  bare = plain(student)
+  images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+  order = fake_quant.layers(bare.network, bare.variables, images)
+  return tuple((float(held[k]['low']), float(held[k]['high'])) for k in order)

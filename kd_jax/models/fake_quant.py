@@ -104,14 +104,13 @@ def wrap(network: base.Network, scheme: str = 'int8') -> base.Network:
 
   def init(key, inputs):
     own = network.init(key, inputs)
-    seen = Ranges({}, {}, True, None)
-    jax.eval_shape(lambda v, x: _apply(network, seen, v, x), own, inputs)
-    if not seen.new:
+    found = layers(network, own, inputs)
+    if not found:
       raise ValueError(
         "quantize='int8' finds no Conv or Dense of Linen in this network"
       )
     nothing = {k: jnp.zeros((), jnp.float32) for k in ('low', 'high')}
-    return {**own, RANGES: {layer: dict(nothing) for layer in seen.new}}
+    return {**own, RANGES: {layer: dict(nothing) for layer in found}}
 
   def apply(variables, inputs, *, train=False, rng=None, axis_name=None):
     seen = Ranges(variables[RANGES], {}, train, axis_name)
@@ -122,6 +121,13 @@ def wrap(network: base.Network, scheme: str = 'int8') -> base.Network:
     return outputs, {**carried, RANGES: seen.new or seen.old}
 
   return base.Network(init, apply, network.head)
+
+
+def layers(network: base.Network, variables, inputs) -> list[str]:
+  """The layers of a network that `wrap` quantizes, in the order they run."""
+  seen = Ranges({}, {}, True, None)
+  jax.eval_shape(lambda v, x: _apply(network, seen, v, x), variables, inputs)
+  return list(seen.new)
 
 
 def without(variables: types.Variables) -> dict:
