@@ -1,0 +1,198 @@
+"""Job arrays of a Slurm cluster, through submitit.
+
+A job that is preempted, or out of time, saves, goes back into the queue and
+resumes from its checkpoint, as the same command does by hand.
+"""
+
+import getpass
+import math
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kd_jax.executors import jobs, status, task
+
+_TIMEOUTS = 1000  # that a job may go on after: each one is resumed
+_COMMANDS = 'sbatch', 'srun', 'squeue', 'scontrol'
+
+
+class Options(NamedTuple):
+  """What a job of the array is given.
+
+  Attributes:
+    partition: '' is the cluster's default.
+    time: of a job until it is saved and queued again: minutes, H:MM:SS or
+      D-HH:MM:SS.
+    gpus: of a job.
+    cpus: of a job; 0 is the cluster's default.
+    workers: jobs at once; 0 is as many as the cluster takes.
+    more: {flag of sbatch: value}, such as account, qos, mem, constraint.
+  """
+
+  partition: str = ''
+  time: str = '60'
+  gpus: int = 0
+  cpus: int = 0
+  workers: int = 0
+  more: Mapping[str, str] = {}
+
+
+def minutes_of(text: str) -> int:
+  """Minutes of a time as Slurm writes it, rounded up.
+
+  Raises:
+    ValueError: for what is no time.
+  """
+  found = re.fullmatch(
+    r'(?:(\d+)-)?(\d+):(\d\d):(\d\d)|(\d+)', str(text).strip()
+  )
+  if not found:
+    raise ValueError(f"time is minutes, H:MM:SS or D-HH:MM:SS, not '{text}'")
+  days, hours, minutes, seconds, alone = (int(x or 0) for x in found.groups())
+  total = days * 1440 + hours * 60 + minutes + math.ceil(seconds / 60) + alone
+  if not total:
+    raise ValueError(f"time must be more than nothing, not '{text}'")
+  return total
+
+
+def parameters(options: Options) -> dict[str, Any]:
+  """What submitit is told.
+
+  Raises:
+    ValueError: for an option that cannot be.
+  """
+  for name in ('gpus', 'cpus', 'workers'):
+    if getattr(options, name) < 0:
+      raise ValueError(
+        f'{name} must not be negative: {getattr(options, name)}'
+      )
+  minutes = minutes_of(options.time)
+  made = {
+    'job_name': 'kd_jax', 'time': minutes,
+    # So long before the end of its time is a job asked to save.
+    'signal_delay_s': min(90, minutes * 20),
+    'stderr_to_stdout': True,
+    'additional_parameters': {'requeue': True, **options.more},
+  }
+  if options.partition:
+    made['partition'] = options.partition
+  if options.gpus:
+    made['gpus_per_node'] = options.gpus
+  if options.cpus:
+    made['cpus_per_task'] = options.cpus
+    # srun does not take it from sbatch any more.
+    made['srun_args'] = [f'--cpus-per-task={options.cpus}']
+  if options.workers:
+    made['array_parallelism'] = options.workers
+  return made
+
+
+def script(many: Sequence[jobs.Job], options: Options) -> str:
+  """The batch script of the jobs; needs no Slurm.
+
+  Raises:
+    ValueError: for an option that cannot be, or without submitit.
+  """
+  slurm = _submitit().slurm.slurm
+  folder = _folder(many)
+  count = {'map_count': len(many)} if len(many) > 1 else {}
+  command = [sys.executable, '-u', '-m', 'submitit.core._submit', str(folder)]
+  # The public way asks for `srun` first, which a dry run does without.
+  text = slurm._make_sbatch_string(
+    command=shlex.join(command), folder=folder, **parameters(options), **count
+  )
+  listed = [f'# {n}: {job.name}' for n, job in enumerate(many)]
+  return '\n'.join([text, '# the settings', *listed])
+
+
+def _submitit():
+  try:
+    import submitit
+  except ImportError:
+    raise ValueError(
+      'Slurm needs submitit: pip install "submitit>=1.5,<2"'
+    ) from None
+  return submitit
+
+
+def _folder(many: Sequence[jobs.Job]) -> pathlib.Path:
+  """Where submitit keeps the scripts and its own log."""
+  if not many:
+    raise ValueError('an empty sweep: it has no settings')
+  return many[0].folder.parent.absolute() / jobs.LOGS / 'slurm'
+
+
+def run(
+  many: Sequence[jobs.Job], options: Options, retry: bool = False
+) -> dict[str, str]:
+  """Puts jobs into the queue, and returns at once.
+
+  Args:
+    many: the jobs. Left out are those that are done, that run, that are in
+      the queue already, and without `retry` those that failed.
+    options: what each is given.
+    retry: whether those that failed before are run again.
+
+  Returns:
+    {name: number of the Slurm job} of those that were put into the queue.
+
+  Raises:
+    ValueError: for an option that cannot be, without Slurm or submitit, or
+      with the line with which Slurm refuses.
+  """
+  folder, told, submitit = _folder(many), parameters(options), _submitit()
+  for name in _COMMANDS:
+    if not shutil.which(name):
+      raise ValueError(
+        f"Slurm's command {name} is not installed here: use a cluster's login "
+        'node, or --executor process; --dry_run prints the script anywhere'
+      )
+  queued = _queue()
+  leave = {status.DONE, status.RUNNING} | (set() if retry else {status.FAILED})
+  todo = [
+    job for job, state in zip(many, status.of(many).values())
+    if state.what not in leave and _number(job) not in queued
+  ]
+  if not todo:
+    return {}
+  executor = submitit.SlurmExecutor(folder, max_num_timeout=_TIMEOUTS)
+  executor.update_parameters(**told)
+  try:
+    given = executor.submit_array([task.Task(job) for job in todo])
+  except submitit.core.utils.FailedJobError as error:
+    raise ValueError(f'Slurm refuses: {_why(error)}') from None
+  for job, one in zip(todo, given):
+    jobs.records(job).mkdir(parents=True, exist_ok=True)
+    (jobs.records(job) / status.SUBMITTED).write_text(one.job_id)
+  return {job.name: one.job_id for job, one in zip(todo, given)}
+
+
+def _number(job: jobs.Job) -> str:
+  """The number under which a job was put into the queue last, or ''."""
+  path = jobs.records(job) / status.SUBMITTED
+  return path.read_text() if path.exists() else ''
+
+
+def _queue() -> set[str]:
+  """The numbers of this user's jobs that wait or run.
+
+  Raises:
+    ValueError: where Slurm does not answer.
+  """
+  command = ['squeue', '-h', '-r', '-o', '%i', '-u', getpass.getuser()]
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
+  if done.returncode:
+    raise ValueError(f'Slurm does not answer: {_why(done.stderr)}')
+  return set(done.stdout.split())
+
+
+def _why(text: object) -> str:
+  """The line of Slurm's that says what is wrong."""
+  lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+  said = [line for line in lines if re.match(r'\w+: (error|fatal|unrec)', line)]
+  return (said or lines or ['no reason given'])[0]

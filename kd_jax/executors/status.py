@@ -1,0 +1,180 @@
+"""How far the jobs of a sweep are, read from disk alone.
+
+  WORKDIR/NAME/report.json         done
+  WORKDIR/logs/NAME/running.json   locked by the process that trains it
+  WORKDIR/logs/NAME/failed.txt     the line with which it failed
+  WORKDIR/logs/NAME/log.txt        what it said
+"""
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO, NamedTuple
+
+from kd_jax import locks
+from kd_jax.executors import jobs
+
+DONE, RUNNING, FAILED, STOPPED, WAITING = STATES = (
+  'done', 'running', 'failed', 'stopped', 'not started'
+)
+STOPPED_CODE = 130  # of the launcher, when it was asked to stop and has saved
+STALE = 120.0  # seconds without a sign of life, on another machine
+REPORT, CONFIG, FAILURE = 'report.json', 'config.json', 'failed.txt'
+LOG, LIFE, SUBMITTED = 'log.txt', 'running.json', 'submitted.txt'
+
+
+class State(NamedTuple):
+  """How far a job is.
+
+  Attributes:
+    what: of `STATES`; 'stopped' began, and goes on with the same command.
+    detail: the last error line, where it runs, or ''.
+  """
+
+  what: str
+  detail: str = ''
+
+
+def of(many: Sequence[jobs.Job]) -> dict[str, State]:
+  """{name: how far it is}."""
+  return {job.name: state_of(job) for job in many}
+
+
+def state_of(job: jobs.Job) -> State:
+  """How far one job is."""
+  if (job.folder / REPORT).exists():
+    return State(DONE)
+  place = jobs.records(job)
+  where = _lives(place / LIFE)
+  if where:
+    return State(RUNNING, where)
+  for path in (place / FAILURE, job.folder / FAILURE):
+    if path.exists():
+      return State(FAILED, (path.read_text().splitlines() or [''])[-1])
+  if (job.folder / CONFIG).exists() or (place / LOG).exists():
+    return State(STOPPED)
+  number = place / SUBMITTED
+  detail = f'submitted as {number.read_text()}' if number.exists() else ''
+  return State(WAITING, detail)
+
+
+def _lives(path: pathlib.Path) -> str:
+  """Where the process is that holds the file, or '' where none does."""
+  try:
+    about = json.loads(path.read_text() or '{}')
+  except (OSError, ValueError):
+    about = {}
+  host = about.get('host', '')
+  if locks.is_held(path):
+    return f"process {about.get('pid', '?')} on {host or 'this machine'}"
+  # Not every network file system shows the locks of other machines.
+  elsewhere = about and host != socket.gethostname()
+  if elsewhere and time.time() - path.stat().st_mtime < STALE:
+    return f"process {about['pid']} on {host}"
+  return ''
+
+
+def begin(job: jobs.Job) -> BinaryIO | None:
+  """Takes a job: nobody else may while the file that is returned is open.
+
+  Returns:
+    The file, for `start`, `beat` and `end`; None where it is taken.
+  """
+  path = jobs.records(job) / LIFE
+  if _lives(path):
+    return None
+  life = locks.attempt(path, patience=0.5)
+  if life is not None and (job.folder / REPORT).exists():
+    life.close()  # another command has just done it
+    return None
+  return life
+
+
+def started(job: jobs.Job, life: BinaryIO, pid: int) -> None:
+  """Notes which process trains the job; what was said of an earlier is gone."""
+  life.truncate(0)
+  life.write(json.dumps({'host': socket.gethostname(), 'pid': pid}).encode())
+  life.flush()
+  for path in (jobs.records(job) / FAILURE, job.folder / FAILURE):
+    path.unlink(missing_ok=True)
+
+
+def beat(life: BinaryIO) -> None:
+  """A sign of life, for other machines."""
+  os.utime(life.fileno())
+
+
+def open_log(job: jobs.Job) -> BinaryIO:
+  """The log of a job, at its end, with the command as the next line."""
+  log = (jobs.records(job) / LOG).open('ab')
+  log.write(f'$ {shlex.join(job.command)}\n'.encode())
+  log.flush()
+  return log
+
+
+def end(job: jobs.Job, life: BinaryIO, code: int, asked: bool) -> State:
+  """Notes how a job ended, and lets go of it.
+
+  Args:
+    job: that ended.
+    life: from `begin`.
+    code: of the process; negative for a signal.
+    asked: whether it had been asked to stop.
+  """
+  if not (job.folder / REPORT).exists() and not is_stopped(code, asked):
+    line = last_line(jobs.records(job) / LOG)
+    why = f'exit code {code}'
+    if code < 0:
+      # What it said before is no reason: it was killed.
+      line, why = '', f'killed by {signal.Signals(-code).name}'
+    elif code == 0:
+      line, why = '', 'it ended without a report'
+    return refuse(job, life, line or why)
+  life.truncate(0)
+  life.close()
+  return state_of(job)
+
+
+def refuse(job: jobs.Job, life: BinaryIO, why: object) -> State:
+  """Notes why a job failed, and lets go of it."""
+  (jobs.records(job) / FAILURE).write_text(f'{why}\n')
+  life.truncate(0)
+  life.close()
+  return state_of(job)
+
+
+def is_stopped(code: int, asked: bool) -> bool:
+  """Whether an exit code means: saved, and goes on another time."""
+  # Asked before it listens, it is ended by the signal itself.
+  return code == STOPPED_CODE or (asked and code == -signal.SIGTERM)
+
+
+def last_line(log: pathlib.Path) -> str:
+  """The line of a log that says why; else its last one."""
+  with log.open('rb') as file:
+    file.seek(max(log.stat().st_size - 20_000, 0))
+    text = file.read().decode(errors='replace')
+  text = re.split(r'^\$ .*$', text, flags=re.MULTILINE)[-1]
+  # A progress bar returns to the start of its line.
+  lines = [line.split('\r')[-1].strip() for line in text.split('\n')]
+  lines = [line for line in lines if line]
+  said = [line for line in lines if re.match(r'(error: |[\w.]+Error\b)', line)]
+  return (said or lines or [''])[-1]
+
+
+def table(states: Mapping[str, State]) -> str:
+  """How far the jobs are, as text: a line each, and how many of each kind."""
+  width = max(map(len, states), default=0)
+  lines = [
+    f'{name:{width}}  {state.what:11}  {state.detail}'.rstrip()
+    for name, state in states.items()
+  ]
+  counts = [sum(s.what == what for s in states.values()) for what in STATES]
+  lines.append(', '.join(f'{n} {w}' for n, w in zip(counts, STATES) if n))
+  return '\n'.join(lines)

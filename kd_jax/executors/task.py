@@ -1,0 +1,87 @@
+"""What a node of a Slurm cluster does with a job; submitit sends it there."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+from kd_jax.executors import jobs, process, status
+
+EVERY, BEAT = 0.5, 20.0  # seconds between looks at a child; signs of life
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """A job as submitit calls it, and as it goes back into the queue.
+
+  Attributes:
+    job: to run.
+    children: the process that runs it, while it does.
+  """
+
+  job: jobs.Job
+  children: list[subprocess.Popen] = dataclasses.field(default_factory=list)
+
+  def __call__(self) -> str:
+    """Runs the job; what it is at the end.
+
+    Raises:
+      RuntimeError: with the last error line, so that Slurm sees a failure.
+    """
+    life = status.begin(self.job)
+    if life is None:
+      return status.state_of(self.job).what
+    with _children_ignore(signal.SIGUSR2):
+      child = process.start(self.job, life)
+    self.children.append(child)
+    beaten = time.monotonic()
+    while child.poll() is None:
+      time.sleep(EVERY)
+      if time.monotonic() - beaten > BEAT:
+        status.beat(life)
+        beaten = time.monotonic()
+    # Slurm's SIGTERM reaches the whole job: the child has saved by itself.
+    found = status.end(self.job, life, child.returncode, asked=True)
+    if found.what == status.FAILED:
+      raise RuntimeError(found.detail)
+    if found.what == status.STOPPED:
+      requeue()
+    return found.what
+
+  def checkpoint(self):
+    """Stops the child; what is to be done when the job comes again.
+
+    submitit asks for it at SIGUSR2: the job's time is nearly over.
+    """
+    from submitit import helpers
+
+    for child in self.children:
+      child.terminate()
+      # This runs inside a signal: `wait` could meet its own lock in `poll`.
+      with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    return helpers.DelayedSubmission(Task(self.job))
+
+
+@contextlib.contextmanager
+def _children_ignore(number: signal.Signals) -> Iterator[None]:
+  """Children that start inside do not hear a signal that Slurm sends to all."""
+  before = signal.signal(number, signal.SIG_IGN)
+  try:
+    yield
+  finally:
+    signal.signal(number, before)
+
+
+def requeue() -> None:
+  """Puts this Slurm job back into the queue, unless it was canceled."""
+  number = os.environ['SLURM_JOB_ID']
+  shown = subprocess.run(
+    ['scontrol', 'show', 'job', '-o', number],
+    capture_output=True, text=True, check=False,
+  ).stdout
+  if ' JobState=RUNNING ' in shown:
+    subprocess.run(['scontrol', 'requeue', number], check=True)

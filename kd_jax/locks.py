@@ -1,0 +1,85 @@
+"""Locks between processes: a file that one holds until it lets go or dies.
+
+The kernel frees a lock with its last holder, SIGKILL included, so that a lock
+that is held means a process that lives. Children that are given the open file
+(`pass_fds`) hold it too.
+"""
+
+import contextlib
+import errno
+import fcntl
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+# File systems without locks: nothing is guarded there, nothing fails either.
+_WITHOUT = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+
+
+def attempt(path: pathlib.Path, patience: float = 0.0) -> BinaryIO | None:
+  """The open file whose lock is now held, or None where another holds it.
+
+  Args:
+    path: of the lock; made, and never removed: a lock on a removed file
+      would guard nothing.
+    patience: seconds to try again, for those who only look whether it is held.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  file = path.open('ab+')
+  end = time.monotonic() + patience
+  while True:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      return file
+    except OSError as error:
+      if error.errno in _WITHOUT:
+        return file
+      if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+        file.close()
+        raise
+    if time.monotonic() >= end:
+      file.close()
+      return None
+    time.sleep(0.02)
+
+
+def is_held(path: pathlib.Path) -> bool:
+  """Whether a process holds the lock."""
+  if not path.exists():
+    return False
+  file = attempt(path)
+  if file is None:
+    return True
+  file.close()
+  return False
+
+
+@contextlib.contextmanager
+def held(
+  path: pathlib.Path,
+  stop: Callable[[], bool] = lambda: False,
+  every: float = 0.2,
+) -> Iterator[bool]:
+  """Waits for the lock and holds it inside the block.
+
+  Args:
+    path: of the lock.
+    stop: asked while waiting.
+    every: seconds between attempts.
+
+  Yields:
+    Whether it is held; False where `stop` said so before.
+  """
+  file = attempt(path)
+  if file is None:
+    print(f'waiting for {path.stem}, which another run makes', file=sys.stderr)
+  while file is None and not stop():
+    time.sleep(every)
+    file = attempt(path)
+  try:
+    yield file is not None
+  finally:
+    if file is not None:
+      file.close()
