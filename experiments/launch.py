@@ -2,6 +2,7 @@
 
   python -m experiments.launch --config FILE[:arg] --workdir DIR
     [--config.key=value ...] [--sweep NAME] [--seeds N] [--list] [--dry_run]
+    [--strategy loop|vmap] [--lanes N]
 """
 
 import argparse
@@ -28,6 +29,12 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
   parser.add_argument('--seeds', type=int, help='how many, of each setting')
   parser.add_argument(
     '--list', action='store_true', help='print the settings, train nothing'
+  )
+  parser.add_argument(
+    '--strategy', default='auto', help='how a grid moves its lanes: loop, vmap'
+  )
+  parser.add_argument(
+    '--lanes', type=int, default=0, help='at once; 0: as many as fit'
   )
   options, rest = parser.parse_known_args(argv)
   changes = {}
@@ -68,7 +75,16 @@ def main(argv: list[str] | None = None) -> int:
     'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path.home() / '.cache/kd_jax')
   )
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
-  from kd_jax import build, cache, config, describe, runs, settings, train
+  from kd_jax import (
+    build,
+    cache,
+    config,
+    describe,
+    grid,
+    runs,
+    settings,
+    train,
+  )
   from kd_jax.compare import table
 
   try:
@@ -77,9 +93,10 @@ def main(argv: list[str] | None = None) -> int:
     many = {}
     if options.sweep is not None:
       swept = settings.named(options.config, options.sweep)
-      many = settings.configs_of(options.config, changes, swept)
+      many = settings.make(options.config, changes, swept, options.workdir)
+    plan = grid.make_plan(options.strategy, options.lanes)
     if options.list:
-      print('\n'.join(many or ['one setting']))
+      print(settings.describe(many) if many else 'one setting')
       return 0
     if options.dry_run:
       print(describe.describe(experiment))
@@ -93,12 +110,12 @@ def main(argv: list[str] | None = None) -> int:
   try:
     if many:
       rows = settings.launch(
-        many, options.workdir, lambda: bool(caught), experiment.data
+        many, options.workdir, lambda: bool(caught), experiment.data, plan
       )
       print(settings.table(rows))
       return 0
     report = runs.launch(
-      c, options.workdir, lambda: bool(caught), experiment.data
+      c, options.workdir, lambda: bool(caught), experiment.data, plan=plan
     )
   except train.Stopped as stopped:
     print(f'stopped and saved: {stopped}; the same command continues',

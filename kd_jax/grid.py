@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import build, keep, lane, metrics, recall, stages, strategies
+from kd_jax import (
+  build,
+  keep,
+  lane,
+  metrics,
+  recall,
+  stages,
+  strategies,
+  types,
+)
 from kd_jax import tools as made
 
 
@@ -34,6 +43,21 @@ class Plan(NamedTuple):
 
 
 ALONE = Plan()
+
+
+def make_plan(strategy: str, lanes: int = 0) -> Plan:
+  """A plan of what a user asks for.
+
+  Raises:
+    ValueError: for an unknown strategy, or fewer than no lanes.
+  """
+  if strategy not in ('auto', *strategies.STRATEGIES):
+    raise types.unknown(
+      'grid strategy', strategy, ['auto', *strategies.STRATEGIES]
+    )
+  if lanes < 0:
+    raise ValueError(f'lanes must be at least 0, not {lanes}')
+  return Plan(strategy, lanes)
 
 
 def train(

@@ -109,6 +109,7 @@ def launch(
   stop: Callable[[], bool] = lambda: False,
   data: sources.Data | None = None,
   shelf: pathlib.Path | None = None,
+  plan: grid.Plan = grid.ALONE,
 ) -> dict:
   """Trains, compares and reports a config: every seed of it.
 
@@ -118,6 +119,7 @@ def launch(
     stop: asked after every step.
     data: in place of the data set that the config names.
     shelf: where runs find what they share.
+    plan: how seeds are trained at once.
 
   Returns:
     The report (see `compare`).
@@ -126,7 +128,7 @@ def launch(
     ValueError: before any work, for a config or folder that cannot be.
     train.Stopped, train.Diverged: see `train.run`.
   """
-  found = launch_all({'': c}, workdir, stop, data, shelf=shelf)['']
+  found = launch_all({'': c}, workdir, stop, data, plan, shelf)['']
   if isinstance(found, Exception):
     raise found
   return found
@@ -146,6 +148,7 @@ def launch_all(
   data: sources.Data | None = None,
   plan: grid.Plan = grid.ALONE,
   shelf: pathlib.Path | None = None,
+  each: Callable[[], None] = lambda: None,
 ) -> dict[str, dict | Exception]:
   """Trains, compares and reports configs, those at once that can be.
 
@@ -153,6 +156,7 @@ def launch_all(
     configs: {folder in workdir: config}; '' is workdir itself.
     workdir, stop, data, shelf: as in `launch`.
     plan: how lanes are trained at once.
+    each: called whenever some of them are finished.
 
   Returns:
     {folder: the report, or why there is none}.
@@ -175,13 +179,17 @@ def launch_all(
       claim(place.folder, experiment.config)
   if shelf is None and len(places) > 1:
     shelf = workdir / 'shelf'
-  failed = {}
+  failed, found = {}, {}
+  waiting = {name: list(seeds_of(c)) for name, c in configs.items()}
   for group in groups:
     failed |= run_group(group, stop, plan, shelf)
-  return {
-    name: _together(workdir / name, list(seeds_of(c)), failed)
-    for name, c in configs.items()
-  }
+    for name, seeds in waiting.items():
+      folders = [workdir / name / seed for seed in seeds]
+      over = all(f in failed or (f / 'report.json').exists() for f in folders)
+      if over and name not in found:
+        found[name] = _together(workdir / name, seeds, failed)
+    each()
+  return {name: found[name] for name in configs}
 
 
 def groups_of(

@@ -1,17 +1,21 @@
-"""Many settings of one config: trained one after another, one table of all."""
+"""Many settings of one config: trained at once, one table of all."""
 
 import csv
 import io
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from kd_jax import checkpoint, config, grid, runs, sweep, types
+from kd_jax.compare import evidence
 from kd_jax.report import swept
 
 COLUMNS = (
   'setting', 'seeds', 'validation', 'validation_sd', 'test', 'test_sd',
-  'difference', 'low', 'high', 'seconds_per_step', 'extra_parameters',
+  'test_low', 'test_high', 'difference', 'low', 'high', 'seconds_per_step',
+  'extra_parameters',
 )
 
 
@@ -42,15 +46,27 @@ def named(file: str, text: str) -> list[sweep.Setting]:
   return sweep.product(*parts)
 
 
-def configs_of(
-  file: str, changes: Mapping, settings: Sequence[sweep.Setting]
-) -> dict[str, config.ConfigDict]:
-  """{folder: config} of every setting.
+class Swept(NamedTuple):
+  """One setting of a sweep: what it changes, its config, its command."""
+
+  values: sweep.Setting
+  config: config.ConfigDict
+  command: tuple[str, ...]
+
+
+def make(
+  file: str,
+  changes: Mapping[str, str],
+  settings: Sequence[sweep.Setting],
+  workdir: pathlib.Path | None = None,
+) -> dict[str, Swept]:
+  """{folder: Swept} of every setting.
 
   Args:
     file: 'FILE' or 'FILE:arg'; the key 'arg' of a setting is another arg.
     changes: {dotted key: text}, the same for all.
     settings: of the sweep.
+    workdir: of the sweep, for the commands.
 
   Raises:
     ValueError: for a key or value that cannot be, before any work.
@@ -61,13 +77,30 @@ def configs_of(
     path = file
     if 'arg' in rest:
       path = f"{file.partition(':')[0]}:{rest.pop('arg')}"
-    made[name] = runs.changed(config.read(path, changes), rest)
-    config.validate(made[name])
+    c = runs.changed(config.read(path, changes), rest)
+    config.validate(c)
+    flags = [f'--config.{k}={v}' for k, v in {**changes, **rest}.items()]
+    folder = str((workdir or pathlib.Path()) / name)
+    made[name] = Swept(setting, c, (
+      'python', '-m', 'experiments.launch', '--config', path,
+      '--workdir', folder, *flags,
+    ))
   return made
 
 
+def describe(swept: Mapping[str, Swept], data=None) -> str:
+  """The settings and the groups that train together, in words."""
+  groups = runs.groups_of({k: v.config for k, v in swept.items()}, data)
+  lines = []
+  for splits, names in groups:
+    why = f', apart by {splits}' if splits else ''
+    lines.append(f'{len(names)} at once{why}:')
+    lines += [f'  {name}' for name in names]
+  return '\n'.join(lines)
+
+
 def launch(
-  configs: Mapping[str, config.ConfigDict],
+  settings: Mapping[str, Swept],
   workdir: pathlib.Path,
   stop: Callable[[], bool],
   data=None,
@@ -78,22 +111,53 @@ def launch(
   Settings that differ in numbers of the state alone are trained at once.
 
   Returns:
-    A row per setting (see `COLUMNS`); they are in sweep.json, sweep.csv and
-    sweep.html too. A setting that fails is reported, the others go on.
+    As `collect`. A setting that fails is reported, the others go on.
   """
-  found = runs.launch_all(configs, workdir, stop, data, plan)
-  rows, alone = [], None
+  configs = {name: one.config for name, one in settings.items()}
+
+  def each():
+    collect(settings, workdir)
+
+  found = runs.launch_all(configs, workdir, stop, data, plan, each=each)
   for name, report in found.items():
     if isinstance(report, Exception):
       print(f'{name}: {report}', file=sys.stderr)
-      continue
-    rows.append(row_of(name, workdir / name, report))
-    alone = report['networks'].get('baseline', {}).get('accuracy')
+  return collect(settings, workdir)
+
+
+def collect(
+  settings: Mapping[str, Swept], workdir: pathlib.Path
+) -> list[dict]:
+  """Writes sweep.json, sweep.csv and sweep.html of what is finished.
+
+  Returns:
+    A row per finished setting (see `COLUMNS`), and 'values', what it changes.
+  """
+  rows, failed, alone = [], {}, None
+  for name, one in settings.items():
+    folder = workdir / name
+    if (folder / 'report.json').exists():
+      report = checkpoint.read_json(folder / 'report.json')
+      rows.append(row_of(name, folder, report) | {'values': typed(one)})
+      alone = report['networks'].get('baseline', {}).get('accuracy', alone)
+    else:
+      for path in sorted(folder.rglob(runs.FAILED)):
+        failed[name] = path.read_text().strip()
   if rows:
-    write(workdir, rows)
     alone = alone['mean'] if isinstance(alone, dict) else alone
-    swept.write(workdir, rows, alone)
+    write(workdir, rows)
+    commands = {k: shlex.join(v.command) for k, v in settings.items()}
+    swept.write(workdir, rows, alone, commands, failed)
   return rows
+
+
+def typed(one: Swept) -> dict:
+  """What a setting changes, as the config has it: numbers, not their text."""
+  flat = config.flatten(config.to_json(one.config))
+  return {
+    key: value if key == 'arg' else flat.get(key, value)
+    for key, value in one.values.items()
+  }
 
 
 def row_of(name: str, folder: pathlib.Path, report: Mapping) -> dict:
@@ -110,7 +174,7 @@ def row_of(name: str, folder: pathlib.Path, report: Mapping) -> dict:
   low, high = verdict.get('interval') or (None, None)
   cost = specs[-1]['cost']
   return dict(zip(COLUMNS, (
-    name, len(seeds), *_moments(found), *_moments(test),
+    name, len(seeds), *_moments(found), *_moments(test), *_interval(test),
     verdict.get('difference'), low, high,
     min(spec['cost']['seconds_per_step'] for spec in specs),
     cost['extra_parameters'],
@@ -126,11 +190,18 @@ def _moments(values: Sequence[float]) -> tuple[float, float | None]:
   return mean, square**0.5
 
 
+def _interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+  """The 95 % interval of the mean over seeds (None of one)."""
+  if len(values) < 2:
+    return None, None
+  return evidence.over_seeds(values)
+
+
 def write(workdir: pathlib.Path, rows: Sequence[Mapping]) -> None:
   """sweep.json and sweep.csv."""
   checkpoint.write_json(workdir / 'sweep.json', list(rows))
   text = io.StringIO()
-  writer = csv.DictWriter(text, COLUMNS)
+  writer = csv.DictWriter(text, COLUMNS, extrasaction='ignore')
   writer.writeheader()
   writer.writerows(rows)
   (workdir / 'sweep.csv').write_text(text.getvalue())

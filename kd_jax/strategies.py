@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kd_jax import parallel, tools, types
+from kd_jax import parallel, tools
 
 AXIS = 'lanes'
 # Of a state: itself, what it becomes, the best so far, the one being saved.
@@ -103,14 +103,11 @@ def choose(name: str, placement: parallel.Placement, lanes: int) -> str:
   """The key of `STRATEGIES` that a name means.
 
   Raises:
-    ValueError: for an unknown one, or 'vmap' of lanes that are on several
-      devices each.
+    ValueError: 'vmap' of lanes that are on several devices each.
   """
   if name == 'auto':
     cpu = jax.default_backend() == 'cpu'
     return 'loop' if cpu or lanes == 1 or placement.name != 'one' else 'vmap'
-  if name not in STRATEGIES:
-    raise types.unknown('grid strategy', name, ['auto', *STRATEGIES])
   if name == 'vmap' and placement.name != 'one':
     raise ValueError(
       f"the strategy 'vmap' spreads lanes over devices, each on one: it needs "

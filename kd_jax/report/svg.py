@@ -24,6 +24,8 @@ COLORS = {
   **{f'other{k}': f'#01021{k}' for k in range(6)},
 }
 
+FEW = 24  # texts on a picture; more of them are inside of it
+
 _RC = {
   'axes.edgecolor': COLORS['muted'],
   'axes.facecolor': 'none',
@@ -78,6 +80,12 @@ def panel(
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
     draw(axes)
+    # The layout asks for the size of everything, cell by cell, twice.
+    for artist in (*axes.patches, *axes.lines, *axes.collections):
+      artist.set_in_layout(False)
+    if len(axes.texts) > FEW:
+      for text in axes.texts:
+        text.set_in_layout(False)
     out = io.StringIO()
     figure.savefig(out, format='svg', metadata={'Date': None, 'Creator': None})
   return inline(out.getvalue(), name, label)

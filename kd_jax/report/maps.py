@@ -1,0 +1,131 @@
+"""The pictures of a sweep: accuracy over what was varied."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kd_jax.report import pictures, svg
+
+PANELS = 6  # heat maps beside each other
+SHORT = {'temperature': 'T'}
+
+
+def varied(rows: Sequence[Mapping]) -> dict[str, list]:
+  """{key: its values in order} of the keys that differ between the rows."""
+  found = {}
+  for row in rows:
+    for key, value in row['values'].items():
+      found.setdefault(key, set()).add(value)
+  return {
+    key: sorted(values, key=lambda v: (isinstance(v, str), v))
+    for key, values in found.items() if len(values) > 1
+  }
+
+
+def heats(rows: Sequence[Mapping]) -> list[str]:
+  """Accuracy on validation over the first two keys, for each of the third.
+
+  Over what else was varied a cell is the mean. [] with fewer than two keys.
+  """
+  keys = varied(rows)
+  if len(keys) < 2:
+    return []
+  x, y, *rest = keys
+  low, high = (f(r['validation'] for r in rows) for f in (min, max))
+  parts = [('', rows)]
+  if rest:
+    third = rest[0]
+    parts = [
+      (f'{title(third)} = {text(v)}',
+       [r for r in rows if r['values'].get(third) == v])
+      for v in keys[third][:PANELS]
+    ]
+  return [
+    heat(part, (x, keys[x]), (y, keys[y]), (low, high), f'heat{i}', head)
+    for i, (head, part) in enumerate(parts)
+  ]
+
+
+def heat(rows, x, y, span, name: str, head: str) -> str:
+  """One heat map; the darker, the better within `span`."""
+  (across, columns), (up, lines) = x, y
+  cells = {}
+  for row in rows:
+    at = row['values'].get(across), row['values'].get(up)
+    cells.setdefault(at, []).append(row['validation'])
+  means = {at: float(np.mean(found)) for at, found in cells.items()}
+  best = max(means, key=means.get, default=None)
+
+  def draw(axes):
+    from matplotlib.patches import Rectangle
+
+    for (a, b), value in means.items():
+      i, j = columns.index(a), lines.index(b)
+      share = (value - span[0]) / max(span[1] - span[0], 1e-9)
+      axes.add_patch(Rectangle(
+        (i - 0.48, j - 0.48), 0.96, 0.96, color=svg.COLORS['student'],
+        alpha=0.06 + 0.6 * share, linewidth=0,
+      ))
+      axes.text(i, j, f'{100 * value:.1f}', ha='center', va='center', size=8,
+                weight='bold' if (a, b) == best else 'normal')
+    axes.set_xticks(range(len(columns)), map(text, columns))
+    axes.set_yticks(range(len(lines)), map(text, lines))
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(lines) - 0.5),
+             xlabel=title(across), ylabel=title(up), title=head)
+    axes.grid(visible=False)
+
+  label = f'Accuracy on validation over {across} and {up} {head}'
+  width = max(2.2, 0.9 + 0.55 * len(columns))
+  return svg.panel(draw, name, label, width, max(1.8, 0.9 + 0.36 * len(lines)))
+
+
+def parallel(rows: Sequence[Mapping]) -> str | None:
+  """A line a setting through everything that was varied, to its accuracy.
+
+  None with fewer than three keys: heat maps show these better.
+  """
+  keys = varied(rows)
+  if len(keys) < 3:
+    return None
+  scores = [row['validation'] for row in rows]
+  low, high = min(scores), max(scores)
+
+  def height(row, key):
+    values = keys[key]
+    value = row['values'].get(key)
+    return values.index(value) / (len(values) - 1) if value in values else 0.5
+
+  def draw(axes):
+    for row in sorted(rows, key=lambda r: r['validation']):
+      share = (row['validation'] - low) / max(high - low, 1e-9)
+      axes.plot(
+        range(len(keys) + 1), [*(height(row, k) for k in keys), share],
+        color=svg.COLORS['student' if share > 0.9 else 'muted'],
+        alpha=0.15 + 0.75 * share**2, lw=1 + share,
+      )
+    for i, values in enumerate(keys.values()):
+      shown = values if len(values) <= 6 else [values[0], values[-1]]
+      for value in shown:
+        at = values.index(value) / (len(values) - 1)
+        axes.annotate(text(value), (i, at), (4, 2), size=8,
+                      textcoords='offset points')
+    for value, at in ((low, 0), (high, 1)):
+      axes.annotate(f'{100 * value:.1f} %', (len(keys), at), (4, 2), size=8,
+                    textcoords='offset points')
+    axes.set_xticks(range(len(keys) + 1), [*map(title, keys), 'validation'])
+    axes.set_yticks([])
+    axes.spines['left'].set_visible(False)
+    axes.margins(x=0.08)
+
+  label = 'Every setting through all that was varied, to its accuracy'
+  return svg.panel(draw, 'parallel', label, 2 + 1.5 * len(keys), 3.4)
+
+
+def title(key: str) -> str:
+  """The last parts of a dotted key."""
+  return SHORT.get(key, '.'.join(key.split('.')[-2:]))
+
+
+def text(value) -> str:
+  """A value on an axis."""
+  return pictures.short(value) if isinstance(value, float) else str(value)
