@@ -210,6 +210,7 @@ def test_runs_that_share_a_shelf_share_a_cache(teacher, tmp_path):
 
 
 def test_what_does_not_fit_is_read_ahead(teacher, tmp_path):
+  pytest.importorskip('grain')
   made = experiment(STORED, teacher)
   recipe = made.stages[-1].recipe
 

@@ -31,7 +31,7 @@ def small(name: str) -> config.ConfigDict:
   if name == 'ft':
     c.terms.soft.paraphraser_steps = WINDOW
   if name == 'crd':
-    c.terms.soft.negatives = 64
+    c.terms.soft.negatives, c.train.steps = 64, 10 * WINDOW
   return c
 
 
@@ -70,6 +70,8 @@ def test_its_own_loss_falls(name, taught):
              for key, value in row.items() if key != 'stage')
   if name == 'ft':  # the first window is the paraphraser's own error
     own = own[1:]
+  if name == 'crd':  # the memory's rows are noise until every image was seen
+    own = own[-(-data.train.labels.size // 32) // WINDOW + 1 :]
   assert own[-1] < own[0]
   assert not any(
     jax.numpy.isnan(x).any() for x in jax.tree.leaves(done['student'])
