@@ -2,7 +2,7 @@
 
   python -m experiments.launch --config FILE[:arg] --workdir DIR
     [--config.key=value ...] [--sweep NAME] [--seeds N] [--list] [--dry_run]
-    [--strategy loop|vmap] [--lanes N]
+    [--strategy loop|vmap] [--lanes N] [--halving ETA]
 """
 
 import argparse
@@ -35,6 +35,10 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
   )
   parser.add_argument(
     '--lanes', type=int, default=0, help='at once; 0: as many as fit'
+  )
+  parser.add_argument(
+    '--halving', type=int, default=0, metavar='ETA',
+    help='keep the best 1/ETA of the settings at each rung',
   )
   options, rest = parser.parse_known_args(argv)
   changes = {}
@@ -94,7 +98,9 @@ def main(argv: list[str] | None = None) -> int:
     if options.sweep is not None:
       swept = settings.named(options.config, options.sweep)
       many = settings.make(options.config, changes, swept, options.workdir)
-    plan = grid.make_plan(options.strategy, options.lanes)
+    plan = grid.make_plan(
+      options.strategy, options.lanes, options.halving
+    )
     if options.list:
       print(settings.describe(many) if many else 'one setting')
       return 0

@@ -33,23 +33,26 @@ class Plan(NamedTuple):
   Attributes:
     strategy: 'loop', 'vmap', or 'auto': 'loop' on a CPU and 'vmap' else.
     lanes: the most at once; 0: as many as fit the memory.
+    halving: the factor of successive halving (see `halving`); 0: none.
     judge: {number: lane} -> {number: why it goes no further}; asked after
       every validation of the last stage.
   """
 
   strategy: str = 'auto'
   lanes: int = 0
+  halving: int = 0
   judge: Callable[[Mapping[int, lane.Lane]], Mapping] | None = None
 
 
 ALONE = Plan()
 
 
-def make_plan(strategy: str, lanes: int = 0) -> Plan:
+def make_plan(strategy: str, lanes: int = 0, halving: int = 0) -> Plan:
   """A plan of what a user asks for.
 
   Raises:
-    ValueError: for an unknown strategy, or fewer than no lanes.
+    ValueError: for an unknown strategy, fewer than no lanes, or a factor of
+      halving that leaves all.
   """
   if strategy not in ('auto', *strategies.STRATEGIES):
     raise types.unknown(
@@ -57,7 +60,9 @@ def make_plan(strategy: str, lanes: int = 0) -> Plan:
     )
   if lanes < 0:
     raise ValueError(f'lanes must be at least 0, not {lanes}')
-  return Plan(strategy, lanes)
+  if halving and halving < 2:
+    raise ValueError(f'the factor of halving must be at least 2, not {halving}')
+  return Plan(strategy, lanes, halving)
 
 
 def train(

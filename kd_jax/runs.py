@@ -20,6 +20,7 @@ from kd_jax import (
   compare,
   config,
   grid,
+  halving,
   metrics,
   report,
   sweep,
@@ -135,10 +136,11 @@ def launch(
 
 
 class Place(NamedTuple):
-  """One seed of one setting: its config and its folder."""
+  """One seed of one setting: its config, its folder, the setting's."""
 
   config: config.ConfigDict
   folder: pathlib.Path
+  setting: pathlib.Path
 
 
 def launch_all(
@@ -165,7 +167,7 @@ def launch_all(
     ValueError, train.Stopped: as in `launch`.
   """
   places = {
-    (name, seed): Place(one, workdir / name / seed)
+    (name, seed): Place(one, workdir / name / seed, workdir / name)
     for name, c in configs.items() for seed, one in seeds_of(c).items()
   }
   groups = [
@@ -226,12 +228,21 @@ def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
   Returns:
     {folder: why it went no further}.
   """
+  failed = {}
   todo = [
     (place.folder, experiment) for place, experiment in group
     if not (place.folder / 'report.json').exists()
   ]
+  if plan.halving:
+    settings = list(dict.fromkeys(place.setting for place, _ in group))
+    plan = plan._replace(judge=halving.make_judge(settings, plan.halving))
+    failed = {
+      place.folder: halving.Dropped(halving.read(place.setting))
+      for place, _ in group if halving.read(place.setting)
+    }
+    todo = [one for one in todo if one[0] not in failed]
   if not todo:
-    return {}
+    return failed
   first = jax.process_index() == 0
   writers = [
     metrics.make_writer(folder) if first else metrics.silent()
@@ -246,13 +257,14 @@ def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
   finally:
     for writer in writers:
       writer.close()
-  failed, memo = {}, {}
+  memo = {}
   for (folder, experiment), done in zip(todo, found):
     if stop():
       raise train.Stopped('the comparison with the teacher')
     if isinstance(done, Exception):
       failed[folder] = done
-      (folder / FAILED).write_text(f'{done}\n')
+      if not isinstance(done, halving.Dropped):
+        (folder / FAILED).write_text(f'{done}\n')
       continue
     (folder / FAILED).unlink(missing_ok=True)
     compare.run(experiment, done, folder, memo)

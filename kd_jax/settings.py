@@ -8,7 +8,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from kd_jax import checkpoint, config, grid, runs, sweep, types
+from kd_jax import (
+  checkpoint,
+  config,
+  grid,
+  halving,
+  runs,
+  sweep,
+  types,
+)
 from kd_jax.compare import evidence
 from kd_jax.report import swept
 
@@ -143,6 +151,8 @@ def collect(
     else:
       for path in sorted(folder.rglob(runs.FAILED)):
         failed[name] = path.read_text().strip()
+      if halving.read(folder):
+        failed[name] = halving.read(folder)
   if rows:
     alone = alone['mean'] if isinstance(alone, dict) else alone
     write(workdir, rows)

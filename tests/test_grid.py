@@ -12,6 +12,7 @@ from kd_jax import (
   checkpoint,
   config,
   grid,
+  halving,
   metrics,
   runs,
   strategies,
@@ -58,7 +59,9 @@ def same(ours, theirs) -> None:
 
 def together(configs, folder, plan=grid.ALONE, stop=lambda: False):
   """Trains settings as lanes, without the comparison that a launch ends in."""
-  places = [runs.Place(c, folder / name) for name, c in configs.items()]
+  places = [
+    runs.Place(c, folder / name, folder / name) for name, c in configs.items()
+  ]
   group = runs.make_group(places)
   loops = []
   for place, _ in group:
@@ -189,3 +192,35 @@ def test_vmap_needs_lanes_on_one_device():
     strategies.choose('vmap', made.placement, 2)
   with pytest.raises(ValueError, match="strategy 'vmapp'; did you mean 'vmap'"):
     grid.make_plan('vmapp')
+
+
+def test_those_that_lag_are_dropped_at_rungs(tmp_path):
+  rates = ['0.03', '0.01', '0.003', '1e-5']
+  key = 'train.optimizer.learning_rate'
+  configs = settings({f'r{rate}': {key: rate} for rate in rates})
+  plan = grid.Plan('loop', halving=2)
+  found = runs.launch_all(configs, tmp_path, plan=plan)
+  steps = {
+    name: max(r['step'] for r in metrics.read_rows(tmp_path / name)
+              if r['stage'] == 'student')
+    for name in configs
+  }
+  # Rungs at steps 3 and 6 of 12, looked at when next validated: 4 and 8.
+  assert sorted(steps.values()) == [4, 4, 8, 12]
+  assert steps['r1e-5'] == 4
+  dropped = [x for x in found.values() if isinstance(x, halving.Dropped)]
+  assert len(dropped) == 3
+  assert not list(tmp_path.rglob('failed.txt'))
+  # The same command again drops nothing else and trains nothing.
+  again = runs.launch_all(configs, tmp_path, plan=plan)
+  assert {k: str(v) for k, v in again.items() if isinstance(v, Exception)} == {
+    k: str(v) for k, v in found.items() if isinstance(v, Exception)
+  }
+
+
+def test_rungs():
+  assert halving.rungs(9, 90, 3) == [(10, 3), (30, 1)]
+  assert halving.rungs(8, 80, 2) == [(10, 4), (20, 2), (40, 1)]
+  assert halving.rungs(1, 80, 2) == []
+  with pytest.raises(ValueError, match='at least 2, not 1'):
+    grid.make_plan('auto', 0, 1)
