@@ -30,7 +30,7 @@ def card(
     _data(student, meta),
     _training(student),
     _numbers(student),
-    _parity(parity),
+    _parity(parity, meta),
     '## License\n\n' + (
       license or 'Not stated: whoever publishes the weights fills this in.'
     ),
@@ -115,8 +115,13 @@ def _numbers(student) -> str:
   )
 
 
-def _parity(parity) -> str:
+def _parity(parity, meta) -> str:
   """What was measured of the file."""
+  asked = ''.join(
+    f" Run it with the session's option `{key}` = `{value}`: without it, x86 "
+    'processors that lack VNNI saturate.'
+    for key, value in meta['session'].items()
+  )
   accuracy, times = parity['accuracy'], parity['latency']
   speed = [('median ms', *(f'batch {n}' for n in times['jax']))]
   named = {'exported file': times['exported'], 'student in JAX': times['jax']}
@@ -131,12 +136,13 @@ def _parity(parity) -> str:
     ('largest difference of logits', f"{parity['logits']['largest']:.2g}"),
     ('mean difference of logits', f"{parity['logits']['mean']:.2g}"),
     ('same top class, %', f"{100 * parity['agreement']:.2f}"),
-    ('accuracy of the file, %', f"{100 * accuracy['exported']:.2f}"),
+    ('accuracy of the file, %', f"{100 * accuracy['exported']:.2f} (95 %: "
+     f"{table.interval(accuracy['interval'])})"),
     ('accuracy in JAX, %', f"{100 * accuracy['jax']:.2f}"),
     ('size', table.size(parity['bytes'])),
     ('ran in', parity['runtime']),
   ]
   return '\n\n'.join([
     '## The file beside the network', rows(told), rows(speed),
-    'Differences are over the largest logit.',
+    f'Differences are over the largest logit.{asked}',
   ])

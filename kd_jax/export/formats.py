@@ -1,9 +1,13 @@
 """What every format is given, and what it must bring."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import export as jax_export
 
 from kd_jax import types
 from kd_jax.models import base
@@ -52,3 +56,26 @@ class Format(NamedTuple):
   quantize: tuple[str, ...]
   runtime: str
   needs: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def any_batch(shape):
+  """The shape of a batch of any size, to trace a network with.
+
+  Args:
+    shape: of one image, [H, W, C].
+
+  Raises:
+    ValueError: one line, where what is traced decides by the size.
+  """
+  sides = ', '.join(['batch', *map(str, shape)])
+  symbolic = jax_export.symbolic_shape(sides)
+  try:
+    yield jax.ShapeDtypeStruct(symbolic, jnp.float32)
+  except (
+    jax.errors.InconclusiveDimensionOperation, jax.errors.JAXTypeError
+  ) as error:
+    line = ' '.join(str(error).split())[:200]
+    raise ValueError(
+      f'the network does not trace for a batch of any size: {line}'
+    ) from error

@@ -146,6 +146,8 @@ def described(name, chosen, student, data, job) -> dict[str, Any]:
   """What meta.json holds: all that is needed to use the file."""
   pixels = data.train.inputs.dtype == np.uint8
   scaled = 'pixels / 255' if pixels else 'pixels'
+  whole = name != 'onnx' or job.quantize != 'int8'
+  session = {} if whole else dict([onnx_file.PRECISE])
   return {
     'format': name,
     'file': chosen.file,
@@ -159,6 +161,7 @@ def described(name, chosen, student, data, job) -> dict[str, Any]:
       'formula': f'({scaled} - mean) / std',
       'mean': list(data.mean), 'std': list(data.std),
     },
+    'session': session,
     'output': {'name': graph.OUTPUT, 'shape': [graph.BATCH, data.classes]},
     'classes': data.classes,
     'labels': list(data.label_names or map(str, range(data.classes))),

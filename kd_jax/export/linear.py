@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from kd_jax.export import graph as graphs
-from kd_jax.export import operations
+from kd_jax.export import operations, shapes
 
 _LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 
@@ -77,7 +77,7 @@ def maximum(graph, equation, values):
   """A maximum over axes; as MaxPool where it is that of windows of an image."""
   found = _windows(graph, equation, values[0])
   if found is None:
-    return operations.reduce('ReduceMax')(graph, equation, values)
+    return shapes.reduce('ReduceMax')(graph, equation, values)
   x, side = found
   shape, dtype = operations.out(equation)
   x = graphs.transpose(graph, x, (0, 3, 1, 2))

@@ -1,4 +1,4 @@
-"""How the operations of JAX are written in ONNX: elementwise, shapes, sums.
+"""How the elementwise operations of JAX are written in ONNX.
 
 A writer takes (graph, equation of the jaxpr, Values of its inputs) and returns
 the Values of its outputs.
@@ -18,10 +18,6 @@ _SAME = {
   'gt': 'Greater', 'ge': 'GreaterOrEqual', 'not': 'Not', 'and': 'And',
   'or': 'Or', 'xor': 'Xor',
 }  # fmt: skip
-_REDUCTIONS = {
-  'reduce_sum': 'ReduceSum', 'reduce_max': 'ReduceMax',
-  'reduce_min': 'ReduceMin', 'reduce_prod': 'ReduceProd',
-}
 _ONNX_TYPES = {
   'float32': 1, 'uint8': 2, 'int8': 3, 'int32': 6, 'int64': 7, 'bool': 9,
   'uint32': 12,
@@ -119,6 +115,12 @@ def log1p(graph, equation, values):
   return [wise(graph, 'Log', [moved])]
 
 
+def expm1(graph, equation, values):
+  """exp(x) - 1."""
+  found = wise(graph, 'Exp', values)
+  return [wise(graph, 'Add', [found, like(found, -1)])]
+
+
 def square(graph, equation, values):
   """x x."""
   return [wise(graph, 'Mul', [values[0], values[0]])]
@@ -171,148 +173,12 @@ def convert(graph, equation, values):
   )]
 
 
-def broadcast_in_dim(graph, equation, values):
-  """Further axes; those that only repeat stay at length 1."""
-  shape = [1] * len(equation.params['shape'])
-  axes = equation.params['broadcast_dimensions']
-  for axis, side in zip(axes, values[0].shape):
-    shape[axis] = side
-  return [graphs.reshape(graph, values[0], shape)]
-
-
-def reshape(graph, equation, values):
-  """Another shape of as many elements."""
-  return [
-    graphs.reshape(graph, *whole(graph, equation, values), out(equation)[0])
-  ]
-
-
-def transpose(graph, equation, values):
-  """Axes in another order."""
-  permutation = equation.params['permutation']
-  return [graphs.transpose(graph, values[0], permutation)]
-
-
-def concatenate(graph, equation, values):
-  """Arrays one after the other."""
-  values = whole(graph, equation, values)
-  axis = equation.params['dimension']
-  return [graphs.add(graph, 'Concat', values, *out(equation), axis=axis)]
-
-
-def split(graph, equation, values):
-  """An array in parts."""
-  values = whole(graph, equation, values)
-  sizes, axis = equation.params['sizes'], equation.params['axis']
-  shapes = [v.aval.shape for v in equation.outvars]
-  return graphs.split(
-    graph, 'Split', [*values, graphs.integers(sizes)], shapes,
-    values[0].dtype, axis=axis,
-  )
-
-
-def cut(graph, value, start, stop, step, shape):
-  """Slices along every axis that is not taken whole."""
-  axes = [
-    k for k, (a, b, s) in enumerate(zip(start, stop, step))
-    if not (str(a) == '0' and str(b) == str(value.shape[k]) and s == 1)
-  ]
-  if not axes:
-    return value
-  ends = [[side[k] for k in axes] for side in (start, stop)]
-  if not all(isinstance(x, int) for side in ends for x in side):
-    raise ValueError(
-      'ONNX export cannot cut an axis at a place that depends on the batch'
-    )
-  steps = [step[k] for k in axes]
-  inputs = [value, *map(graphs.integers, (*ends, axes, steps))]
-  return graphs.add(graph, 'Slice', inputs, shape, value.dtype)
-
-
-def slices(graph, equation, values):
-  """Part of an array."""
-  (x,), params = whole(graph, equation, values), equation.params
-  start, stop = params['start_indices'], params['limit_indices']
-  step = params['strides'] or (1,) * len(start)
-  return [cut(graph, x, start, stop, step, out(equation)[0])]
-
-
-def reverse(graph, equation, values):
-  """Axes back to front."""
-  (x,), axes = whole(graph, equation, values), equation.params['dimensions']
-  ends = [-1] * len(axes), [-(2**31)] * len(axes), axes, [-1] * len(axes)
-  inputs = [x, *map(graphs.integers, ends)]
-  return [graphs.add(graph, 'Slice', inputs, *out(equation))]
-
-
-def pad(graph, equation, values):
-  """A margin of a constant; a negative one cuts."""
-  x, filling = values
-  x = graphs.full(graph, x, equation.invars[0].aval.shape)
-  low, high, between = zip(*equation.params['padding_config'])
-  if any(between):
-    raise ValueError(
-      "ONNX cannot express the operation 'pad' here: it pads between elements"
-    )
-  return [graphs.add(
-    graph, 'Pad', [x, graphs.integers((*low, *high)), filling], *out(equation)
-  )]
-
-
-def gather(graph, equation, values):
-  """Places along one axis, or a window at a place that is known."""
-  x, index = whole(graph, equation, values)
-  numbers = equation.params['dimension_numbers']
-  axes, size = numbers.start_index_map, equation.params['slice_sizes']
-  collapsed = numbers.collapsed_slice_dims
-  if numbers.operand_batching_dims or index.constant is None:
-    raise ValueError(
-      "ONNX export knows 'gather' at known places only, and not in batches"
-    )
-  if axes == collapsed and len(axes) == 1:
-    return [_take(graph, equation, x, index.constant[..., 0], axes[0])]
-  if index.constant.ndim == 1:
-    start, stop = [0] * len(x.shape), list(x.shape)
-    for axis, place in zip(axes, index.constant.tolist()):
-      start[axis], stop[axis] = place, place + size[axis]
-    x = cut(graph, x, start, stop, [1] * len(start), size)
-    return [graphs.reshape(graph, x, out(equation)[0])]
-  raise ValueError("ONNX export knows 'gather' along one axis at a time")
-
-
-def _take(graph, equation, x, index, axis):
-  """x at the places `index` of an axis."""
-  shape, dtype = out(equation)
-  offsets = equation.params['dimension_numbers'].offset_dims
-  taken = [k for k in range(len(shape)) if k not in offsets]
-  here = [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]
-  places = graphs.constant(index.astype(np.int64))
-  found = graphs.add(graph, 'Gather', [x, places], here, dtype, axis=axis)
-  before = [*offsets[:axis], *taken, *offsets[axis:]]
-  return graphs.transpose(graph, found, np.argsort(before))
-
-
-def reduce(operation):
-  """Writer of a sum, product or extreme over axes."""
-
-  def write(graph, equation, values):
-    (x,), axes = whole(graph, equation, values), equation.params['axes']
-    inputs = [x, graphs.integers(axes)]
-    return [graphs.add(graph, operation, inputs, *out(equation), keepdims=0)]
-
-  return write
-
-
 WRITERS = {
   **{name: elementwise(to) for name, to in _SAME.items()},
-  **{name: reduce(to) for name, to in _REDUCTIONS.items()},
   **dict.fromkeys(('stop_gradient', 'copy', 'copy_p', 'name'), same),
   'optimization_barrier': same,
-  'max': greater, 'sub': subtract, 'rsqrt': rsqrt, 'erfc': erfc, 'log1p': log1p,
-  'square': square, 'integer_pow': integer_pow, 'ne': not_equal,
-  'round': half_even, 'select_n': select, 'clamp': clamp,
-  'convert_element_type': convert, 'broadcast_in_dim': broadcast_in_dim,
-  'reshape': reshape, 'squeeze': reshape, 'expand_dims': reshape,
-  'transpose': transpose, 'concatenate': concatenate, 'split': split,
-  'slice': slices, 'rev': reverse, 'pad': pad, 'gather': gather,
+  'max': greater, 'sub': subtract, 'rsqrt': rsqrt, 'erfc': erfc,
+  'log1p': log1p, 'expm1': expm1, 'square': square,
+  'integer_pow': integer_pow, 'ne': not_equal, 'round': half_even,
+  'select_n': select, 'clamp': clamp, 'convert_element_type': convert,
 }  # fmt: skip

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from kd_jax import types
-from kd_jax.compare import fidelity, latency
+from kd_jax.compare import evidence, fidelity, latency
 from kd_jax.data import pipeline, sources
 from kd_jax.export import source
 from kd_jax.models import base
@@ -40,7 +40,8 @@ def compare(
 
   Returns:
     'examples'; 'logits': {'largest', 'mean'} differences over the largest
-    logit; 'agreement' of the top class; 'accuracy': {'exported', 'jax'}.
+    logit; 'agreement' of the top class; 'accuracy': {'exported', its 95 %
+    'interval', 'jax'}.
   """
   forward = make_forward(student.network, student.variables)
   prepare = pipeline.make_prepare(data.mean, data.std)
@@ -56,6 +57,7 @@ def compare(
       run(images[:kept]), forward(images)[:kept], batch['labels'][:kept]
     ))
   theirs, ours, labels = (np.concatenate(x) for x in zip(*parts))
+  right = fidelity.right(theirs, labels)
   difference, scale = np.abs(theirs - ours), np.abs(ours).max()
   return {
     'examples': count,
@@ -65,7 +67,8 @@ def compare(
     },
     'agreement': float((theirs.argmax(-1) == ours.argmax(-1)).mean()),
     'accuracy': {
-      'exported': float(fidelity.right(theirs, labels).mean()),
+      'exported': float(right.mean()),
+      'interval': list(evidence.wilson(int(right.sum()), right.size)),
       'jax': float(fidelity.right(ours, labels).mean()),
     },
   }

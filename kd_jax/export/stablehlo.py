@@ -28,11 +28,8 @@ def write(job: formats.Job, path: pathlib.Path) -> None:
   def call(images):
     return forward(jax.tree.map(_f32, held), images)
 
-  side = ', '.join(map(str, job.shape))
-  shape = jax_export.symbolic_shape(f'batch, {side}')
-  exported = jax_export.export(jax.jit(call), platforms=PLATFORMS)(
-    jax.ShapeDtypeStruct(shape, jnp.float32)
-  )
+  with formats.any_batch(job.shape) as images:
+    exported = jax_export.export(jax.jit(call), platforms=PLATFORMS)(images)
   path.write_bytes(exported.serialize())
 
 

@@ -4,21 +4,22 @@ What depends on parameters alone is computed on the way, by JAX, and written
 as a constant.
 """
 
-from collections.abc import Mapping
-
 import jax
 import numpy as np
-from jax import export as jax_export
 from jax import numpy as jnp
 
 from kd_jax import types
 from kd_jax.compare import latency
+from kd_jax.export import formats, gathering, linear, operations, shapes
 from kd_jax.export import graph as graphs
-from kd_jax.export import linear, operations
 from kd_jax.models import base
 
 # {primitive of JAX: how it is written}.
-WRITERS = {**operations.WRITERS, **linear.WRITERS}
+WRITERS = {
+  name: writer
+  for table in (operations, shapes, linear, gathering)
+  for name, writer in table.WRITERS.items()
+}
 _CALLS = (
   'jit', 'pjit', 'closed_call', 'core_call', 'custom_jvp_call',
   'custom_vjp_call', 'remat', 'checkpoint',
@@ -38,21 +39,9 @@ def trace(network: base.Network, variables: types.Variables, shape):
   Raises:
     ValueError: where the network computes with the size of the batch.
   """
-  side = ', '.join(map(str, shape))
-  symbolic = jax_export.symbolic_shape(f'{graphs.BATCH}, {side}')
-  images = jax.ShapeDtypeStruct(symbolic, jnp.float32)
   forward = latency.make_forward(network)
-  try:
+  with formats.any_batch(shape) as images:
     return jax.make_jaxpr(lambda x: forward(variables, x))(images)
-  except jax.errors.JAXTypeError as error:
-    raise ValueError(_batch_dependent(error)) from error
-  except jax_export.UnsupportedShapePolymorphism as error:
-    raise ValueError(_batch_dependent(error)) from error
-
-
-def _batch_dependent(error) -> str:
-  line = ' '.join(str(error).split())[:200]
-  return f'the network does not trace for a batch of any size: {line}'
 
 
 def write(closed) -> tuple[graphs.Graph, graphs.Value]:
@@ -140,8 +129,3 @@ def _computed(equation, values) -> list[graphs.Value] | None:
   if not equation.primitive.multiple_results:
     found = [found]
   return [graphs.constant(np.asarray(x)) for x in found]
-
-
-def constants(graph: graphs.Graph) -> Mapping[str, int]:
-  """{name: bytes} of what the graph holds."""
-  return {name: x.nbytes for name, x in graph.initializers.items()}

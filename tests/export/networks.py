@@ -1,0 +1,90 @@
+"""Finished networks on disk, never trained, for the tests of the export."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from kd_jax import build, checkpoint, reuse
+from kd_jax.data import sources
+from kd_jax.methods import make_method
+from kd_jax.models import convolution
+from tests import compared
+
+SHAPE, CLASSES = (4, 4, 1), 6
+
+
+class Shuffle(nn.Module):
+  """Grouped and depthwise convolutions in the forms fast on a CPU."""
+
+  @nn.compact
+  def __call__(self, x):
+    fast = {'conv_general_dilated': convolution.convolve}
+    same = ((1, 1), (1, 1))
+    x = nn.Conv(
+      8, (1, 1), (1, 1), ((0, 0), (0, 0)), feature_group_count=2, **fast
+    )(x)
+    x = nn.Conv(8, (3, 3), (2, 2), same, feature_group_count=8, **fast)(x)
+    b, h, w, c = x.shape
+    x = x.reshape(b, h, w, 2, c // 2).swapaxes(3, 4).reshape(b, h, w, c)
+    left, right = jnp.split(x, [3], -1)
+    return jnp.concatenate([right, nn.sigmoid(left)], -1).mean((1, 2))
+
+
+def data() -> sources.Data:
+  """64 training and 301 test images 4x4x1 of six classes."""
+  return compared.data()
+
+
+def save(folder, seed: int = 0, scale: float = 1.0, **spec):
+  """A network folder with drawn variables; its spec and variables."""
+  told = {'classes': CLASSES, 'inputs': list(SHAPE), **spec}
+  network = build.make_network(told)
+  images = jax.random.normal(jax.random.key(1), (64, *SHAPE))
+  variables = jax.jit(network.init)(jax.random.key(seed), images)
+  if 'reuses' in told:
+    variables = with_head(network, variables, images, told['reuses'])
+  step = jax.jit(functools.partial(network.apply, train=True))
+  _, state = step(variables, images)
+  variables = {**variables, **state}
+  params = jax.tree.map(lambda x: scale * x, variables['params'])
+  variables = {**variables, 'params': params}
+  checkpoint.save_network(folder, variables, {
+    'build': told, 'seed': seed, 'steps': 3, 'select': 'last',
+    'validation': {'last': 0.1 * seed},
+    'data': {'name': 'arrays', 'fingerprint': data().fingerprint},
+  })
+  return network, variables
+
+
+def with_head(network, variables, images, told):
+  """The variables joined with what SimKD leaves: a projector, a head."""
+  outputs, _ = network.apply(variables, images)
+  kernel = jax.random.normal(jax.random.key(2), (12, CLASSES))
+  head = {'kernel': kernel, 'bias': jnp.ones(CLASSES)}
+  teacher = {'features': jnp.zeros((64, 12)), 'head': head}
+  held = make_method(**told).init(jax.random.key(3), outputs, teacher)
+  held['state']['head'] = head
+  return reuse.join(variables, held)
+
+
+def run(folder, seeds: int = 0):
+  """A run with a teacher and a student; or a folder of `seeds` of them."""
+  if seeds:
+    for seed in range(seeds):
+      run(folder / f'seed_{seed}')
+      save(folder / f'seed_{seed}/networks/student', seed, name='mlp',
+           widths=[8])
+  else:
+    save(folder / 'networks/teacher', 5, name='mlp', widths=[16])
+    save(folder / 'networks/student', name='cnn', hidden=8)
+  checkpoint.write_json(folder / 'config.json', {
+    'data': {'name': 'arrays', 'seed': 0},
+    'scheme': {'name': 'offline'},
+    'terms': {'soft': {'method': 'kd', 'weight': 0.9, 'temperature': 4.0}},
+    'networks': {'teacher': {'name': 'mlp'}, 'student': {'name': 'cnn'}},
+    'train': {'batch_size': 16, 'optimizer': {
+      'name': 'adam', 'learning_rate': 1e-3}},
+  })
+  return folder

@@ -1,0 +1,281 @@
+"""From a run or a network to a folder that was checked; and all refusals."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from safetensors import numpy as safetensors
+
+from kd_jax import checkpoint, export
+from kd_jax.export import formats, job, parity, source, stablehlo, walk
+from kd_jax.models import base, torch_weights
+from tests.export import networks
+
+FILES = {'card.md', 'meta.json', 'parity.json'}
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  return networks.run(tmp_path_factory.mktemp('run'))
+
+
+def make(folder, out, format='safetensors', **options):
+  """Exports with the smallest effort; what parity.json holds."""
+  options = {'data': networks.data(), 'seconds': 0.0, **options}
+  return export.export(folder, out, format, **options)
+
+
+CASES = [
+  ('onnx', ''), ('onnx', 'int8'), ('stablehlo', ''), ('stablehlo', 'bf16'),
+  ('safetensors', ''), ('safetensors', 'bf16'),
+]
+
+
+@pytest.mark.parametrize('format, quantize', CASES)
+def test_a_student_is_written_and_runs(format, quantize, run, tmp_path):
+  if format == 'onnx':
+    pytest.importorskip('onnxruntime')
+  out = tmp_path / 'deep' / 'out'
+  found = make(run, out, format, quantize=quantize)
+  file = job.FORMATS[format].file
+  assert {p.name for p in out.iterdir()} == {file, *FILES}
+  assert [p.name for p in out.parent.iterdir()] == ['out']
+  assert json.loads((out / 'parity.json').read_text()) == found
+  assert found['examples'] == 301
+  assert found['bytes'] == (out / file).stat().st_size
+  assert found['accuracy']['exported'] == pytest.approx(
+    found['accuracy']['jax'], abs=0 if not quantize else 0.02
+  )
+  if quantize:
+    assert found['tolerance'] == {'agreement': 0.99}
+    assert found['logits']['largest'] > 1e-4  # else nothing was quantized
+  else:
+    assert found['tolerance'] == {'logits': 1e-4}
+    assert found['logits']['largest'] <= 1e-5
+  times = found['latency']
+  assert set(times['teachers']) == {'teacher'}
+  for one in (times['exported'], times['jax'], times['teachers']['teacher']):
+    assert set(one) == {'1', '64'}
+
+
+def test_meta_says_how_to_prepare(run, tmp_path):
+  make(run, tmp_path / 'out')
+  meta = json.loads((tmp_path / 'out/meta.json').read_text())
+  data = networks.data()
+  assert meta['input']['shape'] == ['batch', 4, 4, 1]
+  assert meta['prepare'] == {
+    'formula': '(pixels / 255 - mean) / std',
+    'mean': list(data.mean), 'std': list(data.std),
+  }
+  assert meta['output'] == {'name': 'logits', 'shape': ['batch', 6]}
+
+
+def test_card_has_what_one_asks_of_a_student(run, tmp_path):
+  make(run, tmp_path / 'out', license='MIT')
+  card = (tmp_path / 'out/card.md').read_text()
+  for folder in ('student', 'teacher'):
+    _, spec = checkpoint.load_network(run / 'networks' / folder)
+    assert spec['hash'] in card
+  for words in ('license: MIT', '| soft | kd | 0.9 | temperature=4.0 |',
+                '| seed | 0 |', 'same top class', 'adam'):
+    assert words in card
+
+
+def test_torch_names_are_those_of_torch_weights(run, tmp_path):
+  make(run, tmp_path / 'out', names='torch')
+  found = safetensors.load_file(tmp_path / 'out/model.safetensors')
+  variables, _ = checkpoint.load_network(run / 'networks/student')
+  wanted = torch_weights.state_dict(variables, 'cnn')
+  assert found.keys() == wanted.keys()
+  for name, array in wanted.items():
+    np.testing.assert_array_equal(found[name], array)
+
+
+def test_stablehlo_is_for_every_platform(run, tmp_path):
+  from jax import export as jax_export
+
+  make(run, tmp_path / 'out', 'stablehlo')
+  data = (tmp_path / 'out/model.stablehlo').read_bytes()
+  read = jax_export.deserialize(bytearray(data))
+  assert set(read.platforms) == {'cpu', 'cuda', 'tpu'}
+  assert str(read.in_avals[0].shape[0]) == 'batch'
+
+
+def test_fast_forms_of_the_cpu_go_to_every_platform(tmp_path):
+  """platform_dependent convolutions keep a branch for each."""
+  network = base.from_linen(networks.Shuffle())
+  images = np.random.default_rng(0).normal(size=(3, 8, 6, 4)).astype('f4')
+  variables = network.init(jax.random.key(0), images)
+  work = formats.Job(network, variables, (8, 6, 4), {}, '', 'jax', None)
+  stablehlo.write(work, tmp_path / 'model')
+  wanted = parity.make_forward(network, variables)(images)
+  got = stablehlo.make_run(work, tmp_path / 'model')(images)
+  np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_of_several_seeds_the_best_on_validation(tmp_path):
+  networks.run(tmp_path, seeds=3)
+  assert source.load(tmp_path).folder.parts[-3] == 'seed_2'
+  teacher = source.load(tmp_path, 'teacher')
+  assert teacher.folder.parts[-3:] == ('seed_0', 'networks', 'teacher')
+  assert source.teachers(teacher) == {}
+
+
+def test_a_reused_classifier_is_exported(tmp_path):
+  pytest.importorskip('onnxruntime')
+  told = {'name': 'simkd', 'layers': [['features', 'features']]}
+  networks.save(tmp_path / 'net', name='mlp', widths=[8], reuses=told)
+  found = make(tmp_path / 'net', tmp_path / 'out', 'onnx')
+  assert found['logits']['largest'] <= 1e-5
+
+
+def test_a_student_trained_for_int8_keeps_its_ranges(tmp_path):
+  pytest.importorskip('onnxruntime')
+  import onnx
+
+  _, variables = networks.save(
+    tmp_path / 'net', name='cnn', hidden=8, quantize='int8'
+  )
+  found = make(tmp_path / 'net', tmp_path / 'out', 'onnx', quantize='int8')
+  assert found['agreement'] >= 0.99
+  graph = onnx.load(tmp_path / 'out/model.onnx').graph
+  held = {x.name: onnx.numpy_helper.to_array(x) for x in graph.initializer}
+  scales = {
+    float(held[n.input[1]]) for n in graph.node
+    if n.op_type == 'QuantizeLinear'
+  }
+  for layer in variables['ranges'].values():
+    wanted = (layer['high'] - layer['low']) / 255
+    assert min(abs(s / wanted - 1) for s in scales) < 1e-5
+  # Without int8 the file rounds as the student did.
+  make(tmp_path / 'net', tmp_path / 'simulated', 'onnx')
+  nodes = onnx.load(tmp_path / 'simulated/model.onnx').graph.node
+  assert sum(n.op_type == 'Round' for n in nodes) >= 4
+
+
+@pytest.mark.parametrize('change', ['LOGITS', 'AGREEMENT'])
+def test_what_differs_is_not_kept(change, run, tmp_path, monkeypatch, capsys):
+  value = {'LOGITS': -1.0, 'AGREEMENT': 1.1}[change]
+  monkeypatch.setattr(parity, change, value)
+  monkeypatch.setattr(source, 'read_data', lambda *_: networks.data())
+  quantize = {'LOGITS': '', 'AGREEMENT': 'bf16'}[change]
+  code = export.main([
+    str(run), '--format', 'safetensors', '--out', str(tmp_path / 'out'),
+    '--quantize', quantize,
+  ])
+  assert code == 1
+  assert one_line(capsys)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_nan_differs():
+  found = {'logits': {'largest': float('nan')}, 'agreement': float('nan')}
+  found['examples'] = 3
+  for exact in (True, False):
+    with pytest.raises(parity.Differs):
+      parity.judge(found, exact)
+
+
+def one_line(capsys) -> str:
+  out, err = capsys.readouterr()
+  assert out == ''
+  assert err.startswith('error: ')
+  assert err.count('\n') == 1
+  return err
+
+
+def refuse(capsys, *arguments) -> str:
+  """The one line with which the command refuses; exit code 2."""
+  assert export.main([str(a) for a in arguments]) == 2
+  return one_line(capsys)
+
+
+@pytest.mark.parametrize('arguments, words', [
+  (['--format', 'onxn'], ['onxn', "'onnx'", 'stablehlo']),
+  (['--quantize', 'int4'], ['int4', 'int8', 'bf16']),
+  (['--format', 'safetensors', '--quantize', 'int8'], ['int8', 'onnx']),
+  (['--quantize', 'bf16'], ['onnx', 'bf16', 'stablehlo', 'safetensors']),
+  (['--format', 'safetensors', '--names', 'tf'], ["'tf'", 'torch']),
+  (['--format', 'stablehlo', '--names', 'torch'], ['safetensors']),
+  (['--format', 'safetensors', '--network', 'pupil'],
+   ["'pupil'", 'student', 'teacher']),
+  (['--format', 'safetensors', '--config', 'no.py'], ['no.py']),
+])
+def test_a_mistake_is_one_line(arguments, words, run, tmp_path, capsys):
+  line = refuse(capsys, run, '--out', tmp_path / 'out', *arguments)
+  assert all(word in line for word in words), line
+  assert not list(tmp_path.iterdir())
+
+
+def test_folders_that_cannot_be_are_refused(run, tmp_path, capsys):
+  out = tmp_path / 'out'
+  arguments = '--format', 'safetensors', '--out', out
+  assert 'no folder' in refuse(capsys, tmp_path / 'nowhere', *arguments)
+  assert 'no run' in refuse(capsys, tmp_path, *arguments)
+  (tmp_path / 'begun').mkdir()
+  checkpoint.write_json(tmp_path / 'begun/config.json', {})
+  line = refuse(capsys, tmp_path / 'begun', *arguments)
+  assert "no finished network 'student'" in line
+  out.mkdir()
+  assert 'exists' in refuse(capsys, run, *arguments)
+
+
+def test_a_network_without_data_asks_for_a_config(tmp_path, capsys):
+  spec = {'build': {'name': 'mlp', 'classes': 3, 'inputs': [2, 2, 1]}}
+  checkpoint.save_network(tmp_path / 'net', {'params': {}}, spec)
+  line = refuse(
+    capsys, tmp_path / 'net', '--format', 'safetensors', '--out',
+    tmp_path / 'out',
+  )
+  assert '--config FILE' in line
+
+
+def test_data_of_another_shape_is_refused(tmp_path):
+  networks.save(tmp_path / 'net', name='mlp', widths=[3])
+  student = source.load(tmp_path / 'net')
+  other = networks.data()
+  other = other._replace(classes=7)
+  with pytest.raises(ValueError, match='6 classes.*of 7'):
+    source.fitting(student, other)
+
+
+@pytest.mark.parametrize('format, package, pip', [
+  ('onnx', 'onnx', 'pip install onnx onnxruntime'),
+  ('tflite', 'tensorflow', 'pip install tensorflow ai-edge-litert'),
+])
+def test_a_missing_package_names_its_command(
+  format, package, pip, run, tmp_path, capsys, monkeypatch
+):
+  monkeypatch.setitem(sys.modules, package, None)
+  line = refuse(capsys, run, '--format', format, '--out', tmp_path / 'out')
+  assert pip in line
+
+
+def test_an_unknown_operation_is_one_line(run, tmp_path, capsys, monkeypatch):
+  pytest.importorskip('onnxruntime')
+  monkeypatch.delitem(walk.WRITERS, 'conv_general_dilated')
+  monkeypatch.setattr(source, 'read_data', lambda *_: networks.data())
+  line = refuse(capsys, run, '--out', tmp_path / 'out')
+  assert "operation 'conv_general_dilated'" in line
+  assert not list(tmp_path.iterdir())
+
+
+def test_tflite_runs_where_tensorflow_is(run, tmp_path):
+  pytest.importorskip('tensorflow')
+  pytest.importorskip('ai_edge_litert')
+  for quantize in ('', 'int8'):
+    make(run, tmp_path / f'out{quantize}', 'tflite', quantize=quantize)
+
+
+def test_importing_costs_no_onnx():
+  code = (
+    'import sys; from kd_jax.export import job; sys.exit(str({"onnx", '
+    '"onnxruntime", "tensorflow"} & set(sys.modules) or 0))'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=False
+  )
+  assert done.stderr.strip() in ('', '0'), done.stderr

@@ -1,0 +1,43 @@
+"""Every network of the zoo as ONNX beside JAX; minutes, so no test.
+
+  python -m tests.export.zoo [NAME ...]
+"""
+
+import pathlib
+import sys
+import tempfile
+
+import jax
+import numpy as np
+
+from kd_jax import models
+from kd_jax.export import formats, onnx_file, parity
+
+
+def difference(name: str, folder: pathlib.Path) -> float:
+  """The largest difference of logits over the largest logit, of 3 images."""
+  network = models.make_network(name, 10)
+  side = models.example_inputs(name)
+  shape = (64, 64, 3) if side[0] == 224 else side
+  images = np.random.default_rng(0).normal(size=(3, *shape)).astype('f4')
+  variables = network.init(jax.random.key(0), images)
+  job = formats.Job(network, variables, shape, {}, '', 'jax', None)
+  onnx_file.write(job, folder / 'model.onnx')
+  found = onnx_file.make_run(job, folder / 'model.onnx')(images)
+  wanted = parity.make_forward(network, variables)(images)
+  return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+
+
+def main(names: list[str]) -> int:
+  """Prints a line a network; 1 where one is not equal."""
+  worst = 0.0
+  for name in names or models.MODELS:
+    with tempfile.TemporaryDirectory() as folder:
+      found = difference(name, pathlib.Path(folder))
+    worst = max(worst, found)
+    print(f'{name:20} {found:.1e}', flush=True)
+  return int(not worst <= parity.LOGITS)
+
+
+if __name__ == '__main__':
+  sys.exit(main(sys.argv[1:]))
