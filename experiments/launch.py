@@ -3,6 +3,7 @@
   python -m experiments.launch --config FILE[:arg] --workdir DIR
     [--config.key=value ...] [--sweep NAME] [--seeds N] [--list] [--dry_run]
     [--strategy loop|vmap] [--lanes N] [--halving ETA]
+    [--search optuna] [--trials N]
 """
 
 import argparse
@@ -10,6 +11,7 @@ import os
 import pathlib
 import signal
 import sys
+from collections.abc import Callable
 
 USER, STOPPED = 2, 130
 
@@ -39,6 +41,13 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
   parser.add_argument(
     '--halving', type=int, default=0, metavar='ETA',
     help='keep the best 1/ETA of the settings at each rung',
+  )
+  parser.add_argument(
+    '--search', choices=['optuna'], help="over the config's search_space()"
+  )
+  parser.add_argument('--trials', type=int, default=16, help='of the search')
+  parser.add_argument(
+    '--shelf', type=pathlib.Path, help='where runs find what they share'
   )
   options, rest = parser.parse_known_args(argv)
   changes = {}
@@ -79,63 +88,67 @@ def main(argv: list[str] | None = None) -> int:
     'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path.home() / '.cache/kd_jax')
   )
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
-  from kd_jax import (
-    build,
-    cache,
-    config,
-    describe,
-    grid,
-    runs,
-    settings,
-    train,
-  )
-  from kd_jax.compare import table
+  from kd_jax import cache, strategies, train
 
   try:
-    c = config.read(options.config, changes)
-    experiment = build.make_experiment(c)
-    many = {}
-    if options.sweep is not None:
-      swept = settings.named(options.config, options.sweep)
-      many = settings.make(options.config, changes, swept, options.workdir)
-    plan = grid.make_plan(
-      options.strategy, options.lanes, options.halving
-    )
-    if options.list:
-      print(settings.describe(many) if many else 'one setting')
-      return 0
-    if options.dry_run:
-      print(describe.describe(experiment))
-      return 0
-    if not many:
-      runs.claim(options.workdir, config.to_json(c))
+    work = make_work(options, changes)
   except ValueError as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return USER
   caught = watch()
   try:
-    if many:
-      rows = settings.launch(
-        many, options.workdir, lambda: bool(caught), experiment.data, plan
-      )
-      print(settings.table(rows))
-      return 0
-    report = runs.launch(
-      c, options.workdir, lambda: bool(caught), experiment.data, plan=plan
-    )
+    print(work(lambda: bool(caught)))
   except train.Stopped as stopped:
     print(f'stopped and saved: {stopped}; the same command continues',
           file=sys.stderr)
     return STOPPED
-  except cache.Refused as mistake:
+  except (cache.Refused, strategies.DoesNotFit) as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return USER
   except (train.Diverged, OSError) as failure:
     print(f'error: {failure}', file=sys.stderr)
     return 1
-  print(table.table(report))
-  print(f'\n{options.workdir}/report.html')
   return 0
+
+
+def make_work(options, changes) -> Callable[[Callable[[], bool]], str]:
+  """What the options ask for: stop -> what is said when it is done.
+
+  Raises:
+    ValueError: one line, for what cannot be meant; nothing has begun.
+  """
+  from kd_jax import build, config, describe, grid, runs, search, settings
+  from kd_jax.compare import table
+
+  c = config.read(options.config, changes)
+  experiment = build.make_experiment(c)
+  plan = grid.make_plan(options.strategy, options.lanes, options.halving)
+  workdir, data, many = options.workdir, experiment.data, {}
+  if options.sweep is not None:
+    swept = settings.named(options.config, options.sweep)
+    many = settings.make(options.config, changes, swept, workdir)
+  if options.list:
+    return lambda stop: settings.describe(many) if many else 'one setting'
+  if options.dry_run:
+    return lambda stop: describe.describe(experiment)
+  if options.search:
+    search.require_optuna()
+    space = search.space_of(options.config)
+    return lambda stop: settings.table(search.run(
+      options.config, changes, space, options.trials, workdir, stop, data, plan
+    ))
+  if many:
+    prepared = settings.prepare(many, workdir, data)
+    return lambda stop: settings.table(
+      settings.launch(many, prepared, stop, plan)
+    )
+  prepared = runs.prepare({'': c}, workdir, data)
+
+  def train(stop):
+    report = runs.only(runs.train_all(prepared, stop, plan, options.shelf))
+    return f'{table.table(report)}\n\n{workdir}/report.html'
+
+  return train
 
 
 if __name__ == '__main__':

@@ -1,13 +1,8 @@
 """A run on disk: whose folder it is, its seeds, and what is left behind."""
 
-import contextlib
 import copy
-import importlib.metadata
+import itertools
 import pathlib
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +14,7 @@ from kd_jax import (
   checkpoint,
   compare,
   config,
+  folders,
   grid,
   halving,
   metrics,
@@ -28,64 +24,7 @@ from kd_jax import (
 )
 from kd_jax.data import sources
 
-CONFIG, FAILED = 'config.json', 'failed.txt'
-_PACKAGES = (
-  'jax', 'flax', 'optax', 'orbax-checkpoint', 'ml-collections',
-  'tensorflow-datasets', 'numpy',
-)
-
-
-def claim(folder: pathlib.Path, settings: dict) -> None:
-  """Makes the folder of a run, or finds it again.
-
-  Raises:
-    ValueError: where it belongs to another config (the first key that
-      differs), or cannot be written.
-  """
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / '.writable').touch()
-    (folder / '.writable').unlink()
-  except OSError as error:
-    raise ValueError(
-      f'workdir {folder} cannot be written: {error.strerror}'
-    ) from None
-  path = folder / CONFIG
-  if path.exists():
-    found = checkpoint.read_json(path)
-    differs = config.first_difference(_results(settings), _results(found))
-    if differs:
-      raise ValueError(
-        f'{folder} belongs to another config: {differs}; '
-        'use another workdir, or remove this one'
-      )
-  elif any(p.name != '.writable' for p in folder.iterdir()):
-    raise ValueError(f'{folder} is not empty and holds no run ({CONFIG})')
-  if jax.process_index() == 0:
-    checkpoint.write_json(path, settings)
-    (folder / 'command.txt').write_text(shlex.join(sys.orig_argv) + '\n')
-    checkpoint.write_json(folder / 'environment.json', environment())
-
-
-def _results(settings: dict) -> dict:
-  """The settings without those that do not change a result."""
-  return {k: v for k, v in settings.items() if k not in build.LOOP}
-
-
-def environment() -> dict:
-  """Versions, devices and the commit of the code."""
-  with contextlib.suppress(OSError, subprocess.SubprocessError):
-    commit = subprocess.run(
-      ['git', 'rev-parse', 'HEAD'], capture_output=True, text=True, timeout=5,
-      cwd=pathlib.Path(__file__).parent, check=False,
-    ).stdout.strip()
-  return {
-    'python': platform.python_version(),
-    'machine': f'{platform.system()} {platform.machine()}',
-    'devices': [str(d) for d in jax.devices()],
-    'commit': commit or 'unknown',
-    **{name: importlib.metadata.version(name) for name in _PACKAGES},
-  }
+FAILED = 'failed.txt'
 
 
 def seeds_of(c: config.ConfigDict) -> dict[str, config.ConfigDict]:
@@ -129,10 +68,15 @@ def launch(
     ValueError: before any work, for a config or folder that cannot be.
     train.Stopped, train.Diverged: see `train.run`.
   """
-  found = launch_all({'': c}, workdir, stop, data, plan, shelf)['']
-  if isinstance(found, Exception):
-    raise found
-  return found
+  return only(train_all(prepare({'': c}, workdir, data), stop, plan, shelf))
+
+
+def only(found: Mapping[str, dict | Exception]) -> dict:
+  """The one report; why there is none is raised."""
+  one, = found.values()
+  if isinstance(one, Exception):
+    raise one
+  return one
 
 
 class Place(NamedTuple):
@@ -143,28 +87,33 @@ class Place(NamedTuple):
   setting: pathlib.Path
 
 
-def launch_all(
+class Prepared(NamedTuple):
+  """Configs that are built and whose folders are claimed.
+
+  Attributes:
+    seeds: {setting: the folders of its seeds}.
+    workdir: of all.
+    groups: [(place, experiment)] of those that train together.
+  """
+
+  seeds: Mapping[str, Sequence[pathlib.Path]]
+  workdir: pathlib.Path
+  groups: Sequence[Sequence[tuple[Place, build.Experiment]]]
+
+
+def prepare(
   configs: Mapping[str, config.ConfigDict],
   workdir: pathlib.Path,
-  stop: Callable[[], bool] = lambda: False,
   data: sources.Data | None = None,
-  plan: grid.Plan = grid.ALONE,
-  shelf: pathlib.Path | None = None,
-  each: Callable[[], None] = lambda: None,
-) -> dict[str, dict | Exception]:
-  """Trains, compares and reports configs, those at once that can be.
+) -> Prepared:
+  """Builds all that configs name and claims their folders; trains nothing.
 
   Args:
     configs: {folder in workdir: config}; '' is workdir itself.
-    workdir, stop, data, shelf: as in `launch`.
-    plan: how lanes are trained at once.
-    each: called whenever some of them are finished.
-
-  Returns:
-    {folder: the report, or why there is none}.
+    workdir, data: as in `launch`.
 
   Raises:
-    ValueError, train.Stopped: as in `launch`.
+    ValueError: for a config or a folder that cannot be.
   """
   places = {
     (name, seed): Place(one, workdir / name / seed, workdir / name)
@@ -175,23 +124,48 @@ def launch_all(
     for _, keys in groups_of({k: p.config for k, p in places.items()}, data)
   ]
   for name, c in configs.items():
-    claim(workdir / name, config.to_json(c))
-  for group in groups:
-    for place, experiment in group:
-      claim(place.folder, experiment.config)
-  if shelf is None and len(places) > 1:
-    shelf = workdir / 'shelf'
+    folders.claim(workdir / name, config.to_json(c))
+  for place, experiment in itertools.chain(*groups):
+    folders.claim(place.folder, experiment.config)
+  seeds = {
+    name: [p.folder for p in places.values() if p.setting == workdir / name]
+    for name in configs
+  }
+  return Prepared(seeds, workdir, groups)
+
+
+def train_all(
+  prepared: Prepared,
+  stop: Callable[[], bool] = lambda: False,
+  plan: grid.Plan = grid.ALONE,
+  shelf: pathlib.Path | None = None,
+  each: Callable[[], None] = lambda: None,
+) -> dict[str, dict | Exception]:
+  """Trains, compares and reports, those at once that can be.
+
+  Args:
+    prepared: from `prepare`.
+    stop, shelf: as in `launch`.
+    plan: how lanes are trained at once.
+    each: called whenever some of them are finished.
+
+  Returns:
+    {folder: the report, or why there is none}.
+
+  Raises:
+    train.Stopped: asked to stop.
+  """
+  if shelf is None and sum(map(len, prepared.groups)) > 1:
+    shelf = prepared.workdir / 'shelf'
   failed, found = {}, {}
-  waiting = {name: list(seeds_of(c)) for name, c in configs.items()}
-  for group in groups:
+  for group in prepared.groups:
     failed |= run_group(group, stop, plan, shelf)
-    for name, seeds in waiting.items():
-      folders = [workdir / name / seed for seed in seeds]
-      over = all(f in failed or (f / 'report.json').exists() for f in folders)
+    for name, seeds in prepared.seeds.items():
+      over = all(f in failed or (f / 'report.json').exists() for f in seeds)
       if over and name not in found:
-        found[name] = _together(workdir / name, seeds, failed)
+        found[name] = _together(prepared.workdir / name, seeds, failed)
     each()
-  return {name: found[name] for name in configs}
+  return {name: found[name] for name in prepared.seeds}
 
 
 def groups_of(
@@ -273,13 +247,12 @@ def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
   return failed
 
 
-def _together(folder, seeds, failed) -> dict | Exception:
+def _together(folder, places, failed) -> dict | Exception:
   """The report of a setting: of its one run, or of all its seeds."""
-  places = [folder / seed for seed in seeds]
   for place in places:
     if place in failed:
       return failed[place]
-  if seeds == ['']:
+  if list(places) == [folder]:
     return checkpoint.read_json(folder / 'report.json')
   found = compare.combine(folder, places)
   report.write(folder)

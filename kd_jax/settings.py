@@ -79,21 +79,29 @@ def make(
   Raises:
     ValueError: for a key or value that cannot be, before any work.
   """
-  made = {}
-  for name, setting in sweep.expand(settings).items():
-    rest = dict(setting)
-    path = file
-    if 'arg' in rest:
-      path = f"{file.partition(':')[0]}:{rest.pop('arg')}"
-    c = runs.changed(config.read(path, changes), rest)
-    config.validate(c)
-    flags = [f'--config.{k}={v}' for k, v in {**changes, **rest}.items()]
-    folder = str((workdir or pathlib.Path()) / name)
-    made[name] = Swept(setting, c, (
-      'python', '-m', 'experiments.launch', '--config', path,
-      '--workdir', folder, *flags,
-    ))
-  return made
+  return {
+    name: make_one(file, changes, setting, (workdir or pathlib.Path()) / name)
+    for name, setting in sweep.expand(settings).items()
+  }
+
+
+def make_one(
+  file: str,
+  changes: Mapping[str, str],
+  setting: sweep.Setting,
+  folder: pathlib.Path,
+) -> Swept:
+  """One setting, kept in `folder`; the rest as in `make`."""
+  rest, path = dict(setting), file
+  if 'arg' in rest:
+    path = f"{file.partition(':')[0]}:{rest.pop('arg')}"
+  c = runs.changed(config.read(path, changes), rest)
+  config.validate(c)
+  flags = [f'--config.{k}={v}' for k, v in {**changes, **rest}.items()]
+  return Swept(setting, c, (
+    'python', '-m', 'experiments.launch', '--config', path,
+    '--workdir', str(folder), *flags,
+  ))
 
 
 def describe(swept: Mapping[str, Swept], data=None) -> str:
@@ -107,30 +115,36 @@ def describe(swept: Mapping[str, Swept], data=None) -> str:
   return '\n'.join(lines)
 
 
+def prepare(
+  settings: Mapping[str, Swept], workdir: pathlib.Path, data=None
+) -> runs.Prepared:
+  """Builds every setting in a folder of its own: see `runs.prepare`."""
+  configs = {name: one.config for name, one in settings.items()}
+  return runs.prepare(configs, workdir, data)
+
+
 def launch(
   settings: Mapping[str, Swept],
-  workdir: pathlib.Path,
+  prepared: runs.Prepared,
   stop: Callable[[], bool],
-  data=None,
   plan: grid.Plan = grid.ALONE,
 ) -> list[dict]:
-  """Trains every setting in a folder of its own; what is done is not again.
+  """Trains every setting; what is done is not done again.
 
   Settings that differ in numbers of the state alone are trained at once.
 
   Returns:
     As `collect`. A setting that fails is reported, the others go on.
   """
-  configs = {name: one.config for name, one in settings.items()}
 
   def each():
-    collect(settings, workdir)
+    collect(settings, prepared.workdir)
 
-  found = runs.launch_all(configs, workdir, stop, data, plan, each=each)
+  found = runs.train_all(prepared, stop, plan, each=each)
   for name, report in found.items():
     if isinstance(report, Exception):
       print(f'{name}: {report}', file=sys.stderr)
-  return collect(settings, workdir)
+  return collect(settings, prepared.workdir)
 
 
 def collect(

@@ -99,6 +99,10 @@ def vmapped(made: tools.Tools) -> Strategy:
 STRATEGIES = {'loop': looped, 'vmap': vmapped}
 
 
+class DoesNotFit(ValueError):  # noqa: N818 (as the words go)
+  """More lanes are asked for than fit the memory."""
+
+
 def choose(name: str, placement: parallel.Placement, lanes: int) -> str:
   """The key of `STRATEGIES` that a name means.
 
@@ -126,7 +130,7 @@ def fit(name: str, made: tools.Tools, wanted, frozen, asked: int) -> int:
     asked: at most so many; 0: as many as fit.
 
   Raises:
-    ValueError: more are asked for than fit.
+    DoesNotFit: more are asked for than fit; it says how many do.
   """
   if len(wanted) == 1:
     return 1
@@ -142,7 +146,7 @@ def fit(name: str, made: tools.Tools, wanted, frozen, asked: int) -> int:
     free *= len(jax.local_devices())
   room = max(int(free // (COPIES * held)), 0)
   if asked > room or not room:
-    raise ValueError(
+    raise DoesNotFit(
       f'{asked or len(wanted)} lanes do not fit the memory that is free '
       f'({free / 1e6:.0f} MB, {COPIES * held / 1e6:.0f} MB a lane); at most '
       f'{room} do: --lanes {max(room, 1)}'

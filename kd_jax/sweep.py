@@ -1,15 +1,15 @@
 """Sweeps as lists of settings {dotted.key: value}, and their algebra.
 
-  product(grid('temperature', 1., 4.), grid('alpha', .5, .9))   four settings
-  zipped(grid('alpha', .1, .9), grid('seed', 0, 1))             two
-  chain(grid('beta', 0.), sample(3, beta=log_uniform(1, 100)))  one and three
+  product(grid('temperature', 1., 4.), grid('alpha', .5, .9))    four settings
+  zipped(grid('alpha', .1, .9), grid('seed', 0, 1))              two
+  chain(grid('beta', 0.), sample(3, {'beta': uniform(1, 100)}))  one and three
 """
 
 import itertools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 Setting = dict[str, Any]
 
@@ -54,26 +54,48 @@ def chain(*sweeps: Sequence[Setting]) -> list[Setting]:
   return [setting for sweep in sweeps for setting in sweep]
 
 
-def uniform(low: float, high: float) -> Callable[[random.Random], float]:
+class Draw(NamedTuple):
+  """A distribution of one key.
+
+  Attributes:
+    kind: 'uniform', 'log_uniform' or 'choice'.
+    low, high: of the first two.
+    values: of the last.
+  """
+
+  kind: str
+  low: float = 0.0
+  high: float = 0.0
+  values: tuple = ()
+
+  def __call__(self, rng: random.Random) -> Any:
+    """A value of it."""
+    if self.kind == 'choice':
+      return rng.choice(self.values)
+    if self.kind == 'uniform':
+      return rng.uniform(self.low, self.high)
+    return math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+
+
+def uniform(low: float, high: float) -> Draw:
   """A draw between two numbers."""
-  return lambda rng: rng.uniform(low, high)
+  return Draw('uniform', low, high)
 
 
-def log_uniform(low: float, high: float) -> Callable[[random.Random], float]:
+def log_uniform(low: float, high: float) -> Draw:
   """A draw whose logarithm is uniform."""
   if not 0 < low <= high:
     raise ValueError(f'log_uniform needs 0 < low <= high, not {low}, {high}')
-  low, high = math.log(low), math.log(high)
-  return lambda rng: math.exp(rng.uniform(low, high))
+  return Draw('log_uniform', low, high)
 
 
-def choice(*values) -> Callable[[random.Random], Any]:
+def choice(*values) -> Draw:
   """A draw of one of the values."""
-  return lambda rng: rng.choice(values)
+  return Draw('choice', values=values)
 
 
 def sample(
-  count: int, draws: Mapping[str, Callable], seed: int = 0
+  count: int, draws: Mapping[str, Draw], seed: int = 0
 ) -> list[Setting]:
   """`count` settings drawn at random, the same for the same seed."""
   rng = random.Random(seed)

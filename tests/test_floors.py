@@ -17,7 +17,7 @@ FLOORS = {
   'checkpoint': 4, 'metrics': 4, 'quantize': 4, 'shards': 4, 'cache': 4,
   'parts': 5, 'casting': 5, 'stored': 5, 'build': 5,
   'tools': 6, 'keep': 6, 'recall': 6, 'lane': 6, 'grid': 6, 'train': 6,
-  'strategies': 6, 'halving': 6,
+  'strategies': 6, 'halving': 6, 'folders': 6,
   'compare': 6,
   'report': 7, 'export': 7, 'describe': 8, 'runs': 8,
 }

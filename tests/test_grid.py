@@ -75,6 +75,11 @@ def together(configs, folder, plan=grid.ALONE, stop=lambda: False):
       loop.writer.close()
 
 
+def launched(configs, folder, plan=grid.ALONE):
+  """All of it: trained, compared, reported."""
+  return runs.train_all(runs.prepare(configs, folder), plan=plan)
+
+
 @pytest.fixture(scope='module')
 def alone(tmp_path_factory):
   """The settings as runs of their own."""
@@ -131,13 +136,13 @@ def test_a_grid_that_was_stopped_goes_on(strategy, alone, tmp_path):
 
 
 def test_a_launch_leaves_a_run_for_every_lane(tmp_path):
-  found = runs.launch_all(settings({'a': {}, 'b': {'alpha': '0.5'}}), tmp_path)
+  found = launched(settings({'a': {}, 'b': {'alpha': '0.5'}}), tmp_path)
   for name, report in found.items():
     assert report['networks']['student']['accuracy'] > 0
     for file in ('report.html', 'config.json', 'metrics.jsonl', 'command.txt'):
       assert (tmp_path / name / file).exists()
   before = (tmp_path / 'a/report.json').stat().st_mtime_ns
-  again = runs.launch_all(settings({'a': {}, 'b': {'alpha': '0.5'}}), tmp_path)
+  again = launched(settings({'a': {}, 'b': {'alpha': '0.5'}}), tmp_path)
   assert (tmp_path / 'a/report.json').stat().st_mtime_ns == before
   assert set(again) == {'a', 'b'}
 
@@ -199,7 +204,7 @@ def test_those_that_lag_are_dropped_at_rungs(tmp_path):
   key = 'train.optimizer.learning_rate'
   configs = settings({f'r{rate}': {key: rate} for rate in rates})
   plan = grid.Plan('loop', halving=2)
-  found = runs.launch_all(configs, tmp_path, plan=plan)
+  found = launched(configs, tmp_path, plan=plan)
   steps = {
     name: max(r['step'] for r in metrics.read_rows(tmp_path / name)
               if r['stage'] == 'student')
@@ -212,7 +217,7 @@ def test_those_that_lag_are_dropped_at_rungs(tmp_path):
   assert len(dropped) == 3
   assert not list(tmp_path.rglob('failed.txt'))
   # The same command again drops nothing else and trains nothing.
-  again = runs.launch_all(configs, tmp_path, plan=plan)
+  again = launched(configs, tmp_path, plan=plan)
   assert {k: str(v) for k, v in again.items() if isinstance(v, Exception)} == {
     k: str(v) for k, v in found.items() if isinstance(v, Exception)
   }

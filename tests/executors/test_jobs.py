@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from kd_jax import config, runs, sweep
+from kd_jax import config, folders, runs, sweep
 from kd_jax.executors import jobs, status
 from tests.executors import standin
 
@@ -74,11 +74,11 @@ def test_records_are_outside_of_the_run(tmp_path):
   place = jobs.records(job)
   place.mkdir(parents=True)
   assert not place.is_relative_to(job.folder)
-  runs.claim(job.folder, {})
+  folders.claim(job.folder, {})
 
 
 def test_the_words_are_those_of_a_run():
-  assert (status.CONFIG, status.FAILURE) == (runs.CONFIG, runs.FAILED)
+  assert (status.CONFIG, status.FAILURE) == (folders.CONFIG, runs.FAILED)
   from experiments import launch
 
   assert launch.STOPPED == status.STOPPED_CODE

@@ -1,0 +1,157 @@
+"""A search of many dimensions: Optuna proposes settings, a grid trains them.
+
+The study is a journal in the workdir: the same command goes on with it, and
+what was running when it was killed is trained to its end.
+"""
+
+import pathlib
+import sys
+from collections.abc import Callable, Mapping
+
+from kd_jax import config, grid, halving, settings, sweep
+
+JOURNAL, AT_ONCE = 'study.jsonl', 8
+
+
+def require_optuna():
+  """optuna, or a ValueError that says what to do without it."""
+  try:
+    import optuna
+  except ImportError as error:
+    raise ValueError(
+      '--search optuna needs a package that is optional: pip install optuna'
+    ) from error
+  return optuna
+
+
+def space_of(file: str) -> dict[str, sweep.Draw]:
+  """{dotted key: distribution}: `search_space()` of a config file.
+
+  Raises:
+    ValueError: where it has none.
+  """
+  path = file.partition(':')[0]
+  module = config.load_module(path)
+  if not hasattr(module, 'search_space'):
+    raise ValueError(
+      f'{path} has no search_space(): a dict of dotted keys and '
+      'sweep.uniform, sweep.log_uniform or sweep.choice'
+    )
+  space = module.search_space()
+  if not space:
+    raise ValueError(f'the search_space() of {path} is empty')
+  return space
+
+
+def run(
+  file: str,
+  changes: Mapping[str, str],
+  space: Mapping[str, sweep.Draw],
+  trials: int,
+  workdir: pathlib.Path,
+  stop: Callable[[], bool],
+  data=None,
+  plan: grid.Plan = grid.ALONE,
+) -> list[dict]:
+  """Trains settings that Optuna proposes until there are `trials` of them.
+
+  TPE proposes as many at a time as are trained at once; its median pruner
+  drops lanes by their accuracy on validation.
+
+  Args:
+    file, changes: as in `settings.make`.
+    space: {dotted key: distribution}.
+    trials: in all, those of earlier starts included.
+    workdir: of the study and of a folder a trial.
+    stop, data, plan: as in `settings.launch`.
+
+  Returns:
+    As `settings.collect`.
+  """
+  optuna = require_optuna()
+  study = open_study(optuna, workdir)
+  made = {}
+
+  def swept(trial):
+    name = f'trial_{trial.number:04d}'
+    values = {key: propose(trial, key, draw) for key, draw in space.items()}
+    return name, settings.make_one(file, changes, values, workdir / name)
+
+  for trial in study.get_trials():
+    made |= [swept(optuna.trial.FixedTrial(trial.params, trial.number))]
+  running = optuna.trial.TrialState.RUNNING
+  batch = [
+    optuna.trial.Trial(study, t._trial_id)
+    for t in study.get_trials(states=(running,))
+  ]
+  while batch or len(made) < trials:
+    while len(made) < trials and len(batch) < (plan.lanes or AT_ONCE):
+      batch.append(study.ask())
+      made |= [swept(batch[-1])]
+    names = {f'trial_{trial.number:04d}': trial for trial in batch}
+    judged = plan._replace(judge=make_judge(names))
+    now = {name: made[name] for name in names}
+    prepared = settings.prepare(now, workdir, data)
+    rows = settings.launch(now, prepared, stop, judged)
+    tell(optuna, study, names, rows)
+    batch = []
+  return settings.collect(made, workdir)
+
+
+def open_study(optuna, workdir: pathlib.Path):
+  """The study of a workdir; a new one where there is none."""
+  optuna.logging.set_verbosity(optuna.logging.WARNING)
+  workdir.mkdir(parents=True, exist_ok=True)
+  journal = optuna.storages.journal
+  backend = journal.JournalFileBackend(str(workdir / JOURNAL))
+  return optuna.create_study(
+    study_name='kd_jax', direction='maximize', load_if_exists=True,
+    storage=journal.JournalStorage(backend),
+    sampler=optuna.samplers.TPESampler(seed=0, constant_liar=True),
+    pruner=optuna.pruners.MedianPruner(n_startup_trials=AT_ONCE),
+  )
+
+
+def propose(trial, key: str, draw: sweep.Draw):
+  """The trial's value of a key."""
+  if draw.kind == 'choice':
+    return trial.suggest_categorical(key, draw.values)
+  log = draw.kind == 'log_uniform'
+  return trial.suggest_float(key, draw.low, draw.high, log=log)
+
+
+def make_judge(trials: Mapping[str, object]) -> Callable:
+  """A judge (see `grid.Plan`) that asks the study's pruner."""
+
+  def judge(lanes):
+    scores, dropped = {}, {}
+    for i, one in lanes.items():
+      place = one.loop.folder
+      place = place if place.name in trials else place.parent
+      own = [v for k, v in one.scores.items() if 'accuracy' in k]
+      scores.setdefault(place, []).append((i, sum(own) / len(own), one.step))
+    for place, found in scores.items():
+      mean, step = sum(x for _, x, _ in found) / len(found), found[0][2]
+      trial = trials[place.name]
+      trial.report(mean, step)
+      if trial.should_prune():
+        halving.note(place, step, mean)
+        reason = halving.Dropped(halving.read(place))
+        dropped |= {i: reason for i, _, _ in found}
+    return dropped
+
+  return judge
+
+
+def tell(optuna, study, trials: Mapping[str, object], rows) -> None:
+  """Tells the study how the trials ended."""
+  states = optuna.trial.TrialState
+  scores = {row['setting']: row['validation'] for row in rows}
+  for name, trial in trials.items():
+    if name in scores:
+      study.tell(trial, scores[name])
+    elif trial.study.trials[trial.number].intermediate_values:
+      study.tell(trial, state=states.PRUNED)
+    else:
+      print(f'{name} failed', file=sys.stderr)
+      study.tell(trial, state=states.FAIL)
