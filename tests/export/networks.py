@@ -1,6 +1,7 @@
 """Finished networks on disk, never trained, for the tests of the export."""
 
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -37,9 +38,10 @@ def data() -> sources.Data:
   return compared.data()
 
 
-def save(folder, seed: int = 0, scale: float = 1.0, **spec):
-  """A network folder with drawn variables; its spec and variables."""
-  told = {'classes': CLASSES, 'inputs': list(SHAPE), **spec}
+@functools.cache
+def drawn(text: str, seed: int):
+  """A network and its drawn variables, of a spec as JSON."""
+  told = json.loads(text)
   network = build.make_network(told)
   images = jax.random.normal(jax.random.key(1), (64, *SHAPE))
   variables = jax.jit(network.init)(jax.random.key(seed), images)
@@ -47,9 +49,13 @@ def save(folder, seed: int = 0, scale: float = 1.0, **spec):
     variables = with_head(network, variables, images, told['reuses'])
   step = jax.jit(functools.partial(network.apply, train=True))
   _, state = step(variables, images)
-  variables = {**variables, **state}
-  params = jax.tree.map(lambda x: scale * x, variables['params'])
-  variables = {**variables, 'params': params}
+  return network, {**variables, **state}
+
+
+def save(folder, seed: int = 0, draw: int = 0, **spec):
+  """Writes a network folder, said to be of `seed`; network and variables."""
+  told = {'classes': CLASSES, 'inputs': list(SHAPE), **spec}
+  network, variables = drawn(json.dumps(told), draw)
   checkpoint.save_network(folder, variables, {
     'build': told, 'seed': seed, 'steps': 3, 'select': 'last',
     'validation': {'last': 0.1 * seed},
@@ -71,14 +77,10 @@ def with_head(network, variables, images, told):
 
 def run(folder, seeds: int = 0):
   """A run with a teacher and a student; or a folder of `seeds` of them."""
-  if seeds:
-    for seed in range(seeds):
-      run(folder / f'seed_{seed}')
-      save(folder / f'seed_{seed}/networks/student', seed, name='mlp',
-           widths=[8])
-  else:
-    save(folder / 'networks/teacher', 5, name='mlp', widths=[16])
-    save(folder / 'networks/student', name='cnn', hidden=8)
+  for seed in range(seeds or 1):
+    place = folder / (f'seed_{seed}' if seeds else '') / 'networks'
+    save(place / 'teacher', name='mlp', widths=[16])
+    save(place / 'student', seed, name='cnn', hidden=8)
   checkpoint.write_json(folder / 'config.json', {
     'data': {'name': 'arrays', 'seed': 0},
     'scheme': {'name': 'offline'},

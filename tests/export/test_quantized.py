@@ -13,7 +13,7 @@ def test_the_table_has_every_case(tmp_path, monkeypatch, capsys):
   for name, options in (('full', {}), ('aware', {'quantize': 'int8'})):
     for seed in range(2):
       folder = tmp_path / f'{name}/seed_{seed}/networks/student'
-      networks.save(folder, seed, name='mlp', widths=[8], **options)
+      networks.save(folder, seed, seed, name='mlp', widths=[8], **options)
   code = quantized.main([str(tmp_path / 'full'), str(tmp_path / 'aware')])
   lines = capsys.readouterr().out.strip().split('\n')
   assert code == 0
