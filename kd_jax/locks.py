@@ -60,6 +60,7 @@ def is_held(path: pathlib.Path) -> bool:
 def held(
   path: pathlib.Path,
   stop: Callable[[], bool] = lambda: False,
+  what: str = '',
   every: float = 0.2,
 ) -> Iterator[bool]:
   """Waits for the lock and holds it inside the block.
@@ -67,6 +68,7 @@ def held(
   Args:
     path: of the lock.
     stop: asked while waiting.
+    what: is made under the lock, for whoever waits to be told.
     every: seconds between attempts.
 
   Yields:
@@ -74,7 +76,8 @@ def held(
   """
   file = attempt(path)
   if file is None:
-    print(f'waiting for {path.stem}, which another run makes', file=sys.stderr)
+    what = what or path.stem
+    print(f'waiting for {what}, which another run makes', file=sys.stderr)
   while file is None and not stop():
     time.sleep(every)
     file = attempt(path)

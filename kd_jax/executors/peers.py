@@ -14,7 +14,8 @@ def find() -> None:
   if int(os.environ.get('SLURM_STEP_NUM_TASKS') or 1) > 1:
     import jax
 
-    jax.distributed.initialize()
+    if not jax.distributed.is_initialized():
+      jax.distributed.initialize()
 
 
 def agreed(stop: Callable[[], bool], every: int = 10) -> Callable[[], bool]:

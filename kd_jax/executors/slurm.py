@@ -160,11 +160,12 @@ def run(
   ]
   if not todo:
     return {}
+  utils = submitit.core.utils
   executor = submitit.SlurmExecutor(folder, max_num_timeout=_TIMEOUTS)
   executor.update_parameters(**told)
   try:
     given = executor.submit_array([task.Task(job) for job in todo])
-  except submitit.core.utils.FailedJobError as error:
+  except (utils.FailedJobError, utils.FailedSubmissionError) as error:
     raise ValueError(f'Slurm refuses: {_why(error)}') from None
   for job, one in zip(todo, given):
     jobs.records(job).mkdir(parents=True, exist_ok=True)

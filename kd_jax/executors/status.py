@@ -54,14 +54,20 @@ def state_of(job: jobs.Job) -> State:
   where = _lives(place / LIFE)
   if where:
     return State(RUNNING, where)
-  for path in (place / FAILURE, job.folder / FAILURE):
-    if path.exists():
-      return State(FAILED, (path.read_text().splitlines() or [''])[-1])
+  for path in _failures(job):
+    return State(FAILED, (path.read_text().splitlines() or [''])[-1])
   if (job.folder / CONFIG).exists() or (place / LOG).exists():
     return State(STOPPED)
   number = place / SUBMITTED
   detail = f'submitted as {number.read_text()}' if number.exists() else ''
   return State(WAITING, detail)
+
+
+def _failures(job: jobs.Job) -> list[pathlib.Path]:
+  """Where it is said why the job failed: by a pool, by the run, by a seed."""
+  known = [jobs.records(job) / FAILURE, job.folder / FAILURE]
+  known += sorted(job.folder.glob(f'seed_*/{FAILURE}'))
+  return [path for path in known if path.exists()]
 
 
 def _lives(path: pathlib.Path) -> str:
@@ -84,7 +90,7 @@ def begin(job: jobs.Job) -> BinaryIO | None:
   """Takes a job: nobody else may while the file that is returned is open.
 
   Returns:
-    The file, for `start`, `beat` and `end`; None where it is taken.
+    The file, for `started`, `beat` and `end`; None where it is taken.
   """
   path = jobs.records(job) / LIFE
   if _lives(path):
@@ -101,7 +107,7 @@ def started(job: jobs.Job, life: BinaryIO, pid: int) -> None:
   life.truncate(0)
   life.write(json.dumps({'host': socket.gethostname(), 'pid': pid}).encode())
   life.flush()
-  for path in (jobs.records(job) / FAILURE, job.folder / FAILURE):
+  for path in _failures(job):
     path.unlink(missing_ok=True)
 
 
@@ -136,17 +142,21 @@ def end(job: jobs.Job, life: BinaryIO, code: int, asked: bool) -> State:
     elif code == 0:
       line, why = '', 'it ended without a report'
     return refuse(job, life, line or why)
-  life.truncate(0)
-  life.close()
+  let_go(life)
   return state_of(job)
 
 
 def refuse(job: jobs.Job, life: BinaryIO, why: object) -> State:
   """Notes why a job failed, and lets go of it."""
   (jobs.records(job) / FAILURE).write_text(f'{why}\n')
+  let_go(life)
+  return state_of(job)
+
+
+def let_go(life: BinaryIO) -> None:
+  """Lets others take the job, on other machines too."""
   life.truncate(0)
   life.close()
-  return state_of(job)
 
 
 def is_stopped(code: int, asked: bool) -> bool:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from kd_jax.executors import jobs, process, status
 
@@ -31,9 +32,26 @@ class Task:
     Raises:
       RuntimeError: with the last error line, so that Slurm sees a failure.
     """
-    life = status.begin(self.job)
-    if life is None:
-      return status.state_of(self.job).what
+    while (life := status.begin(self.job)) is None:
+      if status.state_of(self.job).what == status.DONE:
+        return status.DONE
+      time.sleep(EVERY)  # it may have been killed on another node just now
+    try:
+      self._train(life)
+    except BaseException:  # submitit leaves so, after `checkpoint`
+      status.let_go(life)
+      raise
+    child = self.children[-1]
+    # Slurm's SIGTERM reaches the whole job: the child has saved by itself.
+    found = status.end(self.job, life, child.returncode, asked=True)
+    if found.what == status.FAILED:
+      raise RuntimeError(found.detail)
+    if found.what == status.STOPPED:
+      requeue()
+    return found.what
+
+  def _train(self, life: BinaryIO) -> None:
+    """Starts the child and stays until it has ended."""
     with _children_ignore(signal.SIGUSR2):
       child = process.start(self.job, life)
     self.children.append(child)
@@ -43,13 +61,6 @@ class Task:
       if time.monotonic() - beaten > BEAT:
         status.beat(life)
         beaten = time.monotonic()
-    # Slurm's SIGTERM reaches the whole job: the child has saved by itself.
-    found = status.end(self.job, life, child.returncode, asked=True)
-    if found.what == status.FAILED:
-      raise RuntimeError(found.detail)
-    if found.what == status.STOPPED:
-      requeue()
-    return found.what
 
   def checkpoint(self):
     """Stops the child; what is to be done when the job comes again.
@@ -79,6 +90,10 @@ def _children_ignore(number: signal.Signals) -> Iterator[None]:
 def requeue() -> None:
   """Puts this Slurm job back into the queue, unless it was canceled."""
   number = os.environ['SLURM_JOB_ID']
+  if 'SLURM_ARRAY_JOB_ID' in os.environ:
+    # The last of an array has the number of the whole array.
+    names = 'SLURM_ARRAY_JOB_ID', 'SLURM_ARRAY_TASK_ID'
+    number = '_'.join(os.environ[name] for name in names)
   shown = subprocess.run(
     ['scontrol', 'show', 'job', '-o', number],
     capture_output=True, text=True, check=False,

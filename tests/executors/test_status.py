@@ -51,13 +51,15 @@ def test_only_the_last_try_counts(tmp_path):
   assert log.count('\n$ ') + log.startswith('$ ') == 2
 
 
-def test_a_failure_in_the_folder_of_the_run_is_known(tmp_path):
+@pytest.mark.parametrize('seed', ['', 'seed_1'])
+def test_a_failure_that_the_run_wrote_is_known(seed, tmp_path):
   made = standin.job(tmp_path, 'a=1')
-  made.folder.mkdir()
-  (made.folder / 'failed.txt').write_text('loss is nan\n')
+  path = made.folder / seed / 'failed.txt'
+  path.parent.mkdir(parents=True)
+  path.write_text('loss is nan\n')
   assert status.state_of(made) == ('failed', 'loss is nan')
   assert ended(made).what == 'done'
-  assert not (made.folder / 'failed.txt').exists()
+  assert not path.exists()
 
 
 def test_stopped_is_no_failure(tmp_path):
