@@ -41,7 +41,8 @@ def measure(folder: pathlib.Path, quantize: str) -> dict:
   with tempfile.TemporaryDirectory() as part:
     place = pathlib.Path(part)
     _, run = job.make(place, chosen, student, data, quantize)
-    found = parity.compare(run, student, data)
+    forward = parity.make_forward(student.network, student.variables)
+    found = parity.compare(run, forward, data)
     return {
       'accuracy': found['accuracy']['exported'],
       'agreement': found['agreement'],

@@ -97,12 +97,15 @@ def write(
     parity.Differs: beyond the tolerance.
   """
   job, run = make(folder, chosen, student, data, quantize, names)
-  found = parity.compare(run, student, data, examples)
+  forward = parity.make_forward(student.network, student.variables)
+  found = parity.compare(run, forward, data, examples)
   # A network with steps of its own is not equal to any number of digits.
   exact = not (quantize or job.build.get('quantize'))
   found['tolerance'] = parity.judge(found, exact)
   found |= parity.machine(chosen.runtime, folder / chosen.file)
-  found['latency'] = parity.times(run, student, job.shape, seconds)
+  found['latency'] = parity.times(
+    run, forward, student, job.shape, seconds
+  )
   found['summary'] = summary(chosen, found)
   meta = described(name, chosen, student, data, job)
   checkpoint.write_json(folder / 'meta.json', meta)

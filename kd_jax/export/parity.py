@@ -26,7 +26,7 @@ class Differs(Exception):  # noqa: N818
 
 def compare(
   run: Callable[[np.ndarray], np.ndarray],
-  student: source.Student,
+  forward: Callable[[np.ndarray], np.ndarray],
   data: sources.Data,
   examples: int = 0,
 ) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def compare(
 
   Args:
     run: images f32 [B, H, W, C] -> logits, of the exported file.
-    student: in JAX.
+    forward: likewise, of the network in JAX.
     data: whose test set it is.
     examples: the first so many; 0 is all.
 
@@ -43,7 +43,6 @@ def compare(
     logit; 'agreement' of the top class; 'accuracy': {'exported', its 95 %
     'interval', 'jax'}.
   """
-  forward = make_forward(student.network, student.variables)
   prepare = pipeline.make_prepare(data.mean, data.std)
   parts, test = [], data.test()
   count = min(examples or len(test.labels), len(test.labels))
@@ -107,6 +106,7 @@ def judge(found: Mapping[str, Any], exact: bool) -> dict[str, float]:
 
 def times(
   run: Callable[[np.ndarray], np.ndarray],
+  forward: Callable[[np.ndarray], np.ndarray],
   student: source.Student,
   shape: tuple[int, ...],
   seconds: float = 0.3,
@@ -115,7 +115,8 @@ def times(
 
   Args:
     run: of the exported file.
-    student: in JAX.
+    forward: likewise, of the network in JAX.
+    student: whose teachers are timed too.
     shape: of one image.
     seconds: spent on each.
 
@@ -133,7 +134,7 @@ def times(
 
   return {
     'exported': timed(run),
-    'jax': timed(make_forward(student.network, student.variables)),
+    'jax': timed(forward),
     'teachers': {
       row: timed(make_forward(teacher.network, teacher.variables))
       for row, teacher in source.teachers(student).items()

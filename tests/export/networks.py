@@ -66,11 +66,12 @@ def save(folder, seed: int = 0, draw: int = 0, **spec):
 
 def with_head(network, variables, images, told):
   """The variables joined with what SimKD leaves: a projector, a head."""
-  outputs, _ = network.apply(variables, images)
+  outputs, _ = jax.jit(network.apply)(variables, images)
   kernel = jax.random.normal(jax.random.key(2), (12, CLASSES))
   head = {'kernel': kernel, 'bias': jnp.ones(CLASSES)}
   teacher = {'features': jnp.zeros((64, 12)), 'head': head}
-  held = make_method(**told).init(jax.random.key(3), outputs, teacher)
+  init = jax.jit(make_method(**told).init)
+  held = init(jax.random.key(3), outputs, teacher)
   held['state']['head'] = head
   return reuse.join(variables, held)
 

@@ -30,6 +30,14 @@ def make(folder, out, format='safetensors', **options):
 
 
 @pytest.fixture(scope='module')
+def alone(tmp_path_factory):
+  """The folder of a network without a run."""
+  folder = tmp_path_factory.mktemp('alone') / 'net'
+  networks.save(folder, name='cnn', hidden=8)
+  return folder
+
+
+@pytest.fixture(scope='module')
 def exported(run, tmp_path_factory):
   """The folder of one export."""
   out = tmp_path_factory.mktemp('exported') / 'out'
@@ -44,11 +52,11 @@ CASES = [
 
 
 @pytest.mark.parametrize('format, quantize', CASES)
-def test_a_student_is_written_and_runs(format, quantize, run, tmp_path):
+def test_a_network_is_written_and_runs(format, quantize, alone, tmp_path):
   if format == 'onnx':
     pytest.importorskip('onnxruntime')
   out = tmp_path / 'deep' / 'out'
-  found = make(run, out, format, quantize=quantize)
+  found = make(alone, out, format, quantize=quantize)
   file = job.FORMATS[format].file
   assert {p.name for p in out.iterdir()} == {file, *FILES}
   assert [p.name for p in out.parent.iterdir()] == ['out']
@@ -64,7 +72,11 @@ def test_a_student_is_written_and_runs(format, quantize, run, tmp_path):
   else:
     assert found['tolerance'] == {'logits': 1e-4}
     assert found['logits']['largest'] <= 1e-5
-  times = found['latency']
+  assert found['latency']['teachers'] == {}
+
+
+def test_times_are_taken_beside_jax_and_the_teacher(exported):
+  times = json.loads((exported / 'parity.json').read_text())['latency']
   assert set(times['teachers']) == {'teacher'}
   for one in (times['exported'], times['jax'], times['teachers']['teacher']):
     assert set(one) == {'1', '64'}
@@ -91,10 +103,10 @@ def test_card_has_what_one_asks_of_a_student(run, exported):
     assert words in card
 
 
-def test_torch_names_are_those_of_torch_weights(run, tmp_path):
-  make(run, tmp_path / 'out', names='torch')
+def test_torch_names_are_those_of_torch_weights(alone, tmp_path):
+  make(alone, tmp_path / 'out', names='torch')
   found = safetensors.load_file(tmp_path / 'out/model.safetensors')
-  variables, _ = checkpoint.load_network(run / 'networks/student')
+  variables, _ = checkpoint.load_network(alone)
   wanted = torch_weights.state_dict(variables, 'cnn')
   assert found.keys() == wanted.keys()
   for name, array in wanted.items():
@@ -150,20 +162,25 @@ def test_a_student_trained_for_int8_keeps_its_ranges(tmp_path):
   for layer in variables['ranges'].values():
     wanted = (layer['high'] - layer['low']) / 255
     assert min(abs(s / wanted - 1) for s in scales) < 1e-5
-  # Without int8 the file rounds as the student did.
-  make(tmp_path / 'net', tmp_path / 'simulated', 'onnx')
-  nodes = onnx.load(tmp_path / 'simulated/model.onnx').graph.node
-  assert sum(n.op_type == 'Round' for n in nodes) >= 4
+
+
+def test_without_int8_the_file_rounds_as_the_student_did(tmp_path):
+  onnx = pytest.importorskip('onnx')
+  networks.save(tmp_path / 'net', name='mlp', widths=[8], quantize='int8')
+  found = make(tmp_path / 'net', tmp_path / 'out', 'onnx')
+  assert found['agreement'] >= 0.99
+  nodes = onnx.load(tmp_path / 'out/model.onnx').graph.node
+  assert sum(n.op_type == 'Round' for n in nodes) == 2
 
 
 @pytest.mark.parametrize('change', ['LOGITS', 'AGREEMENT'])
-def test_what_differs_is_not_kept(change, run, tmp_path, monkeypatch, capsys):
+def test_what_differs_is_not_kept(change, alone, tmp_path, monkeypatch, capsys):
   value = {'LOGITS': -1.0, 'AGREEMENT': 1.1}[change]
   monkeypatch.setattr(parity, change, value)
   monkeypatch.setattr(source, 'read_data', lambda *_: networks.data())
   quantize = {'LOGITS': '', 'AGREEMENT': 'bf16'}[change]
   code = export.main([
-    str(run), '--format', 'safetensors', '--out', str(tmp_path / 'out'),
+    str(alone), '--format', 'safetensors', '--out', str(tmp_path / 'out'),
     '--quantize', quantize,
   ])
   assert code == 1
@@ -254,11 +271,11 @@ def test_a_missing_package_names_its_command(
   assert pip in line
 
 
-def test_an_unknown_operation_is_one_line(run, tmp_path, capsys, monkeypatch):
+def test_an_unknown_operation_is_one_line(alone, tmp_path, capsys, monkeypatch):
   pytest.importorskip('onnxruntime')
   monkeypatch.delitem(walk.WRITERS, 'conv_general_dilated')
   monkeypatch.setattr(source, 'read_data', lambda *_: networks.data())
-  line = refuse(capsys, run, '--out', tmp_path / 'out')
+  line = refuse(capsys, alone, '--out', tmp_path / 'out')
   assert "operation 'conv_general_dilated'" in line
   assert not list(tmp_path.iterdir())
 
