@@ -137,14 +137,12 @@ def step_table(effort: Effort) -> str:
   """Milliseconds of a step, live and from every format."""
   rows = []
   for size in effort.batches:
-    side = sides.start('kd_jax', f'{MODULE}:tasks', size, effort.images)
     names = [LIVE, *FORMATS]
-    try:
+    maker = f'{MODULE}:tasks'
+    with sides.start('kd_jax', maker, size, effort.images) as side:
       times, _ = sides.race(
         [(side, name) for name in names], effort.repeats, effort.seconds
       )
-    finally:
-      sides.stop(side)
     live = times[0]
     for name, found in zip(names, times, strict=True):
       rows.append([
