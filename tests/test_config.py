@@ -93,11 +93,11 @@ def test_a_sweep_that_cannot_be(text, message):
 
 def test_settings_of_a_sweep_are_checked_before_any_work():
   with pytest.raises(ValueError, match='alhpa'):
-    settings.configs_of(DIGITS, {}, [{'alhpa': 1.0}])
+    settings.make(DIGITS, {}, [{'alhpa': 1.0}])
   with pytest.raises(ValueError, match='temperature'):
-    settings.configs_of(DIGITS, {}, [{'temperature': -1.0}])
+    settings.make(DIGITS, {}, [{'temperature': -1.0}])
   with pytest.raises(ValueError, match='same folder'):
-    settings.configs_of(DIGITS, {}, [{'alpha': 0.5}, {'alpha': 0.5}])
+    settings.make(DIGITS, {}, [{'alpha': 0.5}, {'alpha': 0.5}])
 
 
 def test_stackable_names_the_key_that_splits():
@@ -113,7 +113,7 @@ def test_stackable_names_the_key_that_splits():
 def test_an_arg_of_a_setting_is_another_config():
   file = 'experiments/configs/digits_methods.py'
   swept = sweep.product(sweep.grid('arg', 'dkd', 'at'), sweep.grid('seed', 3))
-  made = settings.configs_of(file, {'seeds': '2'}, swept)
+  made = settings.make(file, {'seeds': '2'}, swept)
   assert list(made) == ['arg=dkd,seed=3', 'arg=at,seed=3']
-  one = made['arg=at,seed=3']
+  one = made['arg=at,seed=3'].config
   assert (one.terms.soft.method, one.seed, one.seeds) == ('at', 3, 2)

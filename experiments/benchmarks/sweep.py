@@ -1,0 +1,209 @@
+"""Times a sweep of 24 settings: a grid, single runs, a plain PyTorch loop.
+
+  python -m experiments.benchmarks.sweep [--write] [--quick] [--singles N]
+    [--raw_dir DIR]
+
+Each is a process from its start to its end: imports, compiling, training and
+the accuracy on test of every setting; no side compares or draws reports.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from experiments.benchmarks import sweep_sides, timing
+
+MODULE, SECTION = 'experiments.benchmarks.sweep', 'sweep'
+PICTURE = pathlib.Path(__file__).with_name('sweep.svg')
+PACKAGES = ('jax', 'jaxlib', 'flax', 'torch')
+LANES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Effort(NamedTuple):
+  """How much is done.
+
+  Attributes:
+    images: of the training set.
+    epochs: over it.
+    repeats: of everything.
+    singles: single runs that are timed; the rest is taken to cost as much.
+    lanes: of the growth of time and memory, by `steps` steps.
+  """
+
+  images: int = 10_000
+  epochs: int = 2
+  repeats: int = 3
+  singles: int = 24
+  lanes: Sequence[int] = LANES
+  steps: int = 20
+
+
+QUICK = Effort(256, 1, 1, 1, (1, 2), 2)
+
+
+def side(what: str, **options) -> dict[str, float]:
+  """Runs a side as a process of its own.
+
+  Returns:
+    What it printed: 'seconds' from start to end, 'memory' in bytes, more.
+  """
+  code = (
+    'import json, sys, time; begun = time.perf_counter()\n'
+    'from experiments.benchmarks import sides, sweep_sides\n'
+    'sides.limit_cores()\n'
+    'found = sweep_sides.SIDES[sys.argv[1]](**json.loads(sys.argv[2]))\n'
+    'print(json.dumps({**found, "memory": sides.peak_memory(),'
+    ' "seconds": time.perf_counter() - begun}))'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code, what, json.dumps(options)],
+    capture_output=True, text=True, check=False,
+    env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'},
+  )
+  if done.returncode:
+    raise RuntimeError(f'{what}: {done.stderr.strip()[-2000:]}')
+  return json.loads(done.stdout.strip().split('\n')[-1])
+
+
+def race(effort: Effort, data: str, folder: str) -> list[list[str]]:
+  """The rows of the table: seconds of each, and ratios."""
+  common = {'data': data, 'teacher': folder, 'epochs': effort.epochs}
+  points = len(sweep_sides.POINTS)
+  step = max(points // effort.singles, 1)
+  chosen = list(range(0, points, step))[: effort.singles]
+  seconds, memory = {}, {}
+
+  def add(name, runs, scale=1.0):
+    total = scale * sum(run['seconds'] for run in runs)
+    seconds.setdefault(name, []).append(total)
+    memory[name] = max(run['memory'] for run in runs)
+
+  for _ in range(effort.repeats):
+    add('grid', [side('grid', **common)])
+    add('stored', [side('grid', stored=True, **common)])
+    # A process trains one after the other: PyTorch imports once for all.
+    torch = side('torch', points=chosen, **common)
+    loop = torch['seconds'] - torch['start']
+    torch['seconds'] = torch['start'] + loop * points / len(chosen)
+    add('torch', [torch])
+    singles = [side('grid', points=[k], **common) for k in chosen]
+    add('single', singles, points / len(chosen))
+  names = {
+    'grid': 'kd_jax, one grid',
+    'stored': 'kd_jax, one grid, teacher outputs stored',
+    'single': 'kd_jax, 24 single runs',
+    'torch': 'PyTorch, 24 in a loop',
+  }
+  return [
+    [
+      text, timing.shown(timing.spread(seconds[name]), 1),
+      timing.shown(timing.ratio(seconds['torch'], seconds[name]), 1),
+      timing.shown(timing.ratio(seconds['single'], seconds[name]), 1),
+      timing.megabytes(memory[name]),
+    ]
+    for name, text in names.items()
+  ]
+
+
+def growth(effort: Effort, data: str, folder: str) -> list[dict]:
+  """Milliseconds of a step and peak memory by the number of lanes."""
+  return [
+    {'lanes': k, **side(
+      'growth', data=data, teacher=folder, lanes=k, steps=effort.steps
+    )}
+    for k in effort.lanes
+  ]
+
+
+def draw(found: Sequence[dict], path: pathlib.Path) -> None:
+  """Time and memory over lanes, relative to one lane."""
+  from matplotlib.figure import Figure
+
+  figure = Figure((6, 3.4), layout='constrained')
+  axes = figure.add_subplot()
+  lanes = [row['lanes'] for row in found]
+  for key, label in (('step', 'time of a step'), ('memory', 'peak memory')):
+    axes.plot(lanes, [row[key] / found[0][key] for row in found], 'o-',
+              label=label)
+  axes.plot(lanes, lanes, '--', color='grey', label='as many single runs')
+  axes.set(xscale='log', yscale='log', xlabel='lanes',
+           ylabel='relative to one lane')
+  axes.set_xticks(lanes, map(str, lanes))
+  axes.legend()
+  figure.savefig(path, format='svg', metadata={'Date': None})
+
+
+def report(effort: Effort, argv: Sequence[str], raw_dir: str, draws) -> str:
+  """The section of README.md."""
+  machine = timing.machine(PACKAGES)
+  with tempfile.TemporaryDirectory() as folder:
+    data = sweep_sides.prepare(folder, effort.images, raw_dir)
+    table = timing.table(
+      ['', 'seconds', 'PyTorch / this', 'single runs / this', 'peak MB'],
+      race(effort, data, folder),
+    )
+    found = growth(effort, data, folder)
+  if draws:
+    draw(found, PICTURE)
+  scaled = '' if effort.singles == len(sweep_sides.POINTS) else (
+    f' Of the single runs and of PyTorch\'s {effort.singles} were timed, '
+    'spread over the sweep; their time is scaled to 24.'
+  )
+  kind = 'MNIST' if raw_dir else 'synthetic'
+  return '\n\n'.join([
+    f'{timing.command(MODULE, argv)}: {effort.repeats} repeats, median '
+    f'(quartiles). {machine}',
+    f'{effort.images:,} {kind} images, {effort.epochs} epochs of batch '
+    f'{sweep_sides.BATCH}.{scaled}',
+    table,
+    f'How a grid grows, over {effort.steps} steps (compiling left out; memory '
+    'is that of the process):',
+    timing.table(
+      ['lanes', 'ms a step', 'to one lane', 'peak MB'],
+      [[str(row['lanes']), f"{1e3 * row['step']:.1f}",
+        f"{row['step'] / found[0]['step']:.2f}",
+        timing.megabytes(row['memory'])] for row in found],
+    ),
+    f'![Time and memory over lanes]({PICTURE.name})',
+  ])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Measures, prints, and writes when asked."""
+  argv = sys.argv[1:] if argv is None else argv
+  parser = argparse.ArgumentParser(
+    prog=f'python -m {MODULE}', description=__doc__.split('\n')[0]
+  )
+  parser.add_argument('--quick', action='store_true', help='the least work')
+  parser.add_argument('--write', action='store_true', help='into the README')
+  parser.add_argument('--singles', type=int, help='single runs timed (24)')
+  parser.add_argument('--repeats', type=int, help='of everything (3)')
+  parser.add_argument(
+    '--raw_dir', default=os.environ.get('KD_JAX_RAW_DIR', ''),
+    help="with MNIST's four files; without it images are synthetic",
+  )
+  options = parser.parse_args(argv)
+  missing = timing.missing_torch()
+  if missing:
+    print(f'error: {missing}', file=sys.stderr)
+    return 2
+  effort = QUICK if options.quick else Effort()
+  effort = effort._replace(
+    singles=options.singles or effort.singles,
+    repeats=options.repeats or effort.repeats,
+  )
+  text = report(effort, argv, options.raw_dir, options.write)
+  print(text)
+  if options.write:
+    timing.keep(timing.README, SECTION, text)
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,174 @@
+"""The sides of the benchmark of a sweep, each run in a process of its own."""
+
+import itertools
+import pathlib
+import tempfile
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments.benchmarks import settings
+
+BATCH = 128
+LAYERS = [('pool2', 'pool2')]
+POINTS = list(itertools.product(
+  (1.0, 2.0, 4.0, 8.0), (0.5, 0.9), (0.0, 1.0, 10.0)  # T, alpha, beta
+))
+
+
+def prepare(folder: str, images: int, raw_dir: str) -> str:
+  """Leaves data and a teacher in a folder, for all sides.
+
+  Returns:
+    The file of the data.
+  """
+  from experiments.benchmarks import ours
+  from kd_jax import checkpoint
+  from kd_jax.data import sources
+
+  path = str(pathlib.Path(folder) / 'data.npz')
+  if raw_dir:
+    data = sources.make_data('mnist', raw_dir=raw_dir)
+    parts = data.train.inputs, data.train.labels, *data.test()[:2]
+  else:
+    rng = np.random.default_rng(0)
+    size = images + 1000
+    labels = rng.integers(0, settings.CNNS.classes, size).astype(np.int32)
+    pixels = rng.integers(0, 256, (size, *settings.CNNS.shape))
+    pixels = pixels.astype(np.uint8)
+    parts = pixels, labels, pixels[images:], labels[images:]
+  x, y, test_x, test_y = (np.asarray(part) for part in parts)
+  np.savez(path, x=x[:images], y=y[:images], test_x=test_x, test_y=test_y)
+  cast = ours.cnns(settings.CNNS)
+  spec = {
+    'build': {'name': 'cnn_teacher', 'classes': settings.CNNS.classes},
+    'made_by': '',
+  }
+  place = pathlib.Path(folder) / 'teacher'
+  checkpoint.save_network(place, cast.variables['teacher'], spec)
+  return path
+
+
+def config_of(point, teacher: str, epochs: int, stored: bool = False):
+  """The config of a setting."""
+  from kd_jax import config
+
+  temperature, alpha, beta = point
+  c = config.default()
+  c.temperature, c.alpha, c.beta = temperature, alpha, beta
+  c.parallel, c.baseline = 'one', False
+  c.networks.teacher = dict(load=str(pathlib.Path(teacher) / 'teacher'))
+  c.networks.student = dict(name='cnn_student')
+  c.terms.hard = dict(method='cross_entropy', weight=1 - c.get_ref('alpha'))
+  c.terms.soft = dict(
+    method='kd', weight=c.get_ref('alpha'),
+    temperature=c.get_ref('temperature'),
+  )
+  c.terms.feature = dict(
+    method='feature_mse', weight=c.get_ref('beta'), layers=LAYERS
+  )
+  c.train.epochs, c.train.batch_size = epochs, BATCH
+  if stored:
+    c.teacher_outputs = 'cache'
+    c.cache.outputs = ('logits', 'pool2')
+  return c
+
+
+def data_of(path: str):
+  """The data set that `prepare` left."""
+  from kd_jax.data import sources
+
+  found = np.load(path)
+  few = found['test_x'][:500], found['test_y'][:500]  # no test is chosen by
+  return sources.make_data(
+    'arrays', train=(found['x'], found['y']), validation=few,
+    test=(found['test_x'], found['test_y']), classes=settings.CNNS.classes,
+  )
+
+
+def grid(
+  data: str, teacher: str, epochs: int, points: Sequence[int] | None = None,
+  stored: bool = False,
+) -> dict[str, float]:
+  """kd_jax: settings as lanes, kept on disk, and their accuracy on test."""
+  from kd_jax import metrics, runs, tools, train
+
+  chosen = range(len(POINTS)) if points is None else points
+  with tempfile.TemporaryDirectory() as folder:
+    root = pathlib.Path(folder)
+    places = [
+      runs.Place(
+        config_of(POINTS[k], teacher, epochs, stored), root / str(k),
+        root / str(k),
+      )
+      for k in chosen
+    ]
+    group = runs.make_group(places, data_of(data))
+    loops = []
+    for place, _ in group:
+      place.folder.mkdir()
+      writer = metrics.make_writer(place.folder)
+      loops.append(train.Loop(place.folder, writer, shelf=root / 'shelf'))
+    done = train.run_all([made for _, made in group], loops)
+    first = group[0][1]
+    score = tools.make_score(first, 'student', first.data.test())
+    accuracy = [score(found['student'])['accuracy'] for found in done]
+  return {'accuracy': float(np.mean(accuracy))}
+
+
+def growth(
+  data: str, teacher: str, lanes: int, steps: int
+) -> dict[str, float]:
+  """Seconds of a step of so many lanes, compiling left out."""
+  import jax
+
+  from kd_jax import build, runs, strategies, tools
+
+  points = list(itertools.islice(itertools.cycle(POINTS), lanes))
+  nowhere = pathlib.Path()
+  group = runs.make_group([
+    runs.Place(config_of(point, teacher, 1), nowhere, nowhere)
+    for point in points
+  ], data_of(data))
+  first: build.Experiment = group[0][1]
+  stage = first.stages[-1]
+  frozen = {'teacher': first.loaded['teacher']}
+  made = tools.make_tools(first, stage, frozen)
+  name = strategies.choose('auto', first.placement, lanes)
+  strategy = strategies.STRATEGIES[name](made)
+  packed = strategy.pack([made.init(e.stages[-1], {}) for _, e in group])
+
+  def move(n, packed):
+    told = made.signals(np.int32(n), frozen, made.feed(n))
+    return strategy.move(packed, *told)
+
+  packed, values = move(0, packed)
+  jax.block_until_ready(values)
+  begun = time.perf_counter()
+  for n in range(1, steps + 1):
+    packed, values = move(n, packed)
+  jax.block_until_ready((packed, values))
+  return {'step': (time.perf_counter() - begun) / steps}
+
+
+def torch(
+  data: str, teacher: str, epochs: int, points: Sequence[int]
+) -> dict[str, float]:
+  """PyTorch: the settings one after the other; each asks the teacher anew."""
+  begun = time.perf_counter()
+  import torch as framework
+
+  from experiments.benchmarks import pair_sweep, sides
+
+  del teacher  # of the same shape: time does not depend on its weights
+  framework.set_num_threads(sides.THREADS)
+  found = np.load(data)
+  start = time.perf_counter() - begun
+  accuracy = [
+    pair_sweep.train(POINTS[k], found, epochs, BATCH) for k in points
+  ]
+  return {'accuracy': float(np.mean(accuracy)), 'start': start}
+
+
+SIDES = {'grid': grid, 'growth': growth, 'torch': torch}
