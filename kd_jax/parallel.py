@@ -82,13 +82,17 @@ def on_pmap(devices=None) -> Placement:
   local = [d for d in devices if d.process_index == jax.process_index()]
   whole = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
 
+  # Between processes an array whose copies lie on several devices of one would
+  # be given away with the first of them.
+  shares = jax.process_count() > 1 and len(local) > 1
+
   def compile(fn, args, donate=()):
     return jax.pmap(
       functools.partial(fn, axis_name=AXIS),
       axis_name=AXIS,
       in_axes=(None,) * args + (0,),
       out_axes=None,
-      donate_argnums=donate,
+      donate_argnums=() if shares else donate,
       devices=None if jax.process_count() > 1 else devices,
     )
 

@@ -14,9 +14,10 @@ from tests import processes
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def start(port, rank, way, file):
-  """One of two processes, with one CPU device."""
-  env = {**os.environ, 'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu'}
+def start(port, rank, way, devices, file):
+  """One of two processes, with so many CPU devices."""
+  flags = f'--xla_force_host_platform_device_count={devices}'
+  env = {**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'}
   command = [sys.executable, '-m', 'tests.processes', port, 2, rank, way, file]
   return subprocess.Popen(
     list(map(str, command)), cwd=ROOT, env=env, text=True,
@@ -24,13 +25,15 @@ def start(port, rank, way, file):
   )
 
 
-@pytest.mark.parametrize('way', ['mesh', 'pmap'])
-def test_two_processes_train_as_one(way, tmp_path):
+@pytest.mark.parametrize('way, devices', [
+  ('mesh', 1), ('pmap', 1), ('pmap', 2)
+])
+def test_two_processes_train_as_one(way, devices, tmp_path):
   files = [tmp_path / f'{rank}.npz' for rank in range(2)]
   with socket.socket() as free:
     free.bind(('localhost', 0))
     port = free.getsockname()[1]
-  started = [start(port, rank, way, files[rank]) for rank in range(2)]
+  started = [start(port, rank, way, devices, files[rank]) for rank in range(2)]
   try:
     errors = [p.communicate(timeout=600)[1] for p in started]
   finally:
