@@ -18,6 +18,10 @@ _THREADS = (
 )
 
 
+class Failed(Exception):  # noqa: N818 (the pool is in order, a setting is not)
+  """Some settings failed; the others are done."""
+
+
 class Slot(NamedTuple):
   """What a worker runs on: its cores, and the environment that says so."""
 
@@ -240,3 +244,17 @@ def _give(pool: _Pool, job: jobs.Job, forgiven: set[str]) -> None:
   pool.active.append(Child(job, process, life, slot))
   cores = ','.join(map(str, slot.cores))
   say(f'{job.name}: process {process.pid} on cores {cores}')
+
+
+def check(codes: Mapping[str, int]) -> None:
+  """Refuses to call a sweep done of which settings failed.
+
+  Raises:
+    Failed: saying how many, and what can be done.
+  """
+  failed = [name for name, code in codes.items() if code]
+  if failed:
+    raise Failed(
+      f'{len(failed)} of {len(codes)} settings failed, {failed[0]} the first; '
+      '--status says why, --retry tries them again'
+    )

@@ -4,7 +4,9 @@ A job that is preempted, or out of time, saves, goes back into the queue and
 resumes from its checkpoint, as the same command does by hand.
 """
 
+import contextlib
 import getpass
+import io
 import math
 import pathlib
 import re
@@ -39,7 +41,27 @@ class Options(NamedTuple):
   gpus: int = 0
   cpus: int = 0
   workers: int = 0
-  more: Mapping[str, str] = {}
+  more: Mapping[str, str | bool] = {}
+
+
+def make_options(
+  partition: str, time: str, gpus: int, cpus: int, workers: int,
+  more: Sequence[str],
+) -> Options:
+  """The options, where more is ['flag=value', or 'flag', ..] of sbatch.
+
+  Raises:
+    ValueError: for one that cannot be.
+  """
+  flags = {}
+  for text in more:
+    flag, equals, value = text.partition('=')
+    if not re.fullmatch(r'[a-z][a-z-]*', flag):
+      raise ValueError(f"a flag of sbatch is NAME=VALUE or NAME, not '{text}'")
+    flags[flag] = value if equals else True
+  made = Options(partition, time, gpus, cpus, workers, flags)
+  parameters(made)
+  return made
 
 
 def minutes_of(text: str) -> int:
@@ -164,13 +186,26 @@ def run(
   executor = submitit.SlurmExecutor(folder, max_num_timeout=_TIMEOUTS)
   executor.update_parameters(**told)
   try:
-    given = executor.submit_array([task.Task(job) for job in todo])
+    with contextlib.redirect_stderr(io.StringIO()):  # said again below
+      given = executor.submit_array([task.Task(job) for job in todo])
   except (utils.FailedJobError, utils.FailedSubmissionError) as error:
     raise ValueError(f'Slurm refuses: {_why(error)}') from None
   for job, one in zip(todo, given):
     jobs.records(job).mkdir(parents=True, exist_ok=True)
     (jobs.records(job) / status.SUBMITTED).write_text(one.job_id)
   return {job.name: one.job_id for job, one in zip(todo, given)}
+
+
+def said(numbers: Mapping[str, str], many: Sequence[jobs.Job]) -> str:
+  """What a user is told after `run`."""
+  lines = [f'{name}: Slurm job {number}' for name, number in numbers.items()]
+  rest = len(many) - len(numbers)
+  lines.append(
+    f'{len(numbers)} of {len(many)} settings put into the queue'
+    + (f'; {rest} are done, failed, or there already' if rest else '')
+    + '; --status says how far they are'
+  )
+  return '\n'.join(lines)
 
 
 def _number(job: jobs.Job) -> str:

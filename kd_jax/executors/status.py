@@ -6,6 +6,7 @@
   WORKDIR/logs/NAME/log.txt        what it said
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -14,18 +15,18 @@ import shlex
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
 from kd_jax import locks
 from kd_jax.executors import jobs
 
-DONE, RUNNING, FAILED, STOPPED, WAITING = STATES = (
-  'done', 'running', 'failed', 'stopped', 'not started'
+DONE, RUNNING, FAILED, STOPPED, DROPPED, WAITING = STATES = (
+  'done', 'running', 'failed', 'stopped', 'dropped', 'not started'
 )
 STOPPED_CODE = 130  # of the launcher, when it was asked to stop and has saved
 STALE = 120.0  # seconds without a sign of life, on another machine
-REPORT, CONFIG, FAILURE = 'report.json', 'config.json', 'failed.txt'
+REPORT, FAILURE, LAGGED = 'report.json', 'failed.txt', 'dropped.json'
 LOG, LIFE, SUBMITTED = 'log.txt', 'running.json', 'submitted.txt'
 
 
@@ -33,7 +34,8 @@ class State(NamedTuple):
   """How far a job is.
 
   Attributes:
-    what: of `STATES`; 'stopped' began, and goes on with the same command.
+    what: of `STATES`; 'stopped' began, and goes on with the same command;
+      'dropped' lagged behind the others, see `halving`.
     detail: the last error line, where it runs, or ''.
   """
 
@@ -56,7 +58,11 @@ def state_of(job: jobs.Job) -> State:
     return State(RUNNING, where)
   for path in _failures(job):
     return State(FAILED, (path.read_text().splitlines() or [''])[-1])
-  if (job.folder / CONFIG).exists() or (place / LOG).exists():
+  if (job.folder / LAGGED).exists():
+    return State(DROPPED)
+  # A folder alone says nothing: all of a grid's are made at its start.
+  begun = [place / LOG, job.folder / 'checkpoints']
+  if any(map(pathlib.Path.exists, [*begun, *job.folder.glob('*/checkpoints')])):
     return State(STOPPED)
   number = place / SUBMITTED
   detail = f'submitted as {number.read_text()}' if number.exists() else ''
@@ -114,6 +120,26 @@ def started(job: jobs.Job, life: BinaryIO, pid: int) -> None:
 def beat(life: BinaryIO) -> None:
   """A sign of life, for other machines."""
   os.utime(life.fileno())
+
+
+@contextlib.contextmanager
+def taken(many: Sequence[jobs.Job]) -> Iterator[None]:
+  """Takes jobs that this very process trains, all of them at once.
+
+  Raises:
+    ValueError: where another process trains one of them.
+  """
+  with contextlib.ExitStack() as stack:
+    for job in many:
+      life = begin(job)
+      if life is not None:
+        stack.callback(let_go, life)
+        started(job, life, os.getpid())
+      elif (found := state_of(job)).what != DONE:
+        raise ValueError(
+          f'{job.folder} is trained already, by {found.detail}'
+        )
+    yield
 
 
 def open_log(job: jobs.Job) -> BinaryIO:

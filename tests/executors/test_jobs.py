@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from kd_jax import config, folders, runs, sweep
+from kd_jax import config, folders, halving, runs, sweep
 from kd_jax.executors import jobs, status
 from tests.executors import standin
 
@@ -24,10 +24,7 @@ def read(command):
   """The options and the config that the launcher reads from a command."""
   from experiments import launch
 
-  rest = list(command[3:])
-  at = rest.index('--shelf')
-  del rest[at : at + 2]
-  options, changes = launch.parse(rest)
+  options, changes = launch.parse(list(command[3:]))
   return options, config.to_json(config.read(options.config, changes))
 
 
@@ -46,7 +43,7 @@ def test_a_command_means_its_setting(tmp_path):
     options, found = read(job.command)
     assert found == want[job.name]
     assert options.workdir == job.folder == tmp_path / job.name
-  assert {job.command[8] for job in made} == {str(tmp_path / 'shelf')}
+    assert options.shelf == tmp_path / 'shelf'
 
 
 def test_a_setting_has_the_last_word(tmp_path):
@@ -78,7 +75,7 @@ def test_records_are_outside_of_the_run(tmp_path):
 
 
 def test_the_words_are_those_of_a_run():
-  assert (status.CONFIG, status.FAILURE) == (folders.CONFIG, runs.FAILED)
+  assert (status.FAILURE, status.LAGGED) == (runs.FAILED, halving.DROPPED)
   from experiments import launch
 
   assert launch.STOPPED == status.STOPPED_CODE

@@ -98,6 +98,9 @@ def test_a_failure_takes_no_other_down(tmp_path, capfd):
   ]
   assert 'No such file' in states['d'].detail
   assert 'b: failed: error: no such thing' in capfd.readouterr().err
+  process.check({'a': 0})
+  with pytest.raises(process.Failed, match='^3 of 5 settings failed, b the'):
+    process.check(codes)
   # Again: what is done is not done again, what failed waits for --retry.
   assert process.run(many, 2) == {'a': 0, 'b': 1, 'c': 1, 'd': 1, 'e': 0}
   many[1:4] = [standin.job(tmp_path, name) for name in 'bcd']
@@ -171,3 +174,23 @@ def test_sigkill_of_the_pool(tmp_path):
   assert process.run(many, 2, stop) == {'a': 0, 'b': 0}
   assert (many[1].folder / 'saved').exists()
   assert [standin.begun(job) for job in many] == [2, 2]
+
+
+def test_a_real_sweep_shares_what_is_the_same(tmp_path, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  monkeypatch.setenv('XLA_FLAGS', '')
+  changes = {'baseline': 'False', 'train.steps': '12', 'teacher.steps': '12'}
+  settings = [{'alpha': 0.5}, {'alpha': 0.9}, {'alpha': 3.0}]
+  many = jobs.jobs_of('tests/quick.py', changes, settings, tmp_path)
+  codes = process.run(many, 2)
+  states = status.of(many)
+  assert list(codes.values()) == [0, 0, 2], status.table(states)
+  assert 'alpha must lie in [0, 1], not 3.0' in states['alpha=3'].detail
+  specs = [
+    json.loads((j.folder / 'networks/teacher/network.json').read_text())
+    for j in many[:2]
+  ]
+  assert specs[0] == specs[1]
+  trained = [(j.folder / 'checkpoints' / 'teacher').exists() for j in many]
+  # One of them trained it, the other waited for it and took it.
+  assert sorted(trained[:2]) == [False, True]

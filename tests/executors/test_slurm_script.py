@@ -27,6 +27,24 @@ def test_what_cannot_be_is_one_line(wrong, words):
   assert '\n' not in str(mistake.value)
 
 
+def test_more_flags_of_sbatch():
+  made = slurm.make_options('', '9', 0, 0, 0, ['mem=8G', 'exclusive'])
+  assert made.more == {'mem': '8G', 'exclusive': True}
+  with pytest.raises(ValueError, match="NAME=VALUE or NAME, not '--mem=8G'"):
+    slurm.make_options('', '9', 0, 0, 0, ['--mem=8G'])
+  with pytest.raises(ValueError, match='gpus'):
+    slurm.make_options('', '9', -1, 0, 0, [])
+
+
+def test_what_is_said(tmp_path):
+  many = [standin.job(tmp_path, name) for name in 'ab']
+  assert slurm.said({'a': '7_0', 'b': '7_1'}, many).splitlines() == [
+    'a: Slurm job 7_0', 'b: Slurm job 7_1',
+    '2 of 2 settings put into the queue; --status says how far they are',
+  ]
+  assert '; 2 are done, failed, or there already;' in slurm.said({}, many)
+
+
 def test_the_script_needs_no_slurm(tmp_path, monkeypatch):
   pytest.importorskip('submitit')
   monkeypatch.setenv('PATH', str(tmp_path))
@@ -90,7 +108,7 @@ def fake(folder: pathlib.Path, **commands: str) -> None:
   ({'sbatch': 'echo what'}, 'Slurm refuses: .*what'),
 ])
 def test_what_slurm_refuses_is_one_line(
-  commands, words, tmp_path, monkeypatch
+  commands, words, tmp_path, monkeypatch, capfd
 ):
   pytest.importorskip('submitit')
   (tmp_path / 'bin').mkdir()
@@ -100,6 +118,7 @@ def test_what_slurm_refuses_is_one_line(
   with pytest.raises(ValueError, match=words) as mistake:
     slurm.run(many, slurm.Options())
   assert '\n' not in str(mistake.value)
+  assert capfd.readouterr().err == ''
   assert {s.what for s in status.of(many).values()} == {'not started'}
 
 

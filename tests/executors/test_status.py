@@ -105,15 +105,18 @@ def test_another_machine_is_alive_by_its_signs(tmp_path):
 
 
 def test_the_table_says_all(tmp_path):
-  many = [standin.job(tmp_path, f'alpha={n}') for n in range(5)]
+  many = [standin.job(tmp_path, f'alpha={n}') for n in range(6)]
   ended(many[0])
   ended(many[1]._replace(
     command=standin.job(tmp_path, 'x', standin.FAIL).command
   ))
-  many[2].folder.mkdir()
-  (many[2].folder / 'config.json').touch()
+  (many[2].folder / 'seed_1' / 'checkpoints').mkdir(parents=True)
+  many[4].folder.mkdir()
+  (many[4].folder / 'config.json').touch()
   jobs.records(many[3]).mkdir(parents=True)
   (jobs.records(many[3]) / status.SUBMITTED).write_text('7_3')
+  many[5].folder.mkdir()
+  (many[5].folder / 'dropped.json').touch()
   lines = status.table(status.of(many)).splitlines()
   assert [line.split(maxsplit=1) for line in lines[:-1]] == [
     ['alpha=0', 'done'],
@@ -121,11 +124,28 @@ def test_the_table_says_all(tmp_path):
     ['alpha=2', 'stopped'],
     ['alpha=3', 'not started  submitted as 7_3'],
     ['alpha=4', 'not started'],
+    ['alpha=5', 'dropped'],
   ]
-  assert lines[-1] == '1 done, 1 failed, 1 stopped, 2 not started'
+  assert lines[-1] == '1 done, 1 failed, 1 stopped, 1 dropped, 2 not started'
 
 
 def test_reading_changes_nothing(tmp_path):
   made = standin.job(tmp_path, 'a=1')
   assert status.of([made])['a=1'].what == 'not started'
   assert not list(tmp_path.iterdir())
+
+
+def test_what_one_process_trains_no_other_takes(tmp_path):
+  many = [standin.job(tmp_path, name) for name in 'abc']
+  ended(many[0])
+  with status.taken(many):
+    here = f'process {os.getpid()} on {socket.gethostname()}'
+    assert list(status.of(many).values()) == [
+      ('done', ''), ('running', here), ('running', here)
+    ]
+    assert status.begin(many[1]) is None
+    again = status.taken(many[1:])
+    with pytest.raises(ValueError, match='b is trained already, by process'):
+      again.__enter__()
+    assert status.state_of(many[2]).what == 'running'
+  assert status.state_of(many[1]).what == 'not started'
