@@ -50,17 +50,35 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     '--shelf', type=pathlib.Path, help='where runs find what they share'
   )
   options, rest = parser.parse_known_args(argv)
+  changes = changes_of(rest, parser)
+  if options.seeds is not None:
+    changes['seeds'] = str(options.seeds)
+  if options.workdir is None and not (options.dry_run or options.list):
+    parser.error('--workdir is missing: where the run is kept')
+  return options, changes
+
+
+def changes_of(
+  rest: list[str], parser: argparse.ArgumentParser
+) -> dict[str, str]:
+  """{dotted key: text} of the --config.key=value; nothing else may be left."""
   changes = {}
   for text in rest:
     key, equals, value = text.partition('=')
     if not (key.startswith('--config.') and equals):
       parser.error(f'unknown argument {text}; --config.key=value is meant?')
     changes[key.removeprefix('--config.')] = value
-  if options.seeds is not None:
-    changes['seeds'] = str(options.seeds)
-  if options.workdir is None and not (options.dry_run or options.list):
-    parser.error('--workdir is missing: where the run is kept')
-  return options, changes
+  return changes
+
+
+def set_up() -> None:
+  """Quiet start-up, and a compilation cache; before JAX is imported."""
+  # The backends' own chatter is no news to a user.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  os.environ.setdefault(
+    'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path.home() / '.cache/kd_jax')
+  )
+  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
 
 
 def watch() -> list:
@@ -82,12 +100,7 @@ def watch() -> list:
 def main(argv: list[str] | None = None) -> int:
   """The exit code: 0 done, 1 failed, 2 a user's mistake, 130 stopped."""
   options, changes = parse(sys.argv[1:] if argv is None else argv)
-  # Quiet start-up: the backends' own chatter is no news to a user.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  os.environ.setdefault(
-    'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path.home() / '.cache/kd_jax')
-  )
-  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
+  set_up()
   from kd_jax import cache, strategies, train
 
   try:

@@ -4,8 +4,8 @@ Kernels and inputs of every layer are rounded as int8 rounds them while the
 student trains (kd_jax/models/fake_quant.py); all else is digits.py, so that
 the student there, quantized after training, is the one to compare with:
 
-  python -m experiments.launch --config experiments/configs/digits_quantized.py \
-    --workdir runs/digits_quantized
+  python -m experiments.launch \
+    --config experiments/configs/digits_quantized.py --workdir runs/digits_quantized
   python -m experiments.quantized runs/digits runs/digits_quantized
 """
 
