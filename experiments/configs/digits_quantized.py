@@ -5,7 +5,8 @@ student trains (kd_jax/models/fake_quant.py); all else is digits.py, so that
 the student there, quantized after training, is the one to compare with:
 
   python -m experiments.launch \
-    --config experiments/configs/digits_quantized.py --workdir runs/digits_quantized
+    --config experiments/configs/digits_quantized.py \
+    --workdir runs/digits_quantized
   python -m experiments.quantized runs/digits runs/digits_quantized
 """
 
