@@ -14,8 +14,9 @@ class Finished(NamedTuple):
   """A trained network: last and best-on-validation variables.
 
   scores is {'last': accuracy, 'best': accuracy, 'best_step': step}, of
-  validation, in [0, 1]. cost is {'seconds_per_step' (compilation included),
-  'extra_parameters' (learned by the stage's terms)}.
+  validation, in [0, 1]. cost is {'seconds_per_step' (compilation included; in
+  a grid the lane's share), 'extra_parameters' (learned by the stage's terms),
+  'extra_bytes' (of what terms learn and remember, and of copies)}.
   """
 
   last: types.Variables

@@ -153,6 +153,10 @@ def finished(
   """
   found = {}
   learned = jax.tree.leaves(lane.state.params['terms'])
+  held = jax.tree.leaves((
+    lane.state.params['terms'], lane.state.carried['terms'],
+    lane.state.carried['copies'],
+  ))
   scores = made.validate(lane.state)
   for name in lane.stage.students:
     last = jax.device_get(states.variables_of(lane.state, name, lane.stage))
@@ -164,5 +168,6 @@ def finished(
     }, {
       'seconds_per_step': seconds,
       'extra_parameters': sum(x.size for x in learned),
+      'extra_bytes': sum(x.nbytes for x in held),
     })
   return found

@@ -23,7 +23,7 @@ from kd_jax.report import swept
 COLUMNS = (
   'setting', 'seeds', 'validation', 'validation_sd', 'test', 'test_sd',
   'test_low', 'test_high', 'difference', 'low', 'high', 'seconds_per_step',
-  'extra_parameters',
+  'extra_parameters', 'extra_bytes',
 )
 
 
@@ -201,7 +201,7 @@ def row_of(name: str, folder: pathlib.Path, report: Mapping) -> dict:
     name, len(seeds), *_moments(found), *_moments(test), *_interval(test),
     verdict.get('difference'), low, high,
     min(spec['cost']['seconds_per_step'] for spec in specs),
-    cost['extra_parameters'],
+    cost['extra_parameters'], cost['extra_bytes'],
   )))
 
 
@@ -235,8 +235,8 @@ def table(rows: Sequence[Mapping]) -> str:
   """The settings as a Markdown table, accuracies in percent."""
   lines = [
     '| setting | validation, % | test, % | against the student alone | '
-    's/step | extra parameters |',
-    '|---|---|---|---|---|---|',
+    'ms/step | extra parameters | extra kB |',
+    '|---|---|---|---|---|---|---|',
   ]
   for row in rows:
     difference = '-'
@@ -248,7 +248,8 @@ def table(rows: Sequence[Mapping]) -> str:
     lines.append(
       f"| {row['setting']} | {_percent(row, 'validation')} | "
       f"{_percent(row, 'test')} | {difference} | "
-      f"{row['seconds_per_step']:.4f} | {row['extra_parameters']:,} |"
+      f"{1e3 * row['seconds_per_step']:.1f} | {row['extra_parameters']:,} | "
+      f"{row['extra_bytes'] / 1e3:.1f} |"
     )
   return '\n'.join(lines)
 
