@@ -27,6 +27,10 @@ class Shown(NamedTuple):
 
   text: str
 
+  def __repr__(self) -> str:
+    # A notebook writes it down beside the picture.
+    return f'Shown({len(self.text):,} characters of SVG)'
+
   def _repr_svg_(self) -> str:
     return self.text
 
