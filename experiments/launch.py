@@ -4,6 +4,8 @@
     [--config.key=value ...] [--sweep NAME] [--seeds N] [--list] [--dry_run]
     [--strategy loop|vmap] [--lanes N] [--halving ETA]
     [--search optuna] [--trials N]
+    [--executor grid|process|slurm] [--workers N] [--status] [--retry]
+    [--partition NAME] [--time H:MM:SS] [--gpus N] [--sbatch FLAG=VALUE ...]
 """
 
 import argparse
@@ -11,7 +13,6 @@ import os
 import pathlib
 import signal
 import sys
-from collections.abc import Callable
 
 USER, STOPPED = 2, 130
 
@@ -49,11 +50,41 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
   parser.add_argument(
     '--shelf', type=pathlib.Path, help='where runs find what they share'
   )
+  parser.add_argument(
+    '--executor', choices=['grid', 'process', 'slurm'], default='grid',
+    help='of a sweep: here at once, a process each, a job of a cluster each',
+  )
+  parser.add_argument(
+    '--workers', type=int, default=0,
+    help='processes or jobs at once; 0: one for each GPU, or core',
+  )
+  parser.add_argument(
+    '--status', action='store_true', help='how far the settings are'
+  )
+  parser.add_argument(
+    '--retry', action='store_true', help='those that failed before too'
+  )
+  slurm = parser.add_argument_group('slurm')
+  slurm.add_argument('--partition', default='')
+  slurm.add_argument(
+    '--time', default='60', help='until it is saved and queued again: minutes'
+  )
+  slurm.add_argument('--gpus', type=int, default=0, help='of each setting')
+  slurm.add_argument('--cpus', type=int, default=0, help='of each setting')
+  slurm.add_argument(
+    '--sbatch', action='append', default=[], metavar='FLAG=VALUE',
+    help='more for sbatch, such as account=NAME',
+  )
   options, rest = parser.parse_known_args(argv)
   changes = changes_of(rest, parser)
   if options.seeds is not None:
     changes['seeds'] = str(options.seeds)
-  if options.workdir is None and not (options.dry_run or options.list):
+  away = options.status or options.executor != 'grid'
+  if away and options.sweep is None:
+    parser.error('--status, --executor process and slurm are of a --sweep')
+  if options.workdir is None and (
+    away or not (options.dry_run or options.list)
+  ):
     parser.error('--workdir is missing: where the run is kept')
   return options, changes
 
@@ -87,7 +118,8 @@ def watch() -> list:
 
   def handle(number, frame):
     del frame
-    if caught:
+    # A cluster may send SIGTERM twice: that is no hurry.
+    if caught and number == signal.SIGINT:
       signal.default_int_handler(number, None)
     caught.append(number)
     print('\nstopping after this step ..', file=sys.stderr)
@@ -101,67 +133,33 @@ def main(argv: list[str] | None = None) -> int:
   """The exit code: 0 done, 1 failed, 2 a user's mistake, 130 stopped."""
   options, changes = parse(sys.argv[1:] if argv is None else argv)
   set_up()
-  from kd_jax import cache, strategies, train
+  import jax
+
+  from kd_jax import cache, strategies, train, work
+  from kd_jax.executors import peers, process, status
 
   try:
-    work = make_work(options, changes)
+    peers.find()
+    todo = work.make(options, changes)
   except ValueError as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return USER
   caught = watch()
   try:
-    print(work(lambda: bool(caught)))
+    said = todo(peers.agreed(lambda: bool(caught)))
+    if jax.process_index() == 0:
+      print(said)
   except train.Stopped as stopped:
     print(f'stopped and saved: {stopped}; the same command continues',
           file=sys.stderr)
     return STOPPED
-  except (cache.Refused, strategies.DoesNotFit) as mistake:
+  except (cache.Refused, strategies.DoesNotFit, status.Taken) as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return USER
-  except (train.Diverged, OSError) as failure:
+  except (train.Diverged, process.Failed, OSError) as failure:
     print(f'error: {failure}', file=sys.stderr)
     return 1
   return 0
-
-
-def make_work(options, changes) -> Callable[[Callable[[], bool]], str]:
-  """What the options ask for: stop -> what is said when it is done.
-
-  Raises:
-    ValueError: one line, for what cannot be meant; nothing has begun.
-  """
-  from kd_jax import build, config, describe, grid, runs, search, settings
-  from kd_jax.compare import table
-
-  c = config.read(options.config, changes)
-  experiment = build.make_experiment(c)
-  plan = grid.make_plan(options.strategy, options.lanes, options.halving)
-  workdir, data, many = options.workdir, experiment.data, {}
-  if options.sweep is not None:
-    swept = settings.named(options.config, options.sweep)
-    many = settings.make(options.config, changes, swept, workdir)
-  if options.list:
-    return lambda stop: settings.describe(many) if many else 'one setting'
-  if options.dry_run:
-    return lambda stop: describe.describe(experiment)
-  if options.search:
-    search.require_optuna()
-    space = search.space_of(options.config)
-    return lambda stop: settings.table(search.run(
-      options.config, changes, space, options.trials, workdir, stop, data, plan
-    ))
-  if many:
-    prepared = settings.prepare(many, workdir, data)
-    return lambda stop: settings.table(
-      settings.launch(many, prepared, stop, plan)
-    )
-  prepared = runs.prepare({'': c}, workdir, data)
-
-  def train(stop):
-    report = runs.only(runs.train_all(prepared, stop, plan, options.shelf))
-    return f'{table.table(report)}\n\n{workdir}/report.html'
-
-  return train
 
 
 if __name__ == '__main__':

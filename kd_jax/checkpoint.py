@@ -44,8 +44,17 @@ def _data(leaf):
 
 def make_manager(folder: str | os.PathLike, keep: int) -> ocp.CheckpointManager:
   """Writes checkpoints in the background, keeps the newest `keep`."""
-  options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-  return ocp.CheckpointManager(pathlib.Path(folder).absolute(), options=options)
+  folder = pathlib.Path(folder).absolute()
+  # Processes that train together wait for each other at every save by a name
+  # that is the step's alone: lanes would meet each other's.
+  name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+  options = ocp.CheckpointManagerOptions(
+    max_to_keep=keep, create=True,
+    multiprocessing_options=ocp.options.MultiprocessingOptions(
+      barrier_sync_key_prefix=name
+    ),
+  )
+  return ocp.CheckpointManager(folder, options=options)
 
 
 def save(manager, step: int, tree: types.PyTree, meta: Mapping) -> None:

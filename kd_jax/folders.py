@@ -10,7 +10,7 @@ import sys
 
 import jax
 
-from kd_jax import build, checkpoint, config
+from kd_jax import build, checkpoint, config, parallel
 
 CONFIG = 'config.json'
 _PACKAGES = (
@@ -26,10 +26,22 @@ def claim(folder: pathlib.Path, settings: dict) -> None:
     ValueError: where it belongs to another config (the first key that
       differs), or cannot be written.
   """
+  if jax.process_index():
+    parallel.meet(f'{folder} is claimed')  # by the first; the others look
+    _claim(folder, settings)
+    return
+  try:
+    _claim(folder, settings)
+  finally:
+    parallel.meet(f'{folder} is claimed')
+
+
+def _claim(folder: pathlib.Path, settings: dict) -> None:
+  """What each process does."""
   try:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / '.writable').touch()
-    (folder / '.writable').unlink()
+    (folder / '.writable').unlink(missing_ok=True)
   except OSError as error:
     raise ValueError(
       f'workdir {folder} cannot be written: {error.strerror}'

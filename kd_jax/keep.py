@@ -1,13 +1,14 @@
 """Finished networks of a run: kept, found again, shared by a sweep."""
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 
-from kd_jax import checkpoint, metrics, types
+from kd_jax import checkpoint, locks, metrics, parallel, types
 
 
 class Finished(NamedTuple):
@@ -64,14 +65,41 @@ def _shared(experiment, stage, loop) -> pathlib.Path | None:
   return loop.shelf / experiment.settings[stage.name]
 
 
+@contextlib.contextmanager
+def turns(wanted: Sequence[tuple]) -> Iterator[bool]:
+  """One run at a time makes what runs share; the next finds it on the shelf.
+
+  Args:
+    wanted: (experiment, stage, loop) of what is not there yet; one at least.
+
+  Yields:
+    Whether it is this run's turn; False where it was asked to stop before.
+  """
+  _, stage, loop = wanted[0]
+  places = {_shared(*one) for one in wanted} - {None}
+  if jax.process_index():
+    places = ()  # the first process waits for all of a run
+  with contextlib.ExitStack() as stack:
+    # In one order everywhere: nobody waits for one who waits for them.
+    yield all(
+      stack.enter_context(
+        locks.held(p.with_name(f'{p.name}.lock'), loop.stop, stage.name)
+      )
+      for p in sorted(places)
+    )
+
+
 def take(experiment, stage, loop) -> None:
   """Copies what another run of the sweep has made already."""
   place = _shared(experiment, stage, loop)
-  if place is not None and place.exists():
+  if place is None:
+    return
+  if place.exists() and jax.process_index() == 0:
     for network in sorted(place.iterdir()):
       target = loop.folder / 'networks' / network.name
       if not target.exists():
         checkpoint.copy_folder(network, target)
+  parallel.meet(f'{stage.name} is taken')
 
 
 def give(experiment, stage, loop) -> None:

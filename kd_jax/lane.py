@@ -75,7 +75,8 @@ def _resume(lane: Lane) -> Lane:
   """The lane at the newest whole checkpoint, or as given."""
   target = {'state': lane.state, 'best': lane.best}
   step, tree, meta = checkpoint.restore(lane.manager, target)
-  metrics.forget(lane.loop.folder, lane.stage.name, max(step, 0))
+  if jax.process_index() == 0:
+    metrics.forget(lane.loop.folder, lane.stage.name, max(step, 0))
   if step < 0:
     return lane
   return lane._replace(

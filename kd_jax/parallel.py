@@ -148,3 +148,11 @@ def check_batch(batch_size: int, placement: Placement) -> None:
       f'batch_size {batch_size} is not divisible by {placement.count} devices;'
       f' use a multiple of {placement.count}'
     )
+
+
+def meet(where: str) -> None:
+  """Waits for the other processes of this run, if there are any."""
+  if jax.process_count() > 1:
+    from jax.experimental import multihost_utils
+
+    multihost_utils.sync_global_devices(where)

@@ -18,6 +18,7 @@ from kd_jax import (
   grid,
   halving,
   metrics,
+  parallel,
   report,
   sweep,
   train,
@@ -249,11 +250,13 @@ def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
 
 def _together(folder, places, failed) -> dict | Exception:
   """The report of a setting: of its one run, or of all its seeds."""
+  parallel.meet(f'{folder} is reported')
   for place in places:
     if place in failed:
       return failed[place]
   if list(places) == [folder]:
     return checkpoint.read_json(folder / 'report.json')
   found = compare.combine(folder, places)
-  report.write(folder)
+  if jax.process_index() == 0:
+    report.write(folder)
   return found

@@ -18,6 +18,7 @@ from kd_jax import (
   types,
 )
 from kd_jax.compare import evidence
+from kd_jax.executors import jobs
 from kd_jax.report import swept
 
 COLUMNS = (
@@ -92,16 +93,11 @@ def make_one(
   folder: pathlib.Path,
 ) -> Swept:
   """One setting, kept in `folder`; the rest as in `make`."""
-  rest, path = dict(setting), file
-  if 'arg' in rest:
-    path = f"{file.partition(':')[0]}:{rest.pop('arg')}"
+  path, rest = jobs.split(file, setting)
   c = runs.changed(config.read(path, changes), rest)
   config.validate(c)
-  flags = [f'--config.{k}={v}' for k, v in {**changes, **rest}.items()]
-  return Swept(setting, c, (
-    'python', '-m', 'experiments.launch', '--config', path,
-    '--workdir', str(folder), *flags,
-  ))
+  told = jobs.arguments(file, changes, setting, folder)
+  return Swept(setting, c, ('python', *told))
 
 
 def describe(swept: Mapping[str, Swept], data=None) -> str:

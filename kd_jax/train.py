@@ -79,6 +79,20 @@ def _train(many: _Many, k: int, plan: grid.Plan) -> None:
     i for i, done in enumerate(many.done) if not isinstance(done, Exception)
   ]
   missing = [i for i in well if not _find(many, i, k)]
+  if not missing:
+    return
+  wanted = [
+    (many.experiments[i], many.experiments[i].stages[k], many.loops[i])
+    for i in missing
+  ]
+  with keep.turns(wanted) as mine:
+    if not mine:
+      raise Stopped(f'{wanted[0][1].name}, which another run makes')
+    _make(many, k, [i for i in missing if not _find(many, i, k)], plan)
+
+
+def _make(many: _Many, k: int, missing: list[int], plan: grid.Plan) -> None:
+  """Trains stage k of those that lack it; one of those that are equal."""
   firsts, waiting = {}, []
   for i in missing:
     first = firsts.setdefault(_key(many, i, k), i)

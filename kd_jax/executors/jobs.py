@@ -49,20 +49,35 @@ def jobs_of(
   for name, setting in sweep.expand(settings).items():
     if not name:
       raise ValueError('a setting of the sweep changes no key: it has no name')
-    rest = dict(setting)
-    path = file
-    if 'arg' in rest:
-      path = f"{file.partition(':')[0]}:{rest.pop('arg')}"
-    # The setting comes last, as it does in one process.
-    texts = {k: v for k, v in changes.items() if k not in rest}
-    texts |= {key: text_of(key, value) for key, value in rest.items()}
-    command = (
-      sys.executable, '-m', 'experiments.launch', '--config', path,
-      '--workdir', str(workdir / name), '--shelf', str(workdir / SHELF),
-      *(f'--config.{key}={text}' for key, text in texts.items()),
-    )
-    made.append(Job(name, command, workdir / name))
+    told = arguments(file, changes, setting, workdir / name)
+    shelf = '--shelf', str(workdir / SHELF)
+    made.append(Job(name, (sys.executable, *told, *shelf), workdir / name))
   return made
+
+
+def arguments(
+  file: str,
+  changes: Mapping[str, str],
+  setting: sweep.Setting,
+  folder: pathlib.Path,
+) -> tuple[str, ...]:
+  """What Python is given to train a setting alone; the rest as `jobs_of`."""
+  path, rest = split(file, setting)
+  # The setting comes last, as it does in one process.
+  texts = {k: v for k, v in changes.items() if k not in rest}
+  texts |= {key: text_of(key, value) for key, value in rest.items()}
+  return (
+    '-m', 'experiments.launch', '--config', path, '--workdir', str(folder),
+    *(f'--config.{key}={text}' for key, text in texts.items()),
+  )
+
+
+def split(file: str, setting: sweep.Setting) -> tuple[str, sweep.Setting]:
+  """'FILE:arg' with the setting's own arg, and what else it changes."""
+  rest = dict(setting)
+  if 'arg' in rest:
+    file = f"{file.partition(':')[0]}:{rest.pop('arg')}"
+  return file, rest
 
 
 def text_of(key: str, value: Any) -> str:

@@ -43,6 +43,10 @@ class State(NamedTuple):
   detail: str = ''
 
 
+class Taken(ValueError):  # noqa: N818 (as the words go)
+  """A job is another process's at the moment."""
+
+
 def of(many: Sequence[jobs.Job]) -> dict[str, State]:
   """{name: how far it is}."""
   return {job.name: state_of(job) for job in many}
@@ -127,7 +131,7 @@ def taken(many: Sequence[jobs.Job]) -> Iterator[None]:
   """Takes jobs that this very process trains, all of them at once.
 
   Raises:
-    ValueError: where another process trains one of them.
+    Taken: where another process trains one of them.
   """
   with contextlib.ExitStack() as stack:
     for job in many:
@@ -136,7 +140,7 @@ def taken(many: Sequence[jobs.Job]) -> Iterator[None]:
         stack.callback(let_go, life)
         started(job, life, os.getpid())
       elif (found := state_of(job)).what != DONE:
-        raise ValueError(
+        raise Taken(
           f'{job.folder} is trained already, by {found.detail}'
         )
     yield
