@@ -165,7 +165,8 @@ def test_a_training_is_killed_requeued_and_resumed(tmp_path):
 )
 def test_two_processes_of_a_step_train_as_one(tmp_path):
   changes = (
-    '--config.networks.student.dropout=0.0', '--config.baseline=False'
+    '--config.networks.student.dropout=0.0', '--config.baseline=False',
+    '--config.checkpoint_every=10', '--seeds', '2',
   )
   command = [
     sys.executable, '-m', 'experiments.launch', '--config', QUICK,
@@ -180,7 +181,8 @@ def test_two_processes_of_a_step_train_as_one(tmp_path):
     *command[3:6], str(tmp_path / 'one'), *changes, '--config.parallel=one',
   ]) == 0
   found, want = (
-    checkpoint.load_network(tmp_path / name / 'networks' / 'student')[0]
+    [checkpoint.load_network(tmp_path / name / f'seed_{n}/networks/student')[0]
+     for n in range(2)]
     for name in ('two', 'one')
   )
   for x, y in zip(*map(jax.tree.leaves, (found, want)), strict=True):
