@@ -90,12 +90,13 @@ print(*reports)
 # %% [markdown]
 # ## What a run leaves behind
 #
-# `report.html` is the page to open first; the rest is what it was made from.
+# `report.html` is the page to open first; the rest is what it was made from
+# (`events.out` are TensorBoard's).
 
 # %%
 for path in sorted(pathlib.Path('runs/kd').iterdir()):
   inside = sorted(p.name for p in path.iterdir()) if path.is_dir() else []
-  print(path.name, *inside)
+  print(path.name.split('.tfevents')[0], *inside)
 
 # %% [markdown]
 # ## The comparison
