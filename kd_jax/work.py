@@ -1,6 +1,7 @@
 """What the options of the launcher ask for, made ready before it begins."""
 
 import argparse
+import shlex
 from collections.abc import Callable, Mapping
 
 import jax
@@ -103,6 +104,8 @@ def elsewhere(options, changes, swept, many) -> Work:
     numbers = slurm.run(todo, told, options.retry)
     return lambda stop: slurm.said(numbers, todo)
   process.slots_of(options.workers, process.cores())  # refuses what cannot be
+  if options.dry_run:
+    return lambda stop: '\n'.join(shlex.join(job.command) for job in todo)
 
   def pool(stop):
     gpus = process.gpus()

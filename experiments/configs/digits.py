@@ -41,3 +41,12 @@ def sweep_softness():
     sweep.grid('temperature', 1.0, 2.0, 4.0, 8.0),
     sweep.grid('alpha', 0.1, 0.5, 0.9),
   )
+
+
+def search_space():
+  """What `--search` looks in."""
+  return {
+    'temperature': sweep.log_uniform(1.0, 16.0),
+    'alpha': sweep.uniform(0.1, 1.0),
+    'train.optimizer.learning_rate': sweep.log_uniform(1e-3, 3e-2),
+  }
