@@ -1,18 +1,23 @@
-"""Builds the recipes of the literature: `python -m tests.recipes [NAME ..]`.
+"""The recipes of the literature: `python -m tests.recipes [NAME ..]`.
 
 Every method on every pair, or those whose 'file.py:METHOD,TEACHER,STUDENT'
-holds one of the names; images are drawn, and nothing is trained. Prints one
-line each with the seconds, and exits with 1 where one does not build.
+holds one of the names; images are drawn. Each is traced: what its terms learn,
+and their losses. With --build its whole experiment is made, which takes some
+seconds each, and with --train a few steps are made too. Prints one line each
+with the seconds, and exits with 1 where one fails.
 """
 
+import argparse
 import functools
 import sys
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.configs import pairs, weights
-from kd_jax import build, config
+from kd_jax import build, config, keep, metrics, models, parts, state, train
 from kd_jax.data import sources
 
 TABLES = {
@@ -21,6 +26,7 @@ TABLES = {
 }
 CLASSES = {'cifar100': 100, 'imagenet': 1000}
 SIDE = {'cifar100': 32, 'imagenet': 224}
+SIZE = 8  # of a batch
 
 
 def every() -> list[str]:
@@ -38,39 +44,105 @@ def named(file: str, method: str, teacher: str, student: str) -> str:
   return f'experiments/configs/{file}.py:{method},{teacher},{student}'
 
 
+def file_of(recipe: str) -> str:
+  """'cifar100' or 'imagenet'."""
+  return recipe.partition('.py')[0].rpartition('/')[2]
+
+
 @functools.cache
 def data(file: str) -> sources.Data:
   """A few drawn images in the shape of the recipe's."""
   rng, side = np.random.default_rng(0), SIDE[file]
-  images = rng.integers(0, 256, (16, side, side, 3), np.uint8)
-  labels = np.arange(16, dtype=np.int32) % 5
+  images = rng.integers(0, 256, (2 * SIZE, side, side, 3), np.uint8)
+  labels = np.arange(2 * SIZE, dtype=np.int32) % 5
   return sources.make_data(
     'arrays', train=(images, labels), test=(images, labels), validation=0,
     classes=CLASSES[file],
   )
 
 
-def make(recipe: str) -> build.Experiment:
-  """The experiment of a recipe, shortened, on the drawn images."""
-  file = recipe.partition('.py')[0].rpartition('/')[2]
-  return build.make_experiment(config.read(f'{recipe},smoke'), data(file))
+@functools.cache
+def signal(name: str, file: str):
+  """The outputs of a network and its classifier, as shapes."""
+  network = models.make_network(name, CLASSES[file])
+  shape = (SIZE, SIDE[file], SIDE[file], 3)
+
+  def outputs(inputs):
+    variables = network.init(jax.random.key(0), inputs)
+    return state.signal_of(network, variables, inputs)
+
+  return jax.eval_shape(outputs, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+def trace(recipe: str) -> None:
+  """Traces what every term of a recipe learns, and its loss.
+
+  Raises:
+    ValueError: one line, for layers or options that do not fit.
+  """
+  file = file_of(recipe)
+  c = config.resolve(config.read(f'{recipe},smoke'))
+  signals = {n: signal(spec.name, file) for n, spec in c.networks.items()}
+  kinds = {'labels': jnp.int32, 'index': jnp.int32, 'mask': jnp.float32}
+  batch = {k: jax.ShapeDtypeStruct((SIZE,), kind) for k, kind in kinds.items()}
+  trained = parts.make_recipe(c.train.to_dict(), 'train', 0, data(file), 0)
+  for name, spec in c.terms.items():
+    method = parts.make_term(name, spec.to_dict(), trained, data(file)).method
+
+    def value(student, teacher, batch, method=method):
+      variables = method.init(jax.random.key(0), student, teacher)
+      return method.loss(variables, student, teacher, batch, method.hparams)[0]
+
+    found = jax.eval_shape(value, signals['student'], signals['teacher'], batch)
+    if found.shape != (SIZE,):
+      raise ValueError(f"term '{name}' is {found.shape}")
+
+
+def make(recipe: str, *words: str, **changes) -> build.Experiment:
+  """The experiment of a recipe, shortened, on the drawn images.
+
+  Args:
+    recipe: see `named`.
+    *words: further parts of its argument, such as load=DIR.
+    **changes: {key of the config: text}.
+  """
+  c = config.read(','.join([recipe, 'smoke', *words]), changes)
+  return build.make_experiment(c, data(file_of(recipe)))
+
+
+def run(recipe: str, *words: str, **changes) -> list[dict]:
+  """Trains the shortened recipe: the metrics of every validation."""
+  rows = []
+
+  def write(stage, step, values):
+    rows.append({'stage': stage, 'step': step, **values})
+
+  writer = metrics.Writer(write, lambda: None)
+  train.run(make(recipe, *words, **changes), keep.Loop(None, writer))
+  return rows
 
 
 def main(arguments: list[str]) -> int:
   """The exit code."""
+  parser = argparse.ArgumentParser(prog='python -m tests.recipes')
+  parser.add_argument('names', nargs='*')
+  parser.add_argument('--build', action='store_const', dest='do', const=make)
+  parser.add_argument('--train', action='store_const', dest='do', const=run)
+  options = parser.parse_args(arguments)
   chosen = [
-    r for r in every() if not arguments or any(a in r for a in arguments)
+    r for r in every()
+    if not options.names or any(name in r for name in options.names)
   ]
   bad = 0
   for recipe in chosen:
-    begun, line = time.perf_counter(), 'builds'
+    begun, line = time.perf_counter(), 'good'
     try:
-      make(recipe)
-    except ValueError as error:
+      (options.do or trace)(recipe)
+    except (ValueError, train.Diverged) as error:
       bad, line = bad + 1, f'FAILS: {error}'
     seconds = time.perf_counter() - begun
     print(f'{recipe.rpartition("/")[2]} {line} {seconds:.1f} s', flush=True)
-  print(f'{len(chosen) - bad} of {len(chosen)} recipes build')
+  print(f'{len(chosen) - bad} of {len(chosen)} recipes are good')
   return int(bad > 0 or not chosen)
 
 
