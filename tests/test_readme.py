@@ -38,9 +38,19 @@ def test_the_first_screen_holds_exactly_two_commands():
 
 
 LAUNCHES = [c for c in commands() if 'experiments.launch' in c]
+NEEDY = [c for c in LAUNCHES if any('DIR' in word for word in c)]
+READY = [c for c in LAUNCHES if c not in NEEDY]
 
 
-@pytest.mark.parametrize('words', LAUNCHES, ids=' '.join)
+@pytest.mark.parametrize('words', NEEDY, ids=' '.join)
+def test_a_launch_on_raw_files_says_that_they_are_missing(words, capsys):
+  """`tests.recipes` builds these on made-up images."""
+  argv = words[words.index('experiments.launch') + 1 :]
+  assert launch.main([*argv, '--dry_run']) == launch.USER
+  assert 'DIR' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('words', READY, ids=' '.join)
 def test_every_launch_builds(words, capsys):
   """The short form: everything is built, nothing is trained."""
   argv = words[words.index('experiments.launch') + 1 :]
