@@ -27,17 +27,23 @@ def tasks(pair: settings.Pair) -> dict[str, Callable]:
         found = logits(variables, batch['inputs'])
       jax.block_until_ready(found)
 
-    return sides.Task(run)
+    return warm(sides.Task(run))
 
   def step():
     training = make_training(pair, batch)
-    return ours.stepping(training, training.step, [batch])
+    return warm(ours.stepping(training, training.step, [batch]))
 
   return {
     'step': step,
     'student': lambda: forward(pair.student),
     'teacher': lambda: forward(pair.teacher),
   }
+
+
+def warm(task: sides.Task) -> sides.Task:
+  """The task, run once: what it compiles is part of building it."""
+  task.run(1)
+  return task
 
 
 def make_training(pair: settings.Pair, batch) -> ours.Training:
