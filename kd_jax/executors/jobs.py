@@ -98,8 +98,7 @@ def text_of(key: str, value: Any) -> str:
   except (ValueError, SyntaxError):
     pass
   raise ValueError(
-    f'{key} of the sweep has a value that no command line can hold: {value!r}; '
-    'use --executor grid'
+    f'{key} of the sweep has a value that no command line can hold: {value!r}'
   )
 
 

@@ -57,7 +57,7 @@ def test_a_setting_has_the_last_word(tmp_path):
   ([], 'empty sweep'),
   ([{}], 'no name'),
   ([{'alpha': 0.5}, {'alpha': 0.5}], 'same folder'),
-  ([{'alpha': float('nan')}], 'alpha.*nan.*--executor grid'),
+  ([{'alpha': float('nan')}], 'alpha.*no command line.*nan'),
   ([{'alpha': object()}], 'no command line'),
 ])
 def test_what_cannot_be_is_one_line(wrong, words, tmp_path):

@@ -166,7 +166,8 @@ def test_a_training_is_killed_requeued_and_resumed(tmp_path):
 def test_two_processes_of_a_step_train_as_one(tmp_path):
   changes = (
     '--config.networks.student.dropout=0.0', '--config.baseline=False',
-    '--config.checkpoint_every=10', '--seeds', '2',
+    '--config.checkpoint_every=6', '--config.train.steps=12',
+    '--config.teacher.steps=12', '--seeds', '2',
   )
   command = [
     sys.executable, '-m', 'experiments.launch', '--config', QUICK,
