@@ -28,6 +28,7 @@ _PUBLIC = {
   'make_network': 'kd_jax.models',
   'make_train_step': 'kd_jax.step',
   'save_network': 'kd_jax.checkpoint',
+  'train_alone': 'kd_jax.alone',
 }
 
 __all__ = sorted(_PUBLIC)

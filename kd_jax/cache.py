@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import checkpoint, quantize, shards, types
+from kd_jax import checkpoint, parallel, quantize, shards, types
 
 BEGUN, MANIFEST = 'begun.json', 'manifest.json'
 MEMORY = 4 << 30  # bytes of records in memory; more are read from disk
@@ -139,7 +139,7 @@ def build(
   count = {s: math.ceil(s.size / batch_size) for s in parts}
   total = sum(count.values())
   done = total - sum(count[s] for s in missing)
-  _meet('the cache is listed')
+  parallel.meet('the cache is listed')
   first = jax.process_index() == 0
   if first:
     folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def build(
   place = _by_place(compute, size, batch_size)
   if first:
     _finish(folder, identity, layout, parts, size, batch_size, place)
-  _meet('the cache is written')
+  parallel.meet('the cache is written')
 
 
 def _batches(shard, layout, compute, batch_size) -> Iterator[np.ndarray]:
@@ -206,14 +206,6 @@ def _finish(folder, identity, layout, parts, size, batch_size, place) -> None:
     ],
   })
   (folder / BEGUN).unlink(missing_ok=True)
-
-
-def _meet(where: str) -> None:
-  """Waits for the other processes."""
-  if jax.process_count() > 1:
-    from jax.experimental import multihost_utils
-
-    multihost_utils.sync_global_devices(where)
 
 
 def open_cache(

@@ -161,6 +161,7 @@ def train_all(
   failed, found = {}, {}
   for group in prepared.groups:
     failed |= run_group(group, stop, plan, shelf)
+    parallel.meet('a group is reported')
     for name, seeds in prepared.seeds.items():
       over = all(f in failed or (f / 'report.json').exists() for f in seeds)
       if over and name not in found:
@@ -250,7 +251,6 @@ def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
 
 def _together(folder, places, failed) -> dict | Exception:
   """The report of a setting: of its one run, or of all its seeds."""
-  parallel.meet(f'{folder} is reported')
   for place in places:
     if place in failed:
       return failed[place]

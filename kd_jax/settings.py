@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import jax
+
 from kd_jax import (
   checkpoint,
   config,
@@ -18,7 +20,7 @@ from kd_jax import (
   types,
 )
 from kd_jax.compare import evidence
-from kd_jax.executors import jobs
+from kd_jax.executors import jobs, status
 from kd_jax.report import swept
 
 COLUMNS = (
@@ -161,9 +163,12 @@ def collect(
     else:
       for path in sorted(folder.rglob(runs.FAILED)):
         failed[name] = path.read_text().strip()
+      state = status.state_of(jobs.Job(name, one.command, folder))
+      if state.what == status.FAILED:
+        failed[name] = state.detail
       if halving.read(folder):
         failed[name] = halving.read(folder)
-  if rows:
+  if rows and jax.process_index() == 0:
     alone = alone['mean'] if isinstance(alone, dict) else alone
     write(workdir, rows)
     commands = {k: shlex.join(v.command) for k, v in settings.items()}

@@ -68,7 +68,7 @@ def together(options, changes, swept, many, data, plan) -> Work:
   known = jobs.jobs_of(options.config, changes, swept, options.workdir)
 
   def all_of(stop):
-    with status.taken(known):
+    with status.taken(known if jax.process_index() == 0 else []):
       return settings.table(settings.launch(many, prepared, stop, plan))
 
   return all_of

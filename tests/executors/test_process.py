@@ -176,10 +176,6 @@ def test_sigkill_of_the_pool(tmp_path):
   assert [standin.begun(job) for job in many] == [2, 2]
 
 
-@pytest.mark.skipif(
-  'turns' not in (ROOT / 'kd_jax/keep.py').read_text(),
-  reason='runs do not wait for each other at the shelf yet',
-)
 def test_a_real_sweep_shares_what_is_the_same(tmp_path, monkeypatch):
   monkeypatch.chdir(ROOT)
   monkeypatch.setenv('XLA_FLAGS', '')

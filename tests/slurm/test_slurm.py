@@ -159,10 +159,6 @@ def test_a_training_is_killed_requeued_and_resumed(tmp_path):
   assert f'stopped and saved: student at step {reached} of 400' in log
 
 
-@pytest.mark.skipif(
-  'peers' not in (ROOT / 'experiments/launch.py').read_text(),
-  reason='the launcher looks for no peers yet',
-)
 def test_two_processes_of_a_step_train_as_one(tmp_path):
   changes = (
     '--config.networks.student.dropout=0.0', '--config.baseline=False',
