@@ -122,3 +122,21 @@ def test_mistakes_are_one_line(name, options, message):
 def test_images_too_small_are_refused():
   with pytest.raises(ValueError, match='too small'):
     _shapes(models.make_network('cnn_student', 10), 1, 3, 3, 1)
+
+
+@pytest.mark.parametrize('pool, options', [
+  (layers.max_pool, ((2, 2), (2, 2))),
+  (layers.max_pool_3_2, ((3, 3), (2, 2), [(1, 1), (1, 1)])),
+])
+def test_its_gradient_survives_what_xla_computes_twice(pool, options):
+  """A product before the pool: a jitted maximum may see it rounded twice."""
+  key = jax.random.key(0)
+  x, y = jax.random.normal(key, (2, 4, 8, 8, 16))
+  kernel = jax.random.normal(key, (16, 16)) / 3
+
+  def loss(pooled):
+    return lambda x: (jnp.tanh(pooled((x @ kernel) * y - 0.1 * x)) ** 2).sum()
+
+  ours = jax.jit(jax.grad(loss(pool)))(x)
+  theirs = jax.grad(loss(lambda x: nn.max_pool(x, *options)))(x)
+  np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=1e-5)
