@@ -62,8 +62,7 @@ def make_judge(
     due = [keep for at, keep in rungs(len(known), total, eta) if at <= step]
     scores = {}
     for one in lanes.values():
-      own = [v for k, v in one.scores.items() if 'accuracy' in k]
-      scores.setdefault(setting_of(one), []).extend(own)
+      scores.setdefault(setting_of(one), []).append(lane.accuracy(one))
     means = {key: sum(found) / len(found) for key, found in scores.items()}
     ranked = sorted(means, key=means.get, reverse=True)
     late = ranked[due[-1] :] if due and step < total else []

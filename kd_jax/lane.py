@@ -26,7 +26,8 @@ class Lane(NamedTuple):
     best: {student: {'score', 'step', 'variables'}} on validation so far.
     sums: {metric: sum} over the steps since the last validation.
     count: of those steps.
-    scores: {student: accuracy} of the last validation.
+    scores: {'validation_accuracy/STUDENT', 'validation_nll/..'} of the last
+      validation.
     failure: why it went no further; None while all is well.
   """
 
@@ -129,6 +130,12 @@ def better(best, lane: Lane, name: str, scores) -> Mapping:
   }
 
 
+def accuracy(lane: Lane) -> float:
+  """That of the last validation, the mean over the lane's students."""
+  own = [v for k, v in lane.scores.items() if 'accuracy' in k]
+  return sum(own) / len(own)
+
+
 def save(lane: Lane) -> None:
   """Starts to save the lane as it is."""
   tree = {'state': lane.state, 'best': lane.best}
@@ -158,7 +165,8 @@ def finished(
     lane.state.params['terms'], lane.state.carried['terms'],
     lane.state.carried['copies'],
   ))
-  scores = made.validate(lane.state)
+  # Of the last step; a lane that was resumed there has not been looked at.
+  scores = lane.scores or made.validate(lane.state)
   for name in lane.stage.students:
     last = jax.device_get(states.variables_of(lane.state, name, lane.stage))
     best = lane.best[name]

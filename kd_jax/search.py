@@ -8,7 +8,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
-from kd_jax import config, grid, halving, settings, sweep
+from kd_jax import config, grid, halving, lane, settings, sweep
 
 JOURNAL, AT_ONCE = 'study.jsonl', 8
 
@@ -128,8 +128,8 @@ def make_judge(trials: Mapping[str, object]) -> Callable:
     for i, one in lanes.items():
       place = one.loop.folder
       place = place if place.name in trials else place.parent
-      own = [v for k, v in one.scores.items() if 'accuracy' in k]
-      scores.setdefault(place, []).append((i, sum(own) / len(own), one.step))
+      found = i, lane.accuracy(one), one.step
+      scores.setdefault(place, []).append(found)
     for place, found in scores.items():
       mean, step = sum(x for _, x, _ in found) / len(found), found[0][2]
       trial = trials[place.name]

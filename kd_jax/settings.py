@@ -134,15 +134,16 @@ def launch(
   Returns:
     As `collect`. A setting that fails is reported, the others go on.
   """
+  rows = []
 
   def each():
-    collect(settings, prepared.workdir)
+    rows[:] = collect(settings, prepared.workdir)
 
   found = runs.train_all(prepared, stop, plan, each=each)
   for name, report in found.items():
     if isinstance(report, Exception):
       print(f'{name}: {report}', file=sys.stderr)
-  return collect(settings, prepared.workdir)
+  return rows
 
 
 def collect(
