@@ -23,7 +23,7 @@ class Convolutions(nn.Module):
   @nn.compact
   def __call__(self, x):
     for width in self.widths:
-      x = nn.Conv(width, (3, 3), use_bias=not self.norm)(x)
+      x = adapters.conv(width, (3, 3), use_bias=not self.norm)(x)
       if self.norm:
         x = adapters.norm()(x)
       x = nn.leaky_relu(x, 0.1)

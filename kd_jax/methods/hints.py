@@ -36,13 +36,15 @@ class Regressor(nn.Module):
     sizes = list(zip(x.shape[1:3], self.shape[1:3]))
     if not self.plain and all(s == 2 * t for s, t in sizes):
       pad = ((1, 1), (1, 1))
-      return nn.Conv(
+      return adapters.conv(
         channels, (3, 3), (2, 2), padding=pad, use_bias=bias
       )(x)
     if not self.plain and all(2 * s == t for s, t in sizes):
       return nn.ConvTranspose(channels, (4, 4), (2, 2), use_bias=bias)(x)
     kernel = tuple(1 + s - t for s, t in sizes)
-    return nn.Conv(channels, kernel, padding='VALID', use_bias=bias)(x)
+    return adapters.conv(
+      channels, kernel, padding='VALID', use_bias=bias
+    )(x)
 
 
 def make_regressor(student, teacher, **options) -> adapters.Adapter:

@@ -21,8 +21,8 @@ class Generator(nn.Module):
     channels = self.shape[-1]
     if x.shape[1:] != self.shape[1:]:
       x = adapters.Pointwise(channels, self.shape[1:3])(x)
-    x = nn.relu(nn.Conv(channels, (3, 3))(x * kept))
-    return nn.Conv(channels, (3, 3))(x)
+    x = nn.relu(adapters.conv(channels, (3, 3))(x * kept))
+    return adapters.conv(channels, (3, 3))(x)
 
 
 def mgd(

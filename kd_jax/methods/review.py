@@ -27,7 +27,7 @@ class Fusion(nn.Module):
       gates = nn.sigmoid(nn.Dense(2)(jnp.concatenate([x, deeper], -1)))
       x = x * gates[..., :1] + deeper * gates[..., 1:]
     x = spatial.upsample(x, self.shape[1:3])
-    y = nn.Conv(self.shape[-1], (3, 3), use_bias=False)(x)
+    y = adapters.conv(self.shape[-1], (3, 3), use_bias=False)(x)
     return adapters.norm()(y), x
 
 

@@ -2,7 +2,7 @@
 
 from flax import linen as nn
 
-from kd_jax.models import base, layers
+from kd_jax.models import base, convolution, layers
 
 
 class CNN(nn.Module):
@@ -33,7 +33,8 @@ class CNN(nn.Module):
         count += 1
         name = f'conv{count}'
         x = outputs[f'{name}_pre'] = nn.Conv(
-          width, (3, 3), dtype=dtype, kernel_init=layers.he_in, name=name
+          width, (3, 3), dtype=dtype, kernel_init=layers.he_in,
+          conv_general_dilated=convolution.convolve, name=name,
         )(x)
         x = outputs[name] = nn.relu(x)
       x = outputs[f'pool{i}'] = layers.max_pool(x)

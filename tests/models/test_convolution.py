@@ -7,32 +7,39 @@ from flax import linen as nn
 
 from kd_jax.models import convolution
 
-# size, stride, groups, width; inputs have 12 channels.
+# size, stride, groups, width, channels of the input, images.
 CASES = {
-  'per channel, strided': (3, 2, 12, 12),
-  'pointwise, strided': (1, 2, 1, 7),
-  'pointwise, grouped': (1, 1, 3, 6),
-  'two filters a channel': (3, 1, 12, 24),
-  'full': (3, 2, 1, 7),
+  'per channel, strided': (3, 2, 12, 12, 12, 2),
+  'pointwise, strided': (1, 2, 1, 7, 12, 2),
+  'pointwise, grouped': (1, 1, 3, 6, 12, 2),
+  'two filters a channel': (3, 1, 12, 24, 12, 2),
+  'full': (3, 1, 1, 7, 12, 2),
+  'full, strided': (3, 2, 1, 7, 12, 2),
+  'full, an odd number of images': (3, 1, 1, 7, 12, 3),
+  'full and large': (5, 1, 1, 7, 12, 2),
+  'full and wide': (3, 1, 1, 6000, 12, 2),
+  'few channels': (3, 1, 1, 7, 3, 2),
+  'few channels, strided': (3, 2, 1, 7, 1, 2),
 }
 
 
+@pytest.mark.parametrize('padding', ['by hand', 'SAME', 'VALID'])
 @pytest.mark.parametrize('case', CASES)
-def test_equal_to_the_plain_one(case):
-  size, stride, groups, width = CASES[case]
-  x = jax.random.normal(jax.random.key(0), (2, 7, 6, 12))
+def test_equal_to_the_plain_one(case, padding):
+  size, stride, groups, width, channels, images = CASES[case]
+  x = jax.random.normal(jax.random.key(0), (images, 7, 6, channels))
 
   def loss(variables, x, function):
-    pad = size // 2
     module = nn.Conv(
-      width, (size, size), (stride, stride), ((pad, pad), (pad, pad)),
+      width, (size, size), (stride, stride),
+      size // 2 if padding == 'by hand' else padding,
       feature_group_count=groups, conv_general_dilated=function,
     )
     y = module.apply(variables, x)
     return (y**3).sum(), y
 
   kernel = jax.random.normal(
-    jax.random.key(1), (size, size, 12 // groups, width)
+    jax.random.key(1), (size, size, channels // groups, width)
   )
   variables = {'params': {'kernel': kernel, 'bias': kernel[0, 0, 0]}}
   both = jax.jit(
