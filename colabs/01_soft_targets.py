@@ -45,7 +45,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import kd_jax
-from kd_jax import alone
 from kd_jax.compare import fidelity, latency
 from kd_jax.data import pipeline
 from kd_jax.losses import logits, numerics
@@ -65,7 +64,7 @@ plt.rcParams.update({
 # %%
 data = kd_jax.make_data('digits')
 teacher = kd_jax.make_network('mlp', classes=10, widths=[128])
-taught = alone.train_alone(
+taught = kd_jax.train_alone(
   teacher, data, epochs=15, learning_rate=3e-3, schedule={'name': 'cosine'}
 )
 print(f"test accuracy of the teacher: {taught.accuracy['student']:.1%}")
@@ -163,7 +162,7 @@ recipe = dict(
   epochs=24, batch_size=10, learning_rate=1e-2, schedule={'name': 'cosine'}
 )
 for seed in range(3):
-  without = alone.train_alone(student, few, seed=seed, **recipe)
+  without = kd_jax.train_alone(student, few, seed=seed, **recipe)
   distilled = kd_jax.distill(
     student, teacher, taught.variables, few, temperature=4.0, alpha=0.9,
     seed=seed, **recipe,

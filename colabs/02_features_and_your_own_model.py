@@ -45,7 +45,6 @@ import numpy as np
 from flax import linen as nn
 
 import kd_jax
-from kd_jax import alone
 from kd_jax.compare import fidelity
 from kd_jax.data import pipeline
 from kd_jax.losses import numerics, spatial
@@ -138,14 +137,14 @@ for ours, theirs in (('Conv_0', 'Conv_0'), ('Conv_1', 'Conv_1')):
 recipe = dict(
   epochs=20, batch_size=20, learning_rate=5e-3, schedule={'name': 'cosine'}
 )
-taught = alone.train_alone(teacher, kd_jax.make_data('digits'), epochs=5,
-                           learning_rate=3e-3)
+taught = kd_jax.train_alone(teacher, kd_jax.make_data('digits'), epochs=5,
+                            learning_rate=3e-3)
 layers = [('Conv_0', 'Conv_0'), ('Conv_1', 'Conv_1')]
 kinds = {
   'logits': {},
   'logits and hints': dict(layers=layers, feature_method='fitnet', beta=10.0),
 }
-done = {'alone': alone.train_alone(student, data, **recipe)}
+done = {'alone': kd_jax.train_alone(student, data, **recipe)}
 for kind, options in kinds.items():
   done[kind] = kd_jax.distill(
     student, teacher, taught.variables, data, **options, **recipe

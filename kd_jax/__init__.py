@@ -28,7 +28,7 @@ _PUBLIC = {
   'make_network': 'kd_jax.models',
   'make_train_step': 'kd_jax.step',
   'save_network': 'kd_jax.checkpoint',
-  'train_alone': 'kd_jax.alone',
+  'train_alone': 'kd_jax.api',
 }
 
 __all__ = sorted(_PUBLIC)

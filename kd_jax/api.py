@@ -69,7 +69,7 @@ def distill(
 
   Args:
     student: a Network, or a Linen module.
-    teacher: likewise.
+    teacher: likewise; None where the labels alone teach (`train_alone`).
     teacher_variables: of the teacher; they never change.
     data: from `make_data`, or ((train images [N, H, W, C], labels [N]),
       (test images, labels)); validation is held out of the training set.
@@ -83,7 +83,7 @@ def distill(
     batch_size: examples an update.
     optimizer: sgd, adam or adamw.
     learning_rate: peak.
-    weight_decay: not on biases and norms.
+    weight_decay: of weights, not of biases and norms.
     schedule: of the learning rate, see `optim.make_schedule`.
     augment: see `kd_jax.data.augment`.
     seed: initialization, dropout and the order of the examples.
@@ -98,6 +98,8 @@ def distill(
   data = _data(data, seed)
   if not 0 <= alpha <= 1:
     raise ValueError(f'alpha must lie in [0, 1], not {alpha}')
+  if teacher is None and (alpha or layers):
+    raise ValueError('without a teacher alpha must be 0 and layers empty')
   size = data.train.labels.shape[0]
   total = epochs * pipeline.steps_per_epoch(size, batch_size)
   recipe = stages.Recipe(
@@ -105,17 +107,37 @@ def distill(
     weight_decay, optim.make_schedule(schedule, total), seed, seed,
     augments.make_augment(augment, classes=data.classes),
   )
-  summands = _terms(
-    alpha, beta, temperature, method, feature_method, tuple(layers)
-  )
+  networks, loaded = {'student': _network(student)}, {}
+  summands = {'hard': base.hard('student', 1 - alpha)}
+  if teacher is not None:
+    networks['teacher'] = _network(teacher)
+    loaded['teacher'] = teacher_variables
+    summands |= _taught(
+      alpha, beta, temperature, method, feature_method, tuple(layers)
+    )
   stage = stages.Stage(
-    'student', summands, ('student',), recipe, frozen=('teacher',)
+    'student', summands, ('student',), recipe, frozen=tuple(loaded)
   )
-  networks = {'student': _network(student), 'teacher': _network(teacher)}
-  experiment = _experiment(
-    networks, {'teacher': teacher_variables}, data, stage
-  )
-  return _run(experiment, stage, teacher_variables, workdir)
+  experiment = _experiment(networks, loaded, data, stage)
+  return _run(experiment, stage, workdir)
+
+
+def train_alone(network: Any, data: Any, **recipe) -> Distilled:
+  """Trains a network on the labels: a teacher to be, or a baseline.
+
+  Args:
+    network: a Network, or a Linen module.
+    data: as in `distill`.
+    **recipe: epochs, batch_size, optimizer and whatever else `distill`
+      takes, but for what concerns a teacher.
+
+  Returns:
+    As `distill`; its accuracy is {'student'} alone.
+
+  Raises:
+    ValueError: as `distill`.
+  """
+  return distill(network, None, None, data, alpha=0.0, **recipe)
 
 
 def _data(data, seed) -> sources.Data:
@@ -134,14 +156,11 @@ def _network(network) -> models.Network:
   return network
 
 
-def _terms(alpha, beta, temperature, method, feature_method, layers) -> dict:
+def _taught(alpha, beta, temperature, method, feature_method, layers) -> dict:
   soft = method_table.make_method(method)
   if 'temperature' in soft.hparams:
     soft = method_table.make_method(method, temperature=temperature)
-  summands = {
-    'hard': base.hard('student', 1 - alpha),
-    'soft': terms.Term('student', 'teacher', soft, alpha),
-  }
+  summands = {'soft': terms.Term('student', 'teacher', soft, alpha)}
   if layers:
     feature = method_table.make_method(feature_method, layers=layers)
     summands['feature'] = terms.Term('student', 'teacher', feature, beta)
@@ -171,7 +190,7 @@ def _experiment(networks, loaded, data, stage) -> build.Experiment:
   return experiment
 
 
-def _run(experiment, stage, teacher_variables, workdir) -> Distilled:
+def _run(experiment, stage, workdir) -> Distilled:
   rows = []
 
   def keep(stage, step, values):
@@ -181,7 +200,7 @@ def _run(experiment, stage, teacher_variables, workdir) -> Distilled:
   if folder is not None:
     folder.mkdir(parents=True, exist_ok=True)
   loop = train.Loop(folder, metrics.Writer(keep, lambda: None))
-  starts = {'teacher': jax.device_get(teacher_variables)}
+  starts = jax.device_get(experiment.loaded)
   done = train.train_stage(experiment, stage, starts, {}, loop)['student']
   test = experiment.data.test()
   accuracy = {

@@ -21,10 +21,10 @@ def optimizer() -> ConfigDict:
   c = ConfigDict()
   c.name = 'adam'  # sgd, adam, adamw
   c.learning_rate = 1e-3  # peak
-  c.weight_decay = 0.0  # not on biases and norms
+  c.weight_decay = 0.0  # of weights; of all by options.decay='all'
   c.clip_norm = 0.0  # greatest global norm of the gradient; 0: none
   c.accumulate = 1  # micro-batches averaged into one update
-  c.options = open_dict()  # of the optimizer: momentum, nesterov, b1, b2, eps
+  c.options = open_dict()  # momentum, nesterov, b1, b2, eps, decay
   c.schedule = open_dict(name='constant')  # constant, linear, cosine, step
   return c
 

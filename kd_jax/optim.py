@@ -35,9 +35,14 @@ def decayed(params) -> types.PyTree:
   return jax.tree.map(lambda x: x.ndim > 1, params)
 
 
-def _decay():
+DECAYS = {'weights': decayed, 'all': None}
+
+
+def _decay(which):
+  if which not in DECAYS:
+    raise types.unknown('decay', which, DECAYS)
   return from_hparams(
-    lambda h: optax.add_decayed_weights(h['weight_decay'], mask=decayed)
+    lambda h: optax.add_decayed_weights(h['weight_decay'], mask=DECAYS[which])
   )
 
 
@@ -45,22 +50,22 @@ def _descend():
   return from_hparams(lambda h: optax.scale(-h['learning_rate']))
 
 
-def sgd(*, momentum=0.0, nesterov=False):
+def sgd(*, momentum=0.0, nesterov=False, decay='weights'):
   """SGD; weight decay is added to the gradient, as in PyTorch's SGD."""
-  steps = [_decay()]
+  steps = [_decay(decay)]
   if momentum:
     steps.append(optax.trace(momentum, nesterov))
   return steps
 
 
-def adam(*, b1=0.9, b2=0.999, eps=1e-8):
+def adam(*, b1=0.9, b2=0.999, eps=1e-8, decay='weights'):
   """Adam; weight decay is added to the gradient (L2), as in PyTorch's Adam."""
-  return [_decay(), optax.scale_by_adam(b1, b2, eps)]
+  return [_decay(decay), optax.scale_by_adam(b1, b2, eps)]
 
 
-def adamw(*, b1=0.9, b2=0.999, eps=1e-8):
+def adamw(*, b1=0.9, b2=0.999, eps=1e-8, decay='weights'):
   """AdamW: weight decay apart from the gradient's moments."""
-  return [optax.scale_by_adam(b1, b2, eps), _decay()]
+  return [optax.scale_by_adam(b1, b2, eps), _decay(decay)]
 
 
 OPTIMIZERS = {'sgd': sgd, 'adam': adam, 'adamw': adamw}
@@ -75,7 +80,9 @@ def make_optimizer(
     name: a key of `OPTIMIZERS`.
     clip_norm: greatest global norm of the gradient; 0 leaves it.
     accumulate: micro-batches averaged into one update.
-    **options: of the optimizer (momentum, nesterov, b1, b2, eps).
+    **options: of the optimizer (momentum, nesterov, b1, b2, eps), and what
+      decays: 'weights' (default) or 'all', biases and norms as well, as in
+      the sources of most recipes (PyTorch's default).
 
   Raises:
     ValueError: for an unknown name or option.

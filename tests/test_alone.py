@@ -2,9 +2,10 @@
 
 import jax
 import numpy as np
+import pytest
 from flax import linen as nn
 
-from kd_jax import alone, api
+from kd_jax import api
 from tests import tiny
 
 RECIPE = dict(epochs=4, batch_size=16, learning_rate=1e-2)
@@ -29,7 +30,7 @@ def pair(seed: int, size: int):
 
 def test_it_is_distillation_with_alpha_0_whoever_the_teacher():
   data = pair(0, 80), pair(1, 40)
-  ours = alone.train_alone(Net(), data, seed=3, **RECIPE)
+  ours = api.train_alone(Net(), data, seed=3, **RECIPE)
   teacher = Net(16)
   variables = teacher.init(jax.random.key(5), data[0][0][:1])
   theirs = api.distill(
@@ -39,3 +40,8 @@ def test_it_is_distillation_with_alpha_0_whoever_the_teacher():
   assert ours.accuracy == {'student': theirs.accuracy['student']}
   losses = [row['loss'] for row in ours.history]
   assert losses[-1] < losses[0]
+
+
+def test_without_a_teacher_nothing_is_distilled():
+  with pytest.raises(ValueError, match='without a teacher alpha must be 0'):
+    api.distill(Net(), None, None, (pair(0, 80), pair(1, 40)), **RECIPE)

@@ -213,6 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument('--write', action='store_true', help='into README.md')
   options = parser.parse_args(argv)
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+  sides.settle()
   text = report(QUICK if options.quick else FULL, argv)
   print(text)
   if options.write:

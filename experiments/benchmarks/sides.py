@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kd_jax import memory
+
 THREADS = 2
 PATIENCE = 90  # seconds for one answer; compiling all may take longer
 # Compiles in a fraction of the time; for looking whether all runs, no more.
@@ -124,7 +126,7 @@ def _serve(pipe, maker, args):
       pipe.send((False, f'{type(error).__name__}: {text}'))
 
   def begin():
-    limit_cores()
+    settle()
     module, function = maker.split(':')
     makers = getattr(importlib.import_module(module), function)(*args)
     requests.update(_requests(makers))
@@ -181,8 +183,9 @@ def compile_quickly() -> None:
   os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {QUICK}'
 
 
-def limit_cores(count: int = THREADS) -> None:
-  """Keeps this process on `count` cores, where the system can."""
+def settle(count: int = THREADS) -> None:
+  """Keeps this process on `count` cores, and its freed memory, if it can."""
+  memory.keep_freed()
   if hasattr(os, 'sched_setaffinity'):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 

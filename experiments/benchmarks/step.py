@@ -29,7 +29,7 @@ begun = time.perf_counter()
 import {library}
 library = time.perf_counter() - begun
 from experiments.benchmarks import settings, sides, {side}
-sides.limit_cores()
+sides.settle()
 imports = time.perf_counter() - begun
 pair = settings.CNNS._replace(batch_size={size})
 print(json.dumps(

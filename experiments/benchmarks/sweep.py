@@ -56,7 +56,7 @@ def side(what: str, **options) -> dict[str, float]:
   code = (
     'import json, sys, time; begun = time.perf_counter()\n'
     'from experiments.benchmarks import sides, sweep_sides\n'
-    'sides.limit_cores()\n'
+    'sides.settle()\n'
     'found = sweep_sides.SIDES[sys.argv[1]](**json.loads(sys.argv[2]))\n'
     'print(json.dumps({**found, "memory": sides.peak_memory(),'
     ' "seconds": time.perf_counter() - begun}))'

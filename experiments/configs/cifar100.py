@@ -81,6 +81,7 @@ def _train(part, epochs, rate):
   part.optimizer.options.momentum = 0.9
   part.optimizer.learning_rate = rate
   part.optimizer.weight_decay = 5e-4
+  part.optimizer.options.decay = 'all'  # biases and norms too
   part.optimizer.schedule = dict(
     name='step', boundaries=tuple(e / epochs for e in DECAYS), factor=0.1
   )

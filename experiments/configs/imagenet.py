@@ -55,6 +55,7 @@ def _train(part, half):
   part.optimizer.options.momentum = 0.9
   part.optimizer.learning_rate = 0.2 / half
   part.optimizer.weight_decay = 1e-4
+  part.optimizer.options.decay = 'all'  # biases and norms too
   part.optimizer.schedule = dict(
     name='step', boundaries=tuple(e / EPOCHS for e in DECAYS), factor=0.1
   )
