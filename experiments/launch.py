@@ -19,6 +19,23 @@ USER, STOPPED = 2, 130
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
   """The options, and {dotted key: text} of the --config.key=value."""
+  parser = make_parser()
+  options, rest = parser.parse_known_args(argv)
+  changes = changes_of(rest, parser)
+  if options.seeds is not None:
+    changes['seeds'] = str(options.seeds)
+  away = options.status or options.executor != 'grid'
+  if away and options.sweep is None:
+    parser.error('--status, --executor process and slurm are of a --sweep')
+  if options.workdir is None and (
+    away or not (options.dry_run or options.list)
+  ):
+    parser.error('--workdir is missing: where the run is kept')
+  return options, changes
+
+
+def make_parser() -> argparse.ArgumentParser:
+  """All that the command line knows."""
   parser = argparse.ArgumentParser(
     prog='python -m experiments.launch', description=__doc__.split('\n')[0],
     epilog='--config.key=value changes a key of the config',
@@ -50,6 +67,11 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
   parser.add_argument(
     '--shelf', type=pathlib.Path, help='where runs find what they share'
   )
+  _add_executors(parser)
+  return parser
+
+
+def _add_executors(parser) -> None:
   parser.add_argument(
     '--executor', choices=['grid', 'process', 'slurm'], default='grid',
     help='of a sweep: here at once, a process each, a job of a cluster each',
@@ -75,18 +97,6 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     '--sbatch', action='append', default=[], metavar='FLAG=VALUE',
     help='more for sbatch, such as account=NAME',
   )
-  options, rest = parser.parse_known_args(argv)
-  changes = changes_of(rest, parser)
-  if options.seeds is not None:
-    changes['seeds'] = str(options.seeds)
-  away = options.status or options.executor != 'grid'
-  if away and options.sweep is None:
-    parser.error('--status, --executor process and slurm are of a --sweep')
-  if options.workdir is None and (
-    away or not (options.dry_run or options.list)
-  ):
-    parser.error('--workdir is missing: where the run is kept')
-  return options, changes
 
 
 def changes_of(

@@ -172,6 +172,7 @@ def check(experiment: Experiment) -> None:
   from kd_jax import state
 
   for stage in experiment.stages:
+    check_views(experiment, stage)
     frozen = {
       name: jax.eval_shape(
         experiment.networks[name].init, jax.random.key(0),
@@ -192,6 +193,31 @@ def check(experiment: Experiment) -> None:
       ) from None
     except ValueError as error:
       raise ValueError(f"stage '{stage.name}': {error}") from None
+
+
+def check_views(experiment: Experiment, stage: stages.Stage) -> None:
+  """Refuses a strong view that nothing makes, or that is not stored.
+
+  Raises:
+    ValueError: naming the stage and the signal.
+  """
+  if not stage.strong:
+    return
+  name = next(iter(stage.strong))
+  if experiment.cache is not None:
+    raise ValueError(
+      f"stage '{stage.name}' reads '{name}', and teacher_outputs='cache' "
+      "stores one view; use teacher_outputs='live'"
+    )
+  raw = dict(example_batch(experiment, stage))
+  dtype = experiment.data.train.inputs.dtype
+  raw['inputs'] = jax.ShapeDtypeStruct(raw['inputs'].shape, dtype)
+  augment = stage.recipe.augment or (lambda key, batch: batch)
+  if 'strong_inputs' not in jax.eval_shape(augment, jax.random.key(0), raw):
+    raise ValueError(
+      f"stage '{stage.name}' reads '{name}', and no augmentation makes a "
+      "strong view; add 'two_view'"
+    )
 
 
 def example_batch(experiment: Experiment, stage: stages.Stage) -> dict:

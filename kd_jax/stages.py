@@ -17,6 +17,21 @@ def constant(step) -> float:
   return 1.0
 
 
+# A network's outputs for the other view of the examples: 'NETWORK@strong' is
+# the signal of what it says of 'strong_inputs' (see `augment.two_view`).
+STRONG = '@strong'
+
+
+def network_of(signal: str) -> str:
+  """The network, copy or view whose signal it is, whatever inputs it sees."""
+  return signal.removesuffix(STRONG)
+
+
+def signal_of(network: str, like: str) -> str:
+  """The signal of a network on the view that the signal `like` is of."""
+  return network + like.removeprefix(network_of(like))
+
+
 class Recipe(NamedTuple):
   """How a stage is trained: everything that no term says.
 
@@ -104,6 +119,13 @@ class Stage(NamedTuple):
     }
 
   @property
+  def strong(self) -> dict[str, str]:
+    """The signals of the strong view -> whose they are."""
+    read = [n for t in self.terms.values() for n in (t.student, t.teacher)]
+    read += [n for view in self.views.values() for n in view.sources]
+    return {n: network_of(n) for n in sorted(set(read)) if n != network_of(n)}
+
+  @property
   def kept(self) -> dict[str, str]:
     """Student -> the name under which it is kept."""
     return {name: self.hands_on.get(name, name) for name in self.students}
@@ -119,6 +141,10 @@ def check(stage: Stage) -> Stage:
   for name, source in stage.copies.items():
     if source not in stage.students:
       raise types.unknown(f"student for the copy '{name}'", source, signals)
+  for name, source in stage.strong.items():
+    if source not in signals:
+      raise types.unknown(f"network of '{name}'", source, signals)
+  signals |= set(stage.strong)
   for name, view in stage.views.items():
     for source in view.sources:
       if source not in signals | {terms.LABELS}:

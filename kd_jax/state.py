@@ -118,6 +118,7 @@ def signal_shapes(networks, stage, variables, batch) -> dict[str, dict]:
       for name in names
     }
     signals |= {copy: signals[s] for copy, s in stage.copies.items()}
+    signals |= {name: signals[s] for name, s in stage.strong.items()}
     return terms.with_views(stage.views, signals, batch)
 
   return jax.eval_shape(shapes, dict(variables), batch)

@@ -4,6 +4,7 @@ step(state, frozen, batch) -> (state, metrics). What changes is in `state`,
 what never changes in `frozen`, what is new in `batch`.
 """
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
@@ -46,57 +47,11 @@ def make_halves(
     reads: {frozen: the outputs that are wanted} (see `terms.reads`); all.
   """
   stages.check(stage)
-
-  def frozen_signals(frozen, batch):
-    inputs = batch.get('teacher_inputs', batch['inputs'])
-    stored = batch.get('signals', {})
-    signals = {
-      name: states.with_head(networks[name], frozen[name], stored[name])
-      if name in stored
-      else states.signal_of(networks[name], frozen[name], inputs)
-      for name in stage.frozen
-    }
-    if reads is not None:
-      signals = {
-        name: {key: x for key, x in outputs.items() if key in reads[name]}
-        for name, outputs in signals.items()
-      }
-    return jax.lax.stop_gradient(signals)
-
-  def update(state, signals, batch, axis_name=None):
-    def loss(params):
-      learners, carried = _students(
-        networks, stage, params, state, batch, axis_name
-      )
-      copies = {
-        name: states.signal_of(networks[source], state.carried['copies'][name],
-                     batch['inputs'])
-        for name, source in stage.copies.items()
-      }
-      everything = terms.with_views(
-        stage.views, {**signals, **learners, **copies}, batch
-      )
-      total, (memories, means) = terms.total_loss(
-        stage.terms, _memories(params, state), everything, batch,
-        state.hparams, state.step, axis_name,
-      )
-      aux = carried, memories, means, _accuracies(
-        stage, learners, batch, axis_name
-      )
-      return total, aux
-
-    (total, aux), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
-    carried, memories, means, accuracies = aux
-    metrics = {
-      'loss': total,
-      **{f'loss/{name}': mean for name, mean in means.items()},
-      **{f'accuracy/{name}': value for name, value in accuracies.items()},
-    }
-    if axis_name is not None:
-      grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
-    return _advance(stage, state, grads, carried, memories, metrics)
-
-  return Halves(prepare, frozen_signals, update)
+  return Halves(
+    prepare,
+    functools.partial(_frozen_signals, networks, stage, reads),
+    functools.partial(_update, networks, stage),
+  )
 
 
 def make_train_step(networks, stage, prepare=lambda step, batch: batch):
@@ -140,21 +95,94 @@ def make_eval_step(network: models.Network, prepare=lambda step, batch: batch):
   return evaluate
 
 
+def _frozen_signals(networks, stage, reads, frozen, batch):
+  """`Halves.frozen_signals`."""
+  inputs = batch.get('teacher_inputs', batch['inputs'])
+  stored = batch.get('signals', {})
+  signals = {
+    name: states.with_head(networks[name], frozen[name], stored[name])
+    if name in stored
+    else states.signal_of(networks[name], frozen[name], inputs)
+    for name in stage.frozen
+  }
+  signals |= {
+    name: states.signal_of(networks[of], frozen[of], batch['strong_inputs'])
+    for name, of in stage.strong.items() if of in frozen
+  }
+  if reads is not None:
+    signals = {
+      name: {key: x for key, x in outputs.items() if key in reads[name]}
+      for name, outputs in signals.items()
+    }
+  return jax.lax.stop_gradient(signals)
+
+
+def _update(networks, stage, state, signals, batch, axis_name=None):
+  """`Halves.update`."""
+
+  def loss(params):
+    learners, carried = _students(
+      networks, stage, params, state, batch, axis_name
+    )
+    everything = terms.with_views(
+      stage.views,
+      {**signals, **learners, **_copied(networks, stage, state, batch)}, batch,
+    )
+    total, (memories, means) = terms.total_loss(
+      stage.terms, _memories(params, state), everything, batch,
+      state.hparams, state.step, axis_name,
+    )
+    aux = carried, memories, means, _accuracies(
+      stage, learners, batch, axis_name
+    )
+    return total, aux
+
+  (total, aux), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+  carried, memories, means, accuracies = aux
+  metrics = {
+    'loss': total,
+    **{f'loss/{name}': mean for name, mean in means.items()},
+    **{f'accuracy/{name}': value for name, value in accuracies.items()},
+  }
+  if axis_name is not None:
+    grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+  return _advance(stage, state, grads, carried, memories, metrics)
+
+
+def _copied(networks, stage, state, batch) -> dict[str, types.Outputs]:
+  """What the EMA and snapshot copies say."""
+  return {
+    name: states.signal_of(
+      networks[stage.copies[of]], state.carried['copies'][of], inputs
+    )
+    for name, of, inputs in _looks(stage, stage.copies, batch)
+  }
+
+
+def _looks(stage, names: Collection[str], batch) -> list[tuple]:
+  """(signal, whose it is, the inputs it is of) of these, the strong ones last.
+
+  'strong_inputs' are only asked for where a term reads them.
+  """
+  return [(name, name, batch['inputs']) for name in names] + [
+    (name, of, batch['strong_inputs'])
+    for name, of in stage.strong.items() if of in names
+  ]
+
+
 def _students(networks, stage, params, state, batch, axis_name):
   """Outputs of the students in training, and their new collections."""
-  signals, carried = {}, {}
+  signals, carried = {}, dict(state.carried['networks'])
   rng = jax.random.fold_in(state.rng, state.step)
   if axis_name is not None:
     rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
-  for name in stage.students:
-    variables = {
-      'params': params['networks'][name], **state.carried['networks'][name]
-    }
-    outputs, carried[name] = networks[name].apply(
-      variables, batch['inputs'], train=True, rng=states.fold(rng, name),
+  for name, of, inputs in _looks(stage, stage.students, batch):
+    variables = {'params': params['networks'][of], **carried[of]}
+    outputs, carried[of] = networks[of].apply(
+      variables, inputs, train=True, rng=states.fold(rng, name),
       axis_name=axis_name,
     )
-    signals[name] = states.with_head(networks[name], variables, outputs)
+    signals[name] = states.with_head(networks[of], variables, outputs)
   return signals, carried
 
 

@@ -1,18 +1,28 @@
 """README tells the truth: its commands parse, its example runs, its tables."""
 
+import json
 import pathlib
 import re
 import shlex
 
+import numpy as np
 import pytest
 
 from experiments import launch
-from kd_jax import methods, schemes
+from experiments.benchmarks import ours
+from kd_jax import checkpoint, export, methods, models, schemes
+from kd_jax.models import torch_weights
+from kd_jax.models.torch_weights import __main__ as torch_weights_main
+from tests import tiny
 
 try:  # here, since its log takes the stream that it finds
   import submitit
 except ImportError:
   submitit = None
+try:
+  import torch
+except ImportError:
+  torch = None
 
 README = pathlib.Path(__file__).resolve().parents[1] / 'README.md'
 TEXT = README.read_text()
@@ -61,6 +71,51 @@ def test_every_launch_builds(words, capsys):
   away = {'process': '--shelf', 'slurm': '#SBATCH --array=0-11'}
   wanted = [text for name, text in away.items() if name in argv]
   assert (wanted or ['stage student'])[0] in out
+
+
+def after(words: list[str], module: str, **changes: str) -> list[str]:
+  """The arguments of a module's command; words that begin so are changed."""
+  argv = words[words.index(module) + 1 :]
+  for old, new in changes.items():
+    argv = [
+      new + word.removeprefix(old) if word.startswith(old) else word
+      for word in argv
+    ]
+  return argv
+
+
+def test_every_export_runs(tmp_path, capsys):
+  """The short form: of a run that trained for some steps."""
+  run = tmp_path / 'run'
+  job = ['--config', 'tests/quick.py', '--workdir', str(run)]
+  assert launch.main([*job, '--config.train.steps=400']) == 0
+  exports = [c for c in commands() if 'kd_jax.export' in c]
+  assert len(exports) >= 4
+  for words in exports:
+    argv = after(
+      words, 'kd_jax.export', runs=f'{tmp_path}', exported=f'{tmp_path}/out'
+    )
+    argv[0] = str(run)
+    assert export.main(argv) == 0, capsys.readouterr().err
+    out = pathlib.Path(argv[argv.index('--out') + 1])
+    assert json.loads((out / 'parity.json').read_text())
+
+
+def test_weights_of_pytorch_become_a_teacher(tmp_path, monkeypatch):
+  (words,) = (c for c in commands() if 'kd_jax.models.torch_weights' in c)
+  argv = after(words, 'kd_jax.models.torch_weights')
+  monkeypatch.chdir(tmp_path)
+  network = models.make_network('resnet32x4', 100)
+  variables = ours.draw(network, np.zeros((1, 32, 32, 3), np.float32), 0)
+  if torch is None:
+    argv[0] = argv[0].replace('.pth', '.safetensors')
+    torch_weights.save(argv[0], variables, 'resnet32x4')
+  else:
+    state = torch_weights.state_dict(variables, 'resnet32x4')
+    torch.save({k: torch.tensor(v) for k, v in state.items()}, argv[0])
+  assert torch_weights_main.main(argv) == 0
+  found, _ = checkpoint.load_network(argv[argv.index('--out') + 1])
+  assert tiny.distance(found, variables) == 0
 
 
 def test_the_example_runs(tmp_path, monkeypatch, capsys):

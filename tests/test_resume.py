@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from kd_jax import build, checkpoint, config, metrics, train
+from tests import running
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 QUICK = str(ROOT / 'tests/quick.py')
@@ -28,22 +29,6 @@ def experiment(**changes):
   return build.make_experiment(c)
 
 
-def run(made, folder, stop_after=None):
-  """Trains in a folder; asks it to stop after so many steps."""
-  folder.mkdir(exist_ok=True)
-  asked = []
-
-  def stop():
-    asked.append(1)
-    return stop_after is not None and len(asked) >= stop_after
-
-  writer = metrics.make_writer(folder)
-  try:
-    return train.run(made, train.Loop(folder, writer, stop))
-  finally:
-    writer.close()
-
-
 def hashes(folder) -> dict[str, str]:
   """{network: content hash} of the finished networks."""
   return {
@@ -56,15 +41,15 @@ def hashes(folder) -> dict[str, str]:
 def whole(tmp_path_factory):
   """A run that nothing interrupted."""
   folder = tmp_path_factory.mktemp('whole')
-  run(experiment(), folder)
+  running.run(experiment(), folder)
   return folder
 
 
 def test_a_stopped_run_continues_bit_for_bit(whole, tmp_path, caplog):
   for steps in (3, 33, 20, 21):
     with pytest.raises(train.Stopped, match='step'):
-      run(experiment(), tmp_path, stop_after=steps)
-  run(experiment(), tmp_path)
+      running.run(experiment(), tmp_path, stop_after=steps)
+  running.run(experiment(), tmp_path)
   assert hashes(tmp_path) == hashes(whole)
   assert metrics.read_rows(tmp_path) == metrics.read_rows(whole)
   assert 'damaged' not in caplog.text
@@ -95,11 +80,11 @@ def damage(folder: pathlib.Path, how: str) -> None:
 @pytest.mark.parametrize('how', ['truncated', 'corrupted'])
 def test_a_damaged_checkpoint_falls_back(how, whole, tmp_path, caplog):
   with pytest.raises(train.Stopped):
-    run(experiment(), tmp_path, stop_after=30 + 30 + 18)
+    running.run(experiment(), tmp_path, stop_after=30 + 30 + 18)
   place = tmp_path / 'checkpoints' / 'student'
   assert len(list(place.iterdir())) == 2
   damage(place, how)
-  run(experiment(), tmp_path)
+  running.run(experiment(), tmp_path)
   assert 'falling back' in caplog.text
   assert hashes(tmp_path) == hashes(whole)
 
@@ -107,7 +92,7 @@ def test_a_damaged_checkpoint_falls_back(how, whole, tmp_path, caplog):
 def test_nan_names_the_term_and_keeps_the_checkpoint(tmp_path):
   made = experiment(train__optimizer__learning_rate=1e30)
   with pytest.raises(train.Diverged, match="term 'hard'.* step"):
-    run(made, tmp_path)
+    running.run(made, tmp_path)
   rows = metrics.read_rows(tmp_path)
   assert not np.isfinite(rows[-1]['loss/hard'])
   manager = checkpoint.make_manager(tmp_path / 'checkpoints' / 'teacher', 2)
@@ -125,15 +110,15 @@ def test_a_full_disk_is_a_clear_error(whole, tmp_path, caplog):
     pytest.skip('cannot mount a small file system here')
   try:
     with pytest.raises(train.Stopped):
-      run(experiment(), place, stop_after=9)
+      running.run(experiment(), place, stop_after=9)
     with pytest.raises(OSError), open(place / 'filler', 'wb') as filler:
       while True:
         filler.write(bytes(4096))
         filler.flush()
     with pytest.raises(OSError, match='checkpoint|space'):
-      run(experiment(), place)
+      running.run(experiment(), place)
     (place / 'filler').unlink()
-    run(experiment(), place)
+    running.run(experiment(), place)
     assert 'damaged' not in caplog.text
     assert hashes(place) == hashes(whole)
   finally:

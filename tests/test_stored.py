@@ -17,6 +17,7 @@ from kd_jax import (
   tools,
   train,
 )
+from tests import running
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 QUICK = str(ROOT / 'tests/quick.py')
@@ -44,23 +45,6 @@ def experiment(changes, teacher=None) -> build.Experiment:
   return build.make_experiment(changed(changes, teacher))
 
 
-def run(made, folder, stop_after=None):
-  """Trains in a folder; asks it to stop after so many times."""
-  folder.mkdir(exist_ok=True)
-  asked = []
-
-  def stop():
-    asked.append(1)
-    return stop_after is not None and len(asked) >= stop_after
-
-  writer = metrics.make_writer(folder)
-  try:
-    train.run(made, train.Loop(folder, writer, stop))
-  finally:
-    writer.close()
-  return folder
-
-
 def student(folder) -> str:
   """The content hash of the trained student."""
   return checkpoint.load_network(folder / 'networks/student')[1]['hash']
@@ -75,7 +59,7 @@ def teacher(tmp_path_factory):
   """A finished teacher."""
   made = experiment({'teacher.steps': 10})
   folder = tmp_path_factory.mktemp('run')
-  run(made._replace(stages=made.stages[:1]), folder)
+  running.run(made._replace(stages=made.stages[:1]), folder)
   return folder / 'networks/teacher'
 
 
@@ -83,14 +67,14 @@ def teacher(tmp_path_factory):
 def live(teacher, tmp_path_factory):
   """The student of the live teacher."""
   folder = tmp_path_factory.mktemp('live')
-  return run(experiment(FEATURES, teacher), folder)
+  return running.run(experiment(FEATURES, teacher), folder)
 
 
 @pytest.fixture(scope='module')
 def stored(teacher, tmp_path_factory):
   """The student of the stored teacher."""
   folder = tmp_path_factory.mktemp('stored')
-  return run(experiment({**FEATURES, **STORED}, teacher), folder)
+  return running.run(experiment({**FEATURES, **STORED}, teacher), folder)
 
 
 def test_in_f32_it_is_the_same_bit_for_bit(live, stored):
@@ -106,7 +90,7 @@ def test_augmented_views_replay_exactly(teacher, tmp_path):
     'data.limit': 160,
   }
   found = [
-    student(run(experiment(changes | more, teacher), tmp_path / name))
+    student(running.run(experiment(changes | more, teacher), tmp_path / name))
     for name, more in (('live', {}), ('stored', STORED))
   ]
   assert found[0] == found[1]
@@ -158,9 +142,9 @@ def test_in_fewer_bits_it_is_within_the_bound(changes, teacher, tmp_path):
 def test_devices_share_the_stored_signals(way, teacher, tmp_path):
   """Eight devices learn from the cache what one learns from the teacher."""
   changes = {'train.steps': 4, 'networks.student.dropout': 0.0}
-  one = run(experiment(changes, teacher), tmp_path / 'one')
+  one = running.run(experiment(changes, teacher), tmp_path / 'one')
   changes |= {**STORED, 'parallel': way}
-  many = run(experiment(changes, teacher), tmp_path / way)
+  many = running.run(experiment(changes, teacher), tmp_path / way)
   for a, b in zip(*(
     jax.tree.leaves(checkpoint.load_network(f / 'networks/student')[0])
     for f in (one, many)
@@ -175,7 +159,7 @@ def test_every_teacher_of_an_ensemble_is_stored(teacher, tmp_path):
     'terms.soft.teacher': 'ensemble',
   }
   found = [
-    student(run(experiment(changes | more, teacher), tmp_path / name))
+    student(running.run(experiment(changes | more, teacher), tmp_path / name))
     for name, more in (('live', {}), ('stored', STORED))
   ]
   assert found[0] == found[1]
@@ -185,16 +169,16 @@ def test_every_teacher_of_an_ensemble_is_stored(teacher, tmp_path):
 def test_a_run_stopped_in_the_cache_continues(teacher, stored, tmp_path):
   made = experiment({**FEATURES, **STORED}, teacher)
   with pytest.raises(train.Stopped, match='cache'):
-    run(made, tmp_path, stop_after=4)
+    running.run(made, tmp_path, stop_after=4)
   assert not list(tmp_path.glob('cache/*/manifest.json'))
-  run(made, tmp_path)
+  running.run(made, tmp_path)
   assert student(tmp_path) == student(stored)
 
 
 def test_a_cache_that_is_there_is_used(teacher, stored, tmp_path, monkeypatch):
   monkeypatch.setattr(cache, 'build', None)
   changes = {**FEATURES, **STORED, 'cache.folder': stored / 'cache', 'seed': 3}
-  run(experiment({**changes, 'train.steps': 2}, teacher), tmp_path)
+  running.run(experiment({**changes, 'train.steps': 2}, teacher), tmp_path)
   assert not (tmp_path / 'cache').exists()
 
 

@@ -8,7 +8,6 @@ all, and the ways take turns repeat by repeat. --quick is over in a minute and
 says little; --write puts the tables into README.md.
 """
 
-import argparse
 import os
 import pathlib
 import sys
@@ -206,11 +205,7 @@ def report(effort: Effort, argv: Sequence[str]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
   """Measures, prints, and writes when asked."""
   argv = sys.argv[1:] if argv is None else argv
-  parser = argparse.ArgumentParser(
-    prog=f'python -m {MODULE}', description=__doc__.split('\n')[0]
-  )
-  parser.add_argument('--quick', action='store_true', help='one minute')
-  parser.add_argument('--write', action='store_true', help='into README.md')
+  parser = timing.make_parser(MODULE, __doc__)
   options = parser.parse_args(argv)
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   sides.settle()

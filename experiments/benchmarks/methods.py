@@ -22,15 +22,9 @@ HEADER = [
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
   """The options."""
-  parser = argparse.ArgumentParser(
-    prog=f'python -m {MODULE}', description=__doc__.split('\n')[0]
-  )
+  parser = timing.make_parser(MODULE, __doc__)
   parser.add_argument('--repeats', type=int, help='timings of each (7)')
   parser.add_argument('--methods', nargs='+', help='these only')
-  parser.add_argument('--quick', action='store_true', help='the least work')
-  parser.add_argument(
-    '--write', action='store_true', help='into the README beside this file'
-  )
   options = parser.parse_args(argv)
   options.repeats = options.repeats or (2 if options.quick else 7)
   return options

@@ -27,15 +27,9 @@ HEADER = ['images a second', 'kd_jax', 'PyTorch', 'kd_jax / PyTorch']
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
   """The options."""
-  parser = argparse.ArgumentParser(
-    prog=f'python -m {MODULE}', description=__doc__.split('\n')[0]
-  )
+  parser = timing.make_parser(MODULE, __doc__)
   parser.add_argument('--repeats', type=int, help='timings of each (9)')
   parser.add_argument('--pairs', nargs='+', help='these only')
-  parser.add_argument('--quick', action='store_true', help='the least work')
-  parser.add_argument(
-    '--write', action='store_true', help='into the README beside this file'
-  )
   options = parser.parse_args(argv)
   options.repeats = options.repeats or (2 if options.quick else 9)
   known = {','.join(pair): pair for pair in PAIRS}

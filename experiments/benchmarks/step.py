@@ -40,15 +40,9 @@ print(json.dumps(
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
   """The options."""
-  parser = argparse.ArgumentParser(
-    prog=f'python -m {MODULE}', description=__doc__.split('\n')[0]
-  )
+  parser = timing.make_parser(MODULE, __doc__)
   parser.add_argument('--repeats', type=int, help='timings of each (15)')
   parser.add_argument('--batch_sizes', type=int, nargs='+')
-  parser.add_argument('--quick', action='store_true', help='the least work')
-  parser.add_argument(
-    '--write', action='store_true', help='into the README beside this file'
-  )
   options = parser.parse_args(argv)
   options.repeats = options.repeats or (2 if options.quick else 15)
   options.batch_sizes = options.batch_sizes or (

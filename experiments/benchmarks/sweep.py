@@ -7,7 +7,6 @@ Each is a process from its start to its end: imports, compiling, training and
 the accuracy on test of every setting; no side compares or draws reports.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -177,11 +176,7 @@ def report(effort: Effort, argv: Sequence[str], raw_dir: str, draws) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
   """Measures, prints, and writes when asked."""
   argv = sys.argv[1:] if argv is None else argv
-  parser = argparse.ArgumentParser(
-    prog=f'python -m {MODULE}', description=__doc__.split('\n')[0]
-  )
-  parser.add_argument('--quick', action='store_true', help='the least work')
-  parser.add_argument('--write', action='store_true', help='into the README')
+  parser = timing.make_parser(MODULE, __doc__)
   parser.add_argument('--singles', type=int, help='single runs timed (24)')
   parser.add_argument('--repeats', type=int, help='of everything (3)')
   parser.add_argument(

@@ -1,5 +1,6 @@
 """What was timed, as numbers and text: medians, ratios, tables, the machine."""
 
+import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -13,6 +14,18 @@ from typing import NamedTuple
 from experiments.benchmarks import sides
 
 README = pathlib.Path(__file__).with_name('README.md')
+
+
+def make_parser(module: str, doc: str) -> argparse.ArgumentParser:
+  """The options that every benchmark has."""
+  parser = argparse.ArgumentParser(
+    prog=f'python -m {module}', description=doc.split('\n')[0]
+  )
+  parser.add_argument('--quick', action='store_true', help='the least work')
+  parser.add_argument(
+    '--write', action='store_true', help='into the README beside this file'
+  )
+  return parser
 
 
 class Spread(NamedTuple):

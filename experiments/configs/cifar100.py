@@ -13,13 +13,12 @@ with momentum 0.9, rate 0.05 (0.01 for MobileNet and ShuffleNets) times 0.1 at
 150, 180 and 210, decay 5e-4. What differs from the sources:
 
 - The last batch of an epoch, 16 images, is left out.
-- Weight decay is on weights alone, not on biases and norms.
 - Warm-ups rise by steps and not by epochs.
 - AB and FSP: their 30 epochs come first and make it 270, for the student
   alone too. FT's paraphraser learns in the first 30 of 240.
-- MLKD: the weak view alone, where the code adds cross-entropy and instance
-  level on a strong one; expect less than its number. Its masks, a factor of
-  about 1/2, are in the weights. 480 epochs, of the student alone too.
+- MLKD: its masks, a factor of about 1/2 on the weak view, are in the
+  weights; the strong view is `two_view`'s, and all its temperatures read the
+  strong logits. 480 epochs, of the student alone too.
 - DIST: beta, gamma and T are 1; the authors' for CIFAR were not found.
 - DKD+LS: alpha 9, beta 81 and T 4 are what the authors' program arrives at.
 """
@@ -47,6 +46,7 @@ def get_config(arg: str = 'KD,resnet32x4,resnet8x4'):
   epochs = loss.training.get('epochs', EPOCHS) + loss.first
   _train(c.teacher, EPOCHS, 0.05)
   _train(c.train, epochs, rate)
+  c.train.augment = loss.training.get('augment', c.train.augment)
   add_terms(c, loss, teacher, epochs, 1 if smoke else PER_EPOCH)
   if smoke:
     for part in (c.train, c.teacher):

@@ -27,7 +27,7 @@ class Loss(NamedTuple):
     warmup: epochs over which the weight rises from 0.
     first: epochs of the method alone, before the labels alone.
     more: further terms, {name: dict(method, ..)}.
-    training: what else it changes: epochs, learning_rate.
+    training: what else it changes: epochs, learning_rate, augment.
   """
 
   method: str
@@ -46,9 +46,30 @@ def _soft(method, **options):
   return Loss(method, 0.9, options=options, hard=0.1)
 
 
-# The masks of the code are a factor of 1/2; see MLKD in `cifar100`.
-_LEVELS = dict(training={'epochs': 480, 'learning_rate': 0.025}, hard=0.1)
 _AFTER_LS = dict(temperatures=(2.0, 3.0, 5.0, 2.0, 6.0))
+
+
+def _levels(weight, options, strong, more=None):
+  """MLKD: cross-entropy and the instance level on a strong view as well.
+
+  Args:
+    weight: of the levels on the weak view; the masks of the code are a factor
+      of 1/2 in it (see MLKD in `cifar100`).
+    options: of `mlld` there.
+    strong: weight and options of the instance level on the strong view.
+    more: further terms.
+  """
+  one = dict(class_weight=0.0, batch_weight=0.0, student='student@strong')
+  more = {
+    **(more or {}),
+    'hard_strong': dict(
+      method='cross_entropy', weight=0.1, student='student@strong'
+    ),
+    'strong': dict(method='mlld', teacher='teacher@strong', **one, **strong),
+  }
+  training = {'epochs': 480, 'learning_rate': 0.025, 'augment': ('two_view',)}
+  return Loss('mlld', weight, '', options, 0.1, more=more, training=training)
+
 
 CIFAR100 = {
   'kd': _soft('kd', temperature=4.0),
@@ -76,7 +97,7 @@ CIFAR100 = {
   'ctkd': _soft('ctkd', decay_steps=10),
   'dkd': Loss('dkd', options={'temperature': 4.0, 'beta': 8.0}, warmup=20),
   'dist': Loss('dist'),
-  'mlkd': Loss('mlld', 0.45, **_LEVELS),
+  'mlkd': _levels(0.45, {}, dict(weight=0.9)),
   'kd+ls': Loss('lskd', 9.0, options={'temperature': 2.0}, hard=0.1),
   'ctkd+ls': Loss(
     'ctkd', 9.0, options={'decay_steps': 10, 'standardize': True}, hard=0.1
@@ -86,15 +107,15 @@ CIFAR100 = {
       'temperature': 4.0, 'alpha': 9.0, 'beta': 81.0, 'standardize': True
     },
   ),
-  'mlkd+ls': Loss(
-    'mlld', 4.5, options={
+  'mlkd+ls': _levels(
+    4.5, {
       **_AFTER_LS, 'standardize': True, 'class_weight': 0.0,
       'batch_weight': 0.0,
     },
-    more={'levels': dict(
+    dict(weight=9.0, standardize=True, **_AFTER_LS),
+    {'levels': dict(
       method='mlld', weight=4.5, instance_weight=0.0, **_AFTER_LS
     )},
-    **_LEVELS,
   ),
 }  # fmt: skip
 

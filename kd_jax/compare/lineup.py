@@ -104,10 +104,13 @@ def _teachers(stage, networks, row) -> list[str]:
 
 def teachers_of(stage: stages.Stage, student: str) -> list[str]:
   """The networks that a student learns from in a stage, views written out."""
-  wanted = [t.teacher for t in stage.terms.values() if t.student == student]
+  wanted = [
+    t.teacher for t in stage.terms.values()
+    if stages.network_of(t.student) == student
+  ]
   found = []
   while wanted:
-    name = wanted.pop(0)
+    name = stages.network_of(wanted.pop(0))
     if name in stage.views:
       wanted = [*stage.views[name].sources, *wanted]
     elif name not in (terms.LABELS, student, *stage.copies):

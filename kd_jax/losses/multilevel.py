@@ -157,9 +157,10 @@ def mlld(
 
   Source: Jin et al. 2023, as `mlld_class`. Its code sees two views of each
     image: all three levels on the weak one, the instance level alone on the
-    strong one; that is two terms here. It also multiplies the weak terms by a
-    mask of unsure teachers, but after the mean, so that the mask is a factor
-    of about 1/2; we leave it to the weight of the term.
+    strong one; that is two terms here, the second with student
+    'student@strong' and teacher 'teacher@strong'. It also multiplies the weak
+    terms by a mask of unsure teachers, but after the mean, so that the mask is
+    a factor of about 1/2; we leave it to the weight of the term.
   """
   value = 0.0
   for temperature in temperatures:

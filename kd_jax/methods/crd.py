@@ -1,5 +1,6 @@
 """Contrastive representation distillation, with memories of all examples."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -59,15 +60,11 @@ def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
     raise ValueError("method 'crd' needs examples, the training set's classes")
   classes = np.asarray(examples, np.int32)
 
-  def pair(student, teacher):
-    found = relations.named('crd', layers, student, teacher)
-    if len(found) != 1:
-      raise ValueError(f"method 'crd' reads one pair of layers, not {found}")
-    return student[found[0][0]], teacher[found[0][1]]
+  compare = functools.partial(_compare, static['negatives'], static['mode'])
 
   def init(key, student, teacher):
     keys = jax.random.split(key, 4)
-    sides = pair(student, teacher)
+    sides = _pair(layers, student, teacher)
     params = embeddings.init(keys[0], *sides, static['dim'])
     memory = {
       side: _sphere(key, len(classes), static['dim'])
@@ -84,30 +81,8 @@ def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
     base.check('crd', compare, params, state, sides, index, numbers)
     return {'params': params, 'state': state}
 
-  def compare(params, state, sides, index, hparams):
-    """Values [B], log Z of either side, embeddings of either side."""
-    rows = _draw(state, index, static['negatives'], static['mode'])
-    tau = hparams['temperature']
-    units = [
-      geometry.unit(embeddings.embed(params[side], x))
-      for side, x in zip(_SIDES, sides)
-    ]
-    value, normalizers = 0.0, []
-    for i, (anchors, other) in enumerate(zip(units, _SIDES[::-1])):
-      logits = contrastive.memory_logits(
-        anchors, state[other], rows, temperature=tau
-      )
-      fresh = contrastive.log_normalizer(
-        jax.lax.stop_gradient(logits), len(classes)
-      )
-      log_z = jnp.where(state['count'] == 0, fresh, state['log_z'][i])
-      scores = jnp.exp(logits - log_z)
-      value += contrastive.crd_nce(scores, len(classes))
-      normalizers.append(log_z)
-    return value, jnp.stack(normalizers), units
-
   def loss(variables, student, teacher, batch, hparams):
-    state, sides = variables['state'], pair(student, teacher)
+    state, sides = variables['state'], _pair(layers, student, teacher)
     value, log_z, units = compare(
       variables['params'], state, sides, batch['index'], hparams
     )
@@ -123,6 +98,35 @@ def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
     return value, {**state, **memory, 'log_z': log_z, 'count': count}
 
   return base.Method(init, loss, numbers, batchwise=True)
+
+
+def _pair(layers, student, teacher):
+  """The features of either side."""
+  found = relations.named('crd', layers, student, teacher)
+  if len(found) != 1:
+    raise ValueError(f"method 'crd' reads one pair of layers, not {found}")
+  return student[found[0][0]], teacher[found[0][1]]
+
+
+def _compare(negatives, mode, params, state, sides, index, hparams):
+  """Values [B], log Z of either side, embeddings of either side."""
+  size = len(state['classes'])
+  rows = _draw(state, index, negatives, mode)
+  tau = hparams['temperature']
+  units = [
+    geometry.unit(embeddings.embed(params[side], x))
+    for side, x in zip(_SIDES, sides)
+  ]
+  value, normalizers = 0.0, []
+  for i, (anchors, other) in enumerate(zip(units, _SIDES[::-1])):
+    logits = contrastive.memory_logits(
+      anchors, state[other], rows, temperature=tau
+    )
+    fresh = contrastive.log_normalizer(jax.lax.stop_gradient(logits), size)
+    log_z = jnp.where(state['count'] == 0, fresh, state['log_z'][i])
+    value += contrastive.crd_nce(jnp.exp(logits - log_z), size)
+    normalizers.append(log_z)
+  return value, jnp.stack(normalizers), units
 
 
 def _sphere(key, size, dim):

@@ -1,5 +1,6 @@
 """SimKD: the student's features, read by the teacher's own classifier."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -47,17 +48,13 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
   if factor < 1:
     raise ValueError(f'simkd needs factor >= 1, not {factor}')
 
-  def connector(width, grid):
-    narrow = max(width // factor, 1)
-    # On a map of one place the rest of a 3x3 kernel would meet only padding.
-    size = 1 if tuple(grid) == (1, 1) else 3
-    return heads.Connector(((narrow, 1), (narrow, size), (width, 1)))
+  project = functools.partial(_project, factor)
 
   def init(key, student, teacher):
     ours, theirs = heads.pair('simkd', layers, student, teacher)
     grid = tuple(map(min, ours.shape[1:3], theirs.shape[1:3]))
     width = theirs.shape[-1]
-    made = connector(width, grid).lazy_init(
+    made = _connector(factor, width, grid).lazy_init(
       key, jax.ShapeDtypeStruct((1, *grid, ours.shape[-1]), jnp.float32)
     )
     head = {
@@ -69,18 +66,6 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
       'grid': jnp.zeros(grid, jnp.float32),
     }
     return {'params': made['params'], 'state': state}
-
-  def project(variables, feature, train):
-    state = variables['state']
-    grid = state['grid'].shape
-    module = connector(state['head']['kernel'].shape[0], grid)
-    held = {
-      'params': variables['params'], 'batch_stats': state['batch_stats']
-    }
-    x = spatial.pool(feature, grid)
-    return module.apply(
-      held, x, train, mutable=['batch_stats'] if train else False
-    )
 
   def loss(variables, student, teacher, batch, hparams):
     del batch, hparams
@@ -101,3 +86,22 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
     return heads.classify(variables['state']['head'], projected)
 
   return base.Method(init, loss, {}, batchwise=True, predict=predict)
+
+
+def _connector(factor, width, grid):
+  narrow = max(width // factor, 1)
+  # On a map of one place the rest of a 3x3 kernel would meet only padding.
+  size = 1 if tuple(grid) == (1, 1) else 3
+  return heads.Connector(((narrow, 1), (narrow, size), (width, 1)))
+
+
+def _project(factor, variables, feature, train):
+  """P(feature), and its norms' new statistics in training."""
+  state = variables['state']
+  grid = state['grid'].shape
+  module = _connector(factor, state['head']['kernel'].shape[0], grid)
+  held = {'params': variables['params'], 'batch_stats': state['batch_stats']}
+  return module.apply(
+    held, spatial.pool(feature, grid), train,
+    mutable=['batch_stats'] if train else False,
+  )

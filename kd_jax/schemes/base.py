@@ -58,7 +58,7 @@ def taught_by(cast: Cast, of: Mapping[str, terms.Term]) -> list[str]:
   names = [n for t in of.values() for n in (t.teacher, t.student)]
   found = []
   while names:
-    name = names.pop(0)
+    name = stages.network_of(names.pop(0))
     if name in cast.views:
       names = [*cast.views[name].sources, *names]
     elif name in cast.networks:
@@ -132,23 +132,9 @@ def retarget(
   """The terms for another student, with teacher `new` where it was `old`."""
   return {
     name: term._replace(
-      student=student, teacher=new if term.teacher == old else term.teacher
+      student=stages.signal_of(student, like=term.student),
+      teacher=stages.signal_of(new, like=term.teacher)
+      if stages.network_of(term.teacher) == old else term.teacher,
     )
     for name, term in of.items()
   }
-
-
-def heads(cast: Cast, network: str, kind: str) -> list[str]:
-  """The outputs of a network that are logits of a `kind` of its own heads.
-
-  Raises:
-    ValueError: where it has none.
-  """
-  prefix = f'logits_{kind}'
-  found = [n for n in cast.outputs[network] if n.startswith(prefix)]
-  if not found:
-    raise ValueError(
-      f"network '{network}' has no {kind}; known outputs: "
-      f'{", ".join(cast.outputs[network])}'
-    )
-  return found

@@ -31,7 +31,7 @@ def self_snapshot(
 
   of = {
     name: term._replace(schedules={**term.schedules, 'weight': begun})
-    if term.teacher == teacher
+    if stages.network_of(term.teacher) == teacher
     else term
     for name, term in cast.terms.items()
   }
@@ -147,7 +147,9 @@ def self_exits(
       of[name] = term
     for leave in made:
       taught = student if term.teacher == 'deepest' else term.teacher
-      of[f'{name}_{leave}'] = term._replace(student=leave, teacher=taught)
+      of[f'{name}_{leave}'] = term._replace(
+        student=stages.signal_of(leave, like=term.student), teacher=taught
+      )
   return [
     *base.baselines(cast, (student,)),
     base.stage(cast, student, (student,), of, views=made),

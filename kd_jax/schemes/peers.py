@@ -19,7 +19,10 @@ def online(
   of = dict(cast.terms)
   of[f'hard_{teacher}'] = base.hard(teacher)
   if both:
-    soft = {n: t for n, t in cast.terms.items() if t.teacher == teacher}
+    soft = {
+      n: t for n, t in cast.terms.items()
+      if stages.network_of(t.teacher) == teacher
+    }
     back = base.retarget(soft, teacher, teacher, student)
     of |= {f'{name}_{teacher}': term for name, term in back.items()}
   learners = (student, teacher)
@@ -53,7 +56,8 @@ def mutual(
   """
   if len(set(peers)) < 2:
     raise ValueError(f'mutual learning needs two peers, not {list(peers)}')
-  if not any(t.teacher == base.PEERS for t in cast.terms.values()):
+  wanted = {stages.network_of(t.teacher) for t in cast.terms.values()}
+  if base.PEERS not in wanted:
     raise ValueError("mutual learning needs a term with teacher='peers'")
   of, committees = {}, {}
   for peer in peers:
@@ -74,12 +78,14 @@ def _of_peer(cast, peer, others) -> dict[str, terms.Term]:
   """The terms by which one peer learns."""
   of = {}
   for name, term in cast.terms.items():
-    if term.teacher != base.PEERS:
-      of[f'{name}_{peer}'] = term._replace(student=peer)
+    learner = stages.signal_of(peer, like=term.student)
+    if stages.network_of(term.teacher) != base.PEERS:
+      of[f'{name}_{peer}'] = term._replace(student=learner)
       continue
     for other in others:
       of[f'{name}_{peer}_{other}'] = term._replace(
-        student=peer, teacher=other, weight=term.weight / len(others)
+        student=learner, teacher=stages.signal_of(other, like=term.teacher),
+        weight=term.weight / len(others),
       )
   return of
 
@@ -114,7 +120,7 @@ def branches(
       of[name] = term
     for branch in made:
       of[f'{name}_{branch}'] = term._replace(
-        student=branch,
+        student=stages.signal_of(branch, like=term.student),
         teacher=student if term.teacher == 'ensemble' else term.teacher,
         schedules={'weight': rising}
         if term.teacher == 'ensemble' else term.schedules,
