@@ -114,9 +114,9 @@ def changes_of(
 
 def set_up() -> None:
   """Quiet start-up, caches of programs and memory; before JAX is imported."""
-  from kd_jax import memory
+  from kd_jax import machine
 
-  memory.keep_freed()
+  machine.keep_freed()
   # The backends' own chatter is no news to a user.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault(

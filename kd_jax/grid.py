@@ -45,6 +45,7 @@ class Plan(NamedTuple):
 
 
 ALONE = Plan()
+SPARE = 15.0  # seconds; see `_spare`
 
 
 def make_plan(strategy: str, lanes: int = 0, halving: int = 0) -> Plan:
@@ -150,7 +151,8 @@ def _steps(experiment, tools, frozen, lanes, strategy, judge) -> list:
   name = stage.name if len(lanes) == 1 else f'{stage.name} x{len(lanes)}'
   every = experiment.options['log_every']
   progress = metrics.make_progress(name, start, total, every)
-  moving = _Moving(tuple(lanes))
+  moving, spare = _Moving(tuple(lanes)), _spare(experiment)
+  saved = time.monotonic()
   for n in range(start, total):
     moving = _enter(moving, n, strategy, progress)
     if not moving.running:
@@ -161,19 +163,32 @@ def _steps(experiment, tools, frozen, lanes, strategy, judge) -> list:
     moving = moving._replace(waiting=(n + 1, values))
     last, stopping = n + 1 == total, stop()
     validate = last or (n + 1) % tools.eval_every == 0
-    save = last or stopping or (n + 1) % tools.save_every == 0
+    save = last or stopping or (
+      (n + 1) % tools.save_every == 0 and time.monotonic() - saved >= spare
+    )
     if validate or save:
       moving = _look(moving, strategy, progress)
     if validate:
       moving = _validate(moving, tools, judge)
     if save:
       _save(moving)
+      saved = time.monotonic()
     if stopping and not last:
       _flush(moving)
       raise Stopped(f'{stage.name} at step {n + 1} of {total}')
   progress.close()
   _flush(moving)
   return list(moving.lanes)
+
+
+def _spare(experiment) -> float:
+  """Seconds after a checkpoint within which none is due by itself.
+
+  Where the config gives no number of steps, epochs of a second each would
+  mostly wait for the disk. Processes that save together count steps alone.
+  """
+  given = experiment.options['checkpoint_every'] or jax.process_count() > 1
+  return 0.0 if given else SPARE
 
 
 def _enter(moving, n, strategy, progress) -> _Moving:

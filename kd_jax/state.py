@@ -1,7 +1,7 @@
 """The state of training: everything that changes, and how it begins."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -36,6 +36,28 @@ class State(NamedTuple):
   rng: jax.Array
 
 
+class Begin(NamedTuple):
+  """How a stage's state begins; compiled once for any number of lanes.
+
+  Attributes:
+    networks: {student: (key, inputs) -> variables}.
+    optimizer: params -> opt_state.
+  """
+
+  networks: Mapping[str, Callable]
+  optimizer: Callable
+
+
+def begin(
+  networks: Mapping[str, models.Network], stage: stages.Stage
+) -> Begin:
+  """Of the stage, and of all stages that differ in numbers alone."""
+  return Begin(
+    {name: jax.jit(networks[name].init) for name in stage.students},
+    jax.jit(stage.recipe.tx.init),
+  )
+
+
 def fold(key: jax.Array, name: str) -> jax.Array:
   """A key of its own for every name."""
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
@@ -48,6 +70,7 @@ def init_state(
   batch: types.Batch,
   variables: Mapping[str, types.Variables] = {},
   shapes: Mapping[str, types.Outputs] | None = None,
+  first: Begin | None = None,
 ) -> State:
   """The state before the first step.
 
@@ -58,18 +81,19 @@ def init_state(
     batch: a prepared batch, or its shapes.
     variables: of students that do not start afresh.
     shapes: of all signals, where they are known (see `signal_shapes`).
+    first: compiled before, by `begin`.
 
   Returns:
     The state. A student's initialization depends on the seed and its name in
     the stage alone, so that two schemes start from the same student.
   """
   stages.check(stage)
-  recipe = stage.recipe
+  recipe, first = stage.recipe, first or begin(networks, stage)
   rng = jax.random.key(recipe.seed)
   students = {
     name: variables[name]
     if name in variables
-    else jax.jit(networks[name].init)(fold(rng, name), batch['inputs'])
+    else first.networks[name](fold(rng, name), batch['inputs'])
     for name in stage.students
   }
   if shapes is None:
@@ -92,8 +116,9 @@ def init_state(
     'learning_rate': jnp.float32(recipe.learning_rate),
     'weight_decay': jnp.float32(recipe.weight_decay),
   }
-  opt_state = jax.jit(recipe.tx.init)(params)
-  return State(jnp.int32(0), params, carried, opt_state, hparams, rng)
+  return State(
+    jnp.int32(0), params, carried, first.optimizer(params), hparams, rng
+  )
 
 
 def signal_shapes(networks, stage, variables, batch) -> dict[str, dict]:

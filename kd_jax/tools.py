@@ -65,9 +65,12 @@ def make_tools(
   batch = build.example_batch(experiment, stage)
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
   shapes = states.signal_shapes(networks, stage, {**frozen, **starts}, batch)
+  first = states.begin(networks, stage)
 
   def init(stage, starts):
-    return states.init_state(networks, stage, frozen, zeros, starts, shapes)
+    return states.init_state(
+      networks, stage, frozen, zeros, starts, shapes, first
+    )
 
   halves = steps.make_halves(
     networks, stage, prepare, reads_of(stage, shapes, batch)

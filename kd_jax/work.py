@@ -11,6 +11,7 @@ from kd_jax import (
   config,
   describe,
   grid,
+  machine,
   runs,
   search,
   settings,
@@ -103,7 +104,7 @@ def elsewhere(options, changes, swept, many) -> Work:
       return lambda stop: script
     numbers = slurm.run(todo, told, options.retry)
     return lambda stop: slurm.said(numbers, todo)
-  process.slots_of(options.workers, process.cores())  # refuses what cannot be
+  process.slots_of(options.workers, machine.cores())  # refuses what cannot be
   if options.dry_run:
     return lambda stop: '\n'.join(shlex.join(job.command) for job in todo)
 

@@ -217,6 +217,14 @@ def test_methods_are_measured(torch):
   assert float(ab[4]) > float(kd[4]) == 0
 
 
+def test_operations_are_measured(torch):
+  code, text, error = run('operations', '--quick')
+  assert code == 0, error
+  rows = [line.split('|')[1:-1] for line in text.splitlines() if '|' in line]
+  assert [len(row) for row in rows] == [9] * 3
+  assert all(float(x) >= 0 for x in rows[2][1:])
+
+
 def test_an_unknown_method_is_one_line():
   code, _, error = run('methods', '--methods', 'kdd')
   assert code == 2

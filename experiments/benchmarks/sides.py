@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kd_jax import memory
+from kd_jax import machine
 
 THREADS = 2
 PATIENCE = 90  # seconds for one answer; compiling all may take longer
@@ -185,7 +185,7 @@ def compile_quickly() -> None:
 
 def settle(count: int = THREADS) -> None:
   """Keeps this process on `count` cores, and its freed memory, if it can."""
-  memory.keep_freed()
+  machine.keep_freed()
   if hasattr(os, 'sched_setaffinity'):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 

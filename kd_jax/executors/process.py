@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
+from kd_jax import machine
 from kd_jax.executors import jobs, status
 
 EVERY = 0.1  # seconds between looks at the children
@@ -36,13 +37,6 @@ class Child(NamedTuple):
   process: subprocess.Popen
   life: BinaryIO
   slot: Slot
-
-
-def cores() -> tuple[int, ...]:
-  """The cores that this process may use."""
-  if hasattr(os, 'sched_getaffinity'):
-    return tuple(sorted(os.sched_getaffinity(0)))
-  return tuple(range(os.cpu_count() or 1))
 
 
 def gpus() -> tuple[str, ...]:
@@ -166,7 +160,7 @@ def run(
     ValueError: for workers that cannot be.
     KeyboardInterrupt: passed on; the children are killed then.
   """
-  pool = _Pool(slots_of(workers, cores(), gpus), list(many), [], {})
+  pool = _Pool(slots_of(workers, machine.cores(), gpus), list(many), [], {})
   before = status.of(many)
   forgiven = {n for n in before if retry and before[n].what == status.FAILED}
   asked = False

@@ -67,7 +67,7 @@ def _pointwise(x, kernel, stride, groups):
   return jnp.einsum('ngi,igo->ngo', x, kernel).reshape(*space, -1)
 
 
-def _shifts(x, size, stride, padding):
+def shifts(x, size, stride, padding):
   """What each element of a kernel sees: a list of [B, H', W', C]."""
   h, w = (
     (n + sum(pads) - k) // stride + 1
@@ -88,13 +88,13 @@ def _shifts(x, size, stride, padding):
 def _per_channel(x, kernel, stride, padding):
   """One filter a channel: shifted copies of x, multiplied and added in f32."""
   weights = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, kernel.shape[-1])
-  shifts = _shifts(x.astype(jnp.float32), kernel.shape[:2], stride, padding)
-  return sum(s * w for s, w in zip(shifts, weights)).astype(x.dtype)
+  seen = shifts(x.astype(jnp.float32), kernel.shape[:2], stride, padding)
+  return sum(s * w for s, w in zip(seen, weights)).astype(x.dtype)
 
 
 def _patches(x, kernel, stride, padding):
   """Few channels: every patch as a row, times the kernel as a matrix."""
-  patches = jnp.concatenate(_shifts(x, kernel.shape[:2], stride, padding), -1)
+  patches = jnp.concatenate(shifts(x, kernel.shape[:2], stride, padding), -1)
   return patches @ kernel.reshape(-1, kernel.shape[-1])
 
 
@@ -116,7 +116,7 @@ def _small_backward(plain, stride, padding, saved, given):
   rows = lambda a: a.reshape(halves, -1, a.shape[-1])  # noqa: E731
   to_kernel = jnp.stack([
     jnp.einsum('pni,pno->pio', rows(shift), rows(given)).sum(0)
-    for shift in _shifts(x, kernel.shape[:2], stride, padding)
+    for shift in shifts(x, kernel.shape[:2], stride, padding)
   ])
   return to_x, to_kernel.reshape(kernel.shape)
 

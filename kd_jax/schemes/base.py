@@ -138,3 +138,19 @@ def retarget(
     )
     for name, term in of.items()
   }
+
+
+def heads(cast: Cast, network: str, kind: str) -> list[str]:
+  """The outputs of a network that are logits of a `kind` of its own heads.
+
+  Raises:
+    ValueError: where it has none.
+  """
+  prefix = f'logits_{kind}'
+  found = [n for n in cast.outputs[network] if n.startswith(prefix)]
+  if not found:
+    raise ValueError(
+      f"network '{network}' has no {kind}; known outputs: "
+      f'{", ".join(cast.outputs[network])}'
+    )
+  return found

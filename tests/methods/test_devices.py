@@ -17,6 +17,8 @@ from tests import tiny
 from tests.methods import cases, harness, signals
 
 SIZE, STEPS = 16, 3
+# One worker compiles the three programs, once.
+pytestmark = pytest.mark.xdist_group('devices')
 
 
 def _student(name):

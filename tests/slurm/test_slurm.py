@@ -3,6 +3,7 @@
 Skipped where none answers; `tests/slurm/start.sh` starts one of one node.
 """
 
+import functools
 import os
 import pathlib
 import shutil
@@ -24,6 +25,7 @@ QUICK = str(ROOT / 'tests/quick.py')
 CONF = os.environ.get('KD_JAX_SLURM', '/tmp/kd_jax_slurm') + '/slurm.conf'
 
 
+@functools.cache
 def answers() -> bool:
   """Whether a Slurm does; the one that start.sh started, if there is one."""
   if pathlib.Path(CONF).exists():

@@ -9,7 +9,7 @@ PAGES = 64 * 2**20 // 4096
 CODE = """
 import resource
 import numpy as np
-from kd_jax import memory
+from kd_jax import machine
 {call}
 faults = []
 for _ in range(4):
@@ -31,12 +31,12 @@ def faults(call: str) -> int:
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='of glibc')
 def test_freed_memory_is_not_asked_for_again():
-  assert faults('assert memory.keep_freed()') < PAGES / 10
-  assert faults('') > faults('memory.keep_freed()')
+  assert faults('assert machine.keep_freed()') < PAGES / 10
+  assert faults('') > faults('machine.keep_freed()')
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
-  from kd_jax import memory
+  from kd_jax import machine
 
-  monkeypatch.setattr(memory.ctypes, 'CDLL', lambda name: object())
-  assert not memory.keep_freed()
+  monkeypatch.setattr(machine.ctypes, 'CDLL', lambda name: object())
+  assert not machine.keep_freed()
