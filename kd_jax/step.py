@@ -102,12 +102,8 @@ def _frozen_signals(networks, stage, reads, frozen, batch):
   signals = {
     name: states.with_head(networks[name], frozen[name], stored[name])
     if name in stored
-    else states.signal_of(networks[name], frozen[name], inputs)
-    for name in stage.frozen
-  }
-  signals |= {
-    name: states.signal_of(networks[of], frozen[of], batch['strong_inputs'])
-    for name, of in stage.strong.items() if of in frozen
+    else states.signal_of(networks[of], frozen[of], seen)
+    for name, of, seen in _looks(stage, stage.frozen, inputs, batch)
   }
   if reads is not None:
     signals = {
@@ -155,16 +151,18 @@ def _copied(networks, stage, state, batch) -> dict[str, types.Outputs]:
     name: states.signal_of(
       networks[stage.copies[of]], state.carried['copies'][of], inputs
     )
-    for name, of, inputs in _looks(stage, stage.copies, batch)
+    for name, of, inputs in _looks(
+      stage, stage.copies, batch['inputs'], batch
+    )
   }
 
 
-def _looks(stage, names: Collection[str], batch) -> list[tuple]:
+def _looks(stage, names: Collection[str], inputs, batch) -> list[tuple]:
   """(signal, whose it is, the inputs it is of) of these, the strong ones last.
 
   'strong_inputs' are only asked for where a term reads them.
   """
-  return [(name, name, batch['inputs']) for name in names] + [
+  return [(name, name, inputs) for name in names] + [
     (name, of, batch['strong_inputs'])
     for name, of in stage.strong.items() if of in names
   ]
@@ -176,7 +174,9 @@ def _students(networks, stage, params, state, batch, axis_name):
   rng = jax.random.fold_in(state.rng, state.step)
   if axis_name is not None:
     rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
-  for name, of, inputs in _looks(stage, stage.students, batch):
+  for name, of, inputs in _looks(
+    stage, stage.students, batch['inputs'], batch
+  ):
     variables = {'params': params['networks'][of], **carried[of]}
     outputs, carried[of] = networks[of].apply(
       variables, inputs, train=True, rng=states.fold(rng, name),

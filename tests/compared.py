@@ -1,10 +1,8 @@
 """A small run that is compared: made-up data, networks that never trained."""
 
-import atexit
 import functools
 import json
 import pathlib
-import shutil
 import tempfile
 
 import jax
@@ -106,7 +104,6 @@ def run(folder: pathlib.Path, seed: int = 0, calls: list | None = None) -> dict:
 def shared() -> tuple[pathlib.Path, list]:
   """A folder of two compared seeds, made once; how often test was read."""
   folder, calls = pathlib.Path(tempfile.mkdtemp(prefix='compared')), []
-  atexit.register(shutil.rmtree, folder, ignore_errors=True)
   folders = [folder / f'seed_{k}' for k in range(2)]
   for k, place in enumerate(folders):
     run(place, k, calls if k == 0 else None)

@@ -40,6 +40,11 @@ def commands() -> list[list[str]]:
   return [shlex.split(part) for part in parts]
 
 
+def after(words: list[str], module: str) -> list[str]:
+  """The arguments of a module's command."""
+  return words[words.index(module) + 1 :]
+
+
 def test_the_first_screen_holds_exactly_two_commands():
   screen = '\n'.join(TEXT.splitlines()[:24])
   found = re.findall(r'```bash\n(.*?)```', screen, re.S)
@@ -55,7 +60,7 @@ READY = [c for c in LAUNCHES if c not in NEEDY]
 @pytest.mark.parametrize('words', NEEDY, ids=' '.join)
 def test_a_launch_on_raw_files_says_that_they_are_missing(words, capsys):
   """`tests.recipes` builds these on made-up images."""
-  argv = words[words.index('experiments.launch') + 1 :]
+  argv = after(words, 'experiments.launch')
   assert launch.main([*argv, '--dry_run']) == launch.USER
   assert 'DIR' in capsys.readouterr().err
 
@@ -63,7 +68,7 @@ def test_a_launch_on_raw_files_says_that_they_are_missing(words, capsys):
 @pytest.mark.parametrize('words', READY, ids=' '.join)
 def test_every_launch_builds(words, capsys):
   """The short form: everything is built, nothing is trained."""
-  argv = words[words.index('experiments.launch') + 1 :]
+  argv = after(words, 'experiments.launch')
   if 'slurm' in argv and submitit is None:
     pytest.skip('submitit is not installed')
   assert launch.main([*argv, '--dry_run']) == 0
@@ -71,17 +76,6 @@ def test_every_launch_builds(words, capsys):
   away = {'process': '--shelf', 'slurm': '#SBATCH --array=0-11'}
   wanted = [text for name, text in away.items() if name in argv]
   assert (wanted or ['stage student'])[0] in out
-
-
-def after(words: list[str], module: str, **changes: str) -> list[str]:
-  """The arguments of a module's command; words that begin so are changed."""
-  argv = words[words.index(module) + 1 :]
-  for old, new in changes.items():
-    argv = [
-      new + word.removeprefix(old) if word.startswith(old) else word
-      for word in argv
-    ]
-  return argv
 
 
 def test_every_export_runs(tmp_path, capsys):
@@ -92,12 +86,10 @@ def test_every_export_runs(tmp_path, capsys):
   exports = [c for c in commands() if 'kd_jax.export' in c]
   assert len(exports) >= 4
   for words in exports:
-    argv = after(
-      words, 'kd_jax.export', runs=f'{tmp_path}', exported=f'{tmp_path}/out'
-    )
-    argv[0] = str(run)
-    assert export.main(argv) == 0, capsys.readouterr().err
-    out = pathlib.Path(argv[argv.index('--out') + 1])
+    _, *options = after(words, 'kd_jax.export')
+    out = tmp_path / options[options.index('--out') + 1]
+    options[options.index('--out') + 1] = str(out)
+    assert export.main([str(run), *options]) == 0, capsys.readouterr().err
     assert json.loads((out / 'parity.json').read_text())
 
 

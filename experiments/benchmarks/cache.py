@@ -187,7 +187,7 @@ def size_table() -> str:
   return timing.table(['format', *STORED], rows)
 
 
-def report(effort: Effort, argv: Sequence[str]) -> str:
+def report(effort: Effort, argv: Sequence[str] | None) -> str:
   """The section of README.md."""
   return '\n\n'.join([
     f'{timing.command(MODULE, argv)} on {timing.machine(PACKAGES)}',
@@ -204,15 +204,12 @@ def report(effort: Effort, argv: Sequence[str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Measures, prints, and writes when asked."""
-  argv = sys.argv[1:] if argv is None else argv
   parser = timing.make_parser(MODULE, __doc__)
   options = parser.parse_args(argv)
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   sides.settle()
   text = report(QUICK if options.quick else FULL, argv)
-  print(text)
-  if options.write:
-    timing.keep(timing.README, SECTION, text)
+  timing.publish(SECTION, text, options.write)
   return 0
 
 

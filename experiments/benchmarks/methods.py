@@ -109,15 +109,12 @@ def main(argv: list[str] | None = None) -> int:
   )
   seconds = 0.01 if options.quick else 0.1
   rows = measure(names, pairs, options.repeats, seconds, not missing)
-  given = sys.argv[1:] if argv is None else argv
   text = '\n\n'.join([
-    f'{timing.command(MODULE, given)}: up to {options.repeats} repeats, median '
+    f'{timing.command(MODULE, argv)}: up to {options.repeats} repeats, median '
     f'(quartiles). {about}',
     timing.table(HEADER, [rows[name] for name in names]),
   ])
-  print(text)
-  if options.write:
-    timing.keep(timing.README, 'methods', text)
+  timing.publish('methods', text, options.write)
   return int(any('failed' in row[1] for row in rows.values()))
 
 

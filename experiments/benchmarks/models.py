@@ -109,15 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
   rows, failed = measure(options, change, seconds)
   for line in failed:
     print(f'error: {line}', file=sys.stderr)
-  given = sys.argv[1:] if argv is None else argv
   text = '\n\n'.join([
-    f'{timing.command(MODULE, given)}: up to {options.repeats} repeats, median '
+    f'{timing.command(MODULE, argv)}: up to {options.repeats} repeats, median '
     f'(quartiles). {about}',
     timing.table(HEADER, rows),
   ])
-  print(text)
-  if options.write and not failed:
-    timing.keep(timing.README, 'models', text)
+  timing.publish('models', text, options.write and not failed)
   return int(bool(failed))
 
 

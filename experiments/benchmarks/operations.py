@@ -47,10 +47,15 @@ OPERATIONS = {
   '1x1 in 3 groups, 16x16x240': Operation(16, 240, 240, 1, groups=3),
   'max pool 2x2, 32x32x64': Operation(32, 64, 64, 2, 2, kind=POOL),
 }
-# Few channels in a third way; the others in two.
+# One channel in a third way of ours; the others in two.
 SHIFTED = '3x3, 28x28x1 to 16, batch 128'
 WAYS = ('xla', 'ours', 'shifted', 'torch')
 DIRECTIONS = ('forward', 'gradient')
+
+
+def ways_of(name: str) -> tuple[str, ...]:
+  """The ways in which an operation is measured."""
+  return tuple(w for w in WAYS if w != 'shifted' or name == SHIFTED)
 
 
 def arrays(of: Operation) -> tuple[np.ndarray, np.ndarray]:
@@ -77,21 +82,20 @@ def ours() -> dict[str, Callable]:
         'ours': layers.max_pool,
       }[way]
       return lambda x, kernel: pool(x)
-    convolve = {
-      'xla': jax.lax.conv_general_dilated, 'ours': convolution.convolve,
-      'shifted': shifted,
-    }[way]
     pad = of.size // 2
+    pads = (pad, pad), (pad, pad)
+    if way == 'shifted':
+      return lambda x, kernel: convolution.shifted_adds(
+        x, kernel, of.stride, pads
+      )
+    convolve = {
+      'xla': jax.lax.conv_general_dilated, 'ours': convolution.convolve
+    }[way]
     return lambda x, kernel: convolve(
-      x, kernel, (of.stride, of.stride), ((pad, pad), (pad, pad)),
+      x, kernel, (of.stride, of.stride), pads,
       dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
       feature_group_count=of.groups,
     )
-
-  def shifted(x, kernel, strides, padding, **_):
-    shifts = convolution.shifts(x, kernel.shape[:2], strides[0], padding)
-    weights = kernel.reshape(len(shifts), 1, 1, 1, -1)
-    return sum(s * w for s, w in zip(shifts, weights))
 
   def make(of, way, direction):
     forward = function(of, way)
@@ -152,7 +156,7 @@ def every(ways: Sequence[str], make: Callable) -> dict[str, Callable]:
       of, w, d
     )
     for name, of in OPERATIONS.items()
-    for way in ways if way != 'shifted' or name == SHIFTED
+    for way in ways_of(name) if way in ways
     for direction in DIRECTIONS
   }
 
@@ -169,16 +173,17 @@ def measure(
     for name in names:
       row = [name]
       for direction in DIRECTIONS:
-        entries = [
-          (torch_side if way == 'torch' else jax_side,
-           f'{way} {direction} {name}')
-          for way in WAYS if way != 'shifted' or name == SHIFTED
+        entries = {
+          way: (torch_side if way == 'torch' else jax_side,
+                f'{way} {direction} {name}')
+          for way in ways_of(name)
+        }
+        times, _ = sides.race(list(entries.values()), repeats, seconds)
+        found = dict(zip(entries, map(timing.spread, times)))
+        row += [
+          f'{1e3 * found[way].median:.1f}' if way in found else ''
+          for way in WAYS
         ]
-        times, _ = sides.race(entries, repeats, seconds)
-        found = [f'{1e3 * timing.spread(t).median:.1f}' for t in times]
-        if name != SHIFTED:
-          found.insert(2, '')
-        row += found
       rows.append(row)
   return rows
 
@@ -201,15 +206,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     f'{way}, {direction}' for direction in ('forward', 'with gradient')
     for way in ('XLA', 'kd_jax', 'shifted adds', 'PyTorch')
   )]
-  given = sys.argv[1:] if argv is None else argv
   text = '\n\n'.join([
-    f'{timing.command(MODULE, given)}: median of up to {repeats} repeats. '
+    f'{timing.command(MODULE, argv)}: median of up to {repeats} repeats. '
     f'{about}',
     timing.table(header, rows),
   ])
-  print(text)
-  if options.write:
-    timing.keep(timing.README, 'operations', text)
+  timing.publish('operations', text, options.write)
   return 0
 
 

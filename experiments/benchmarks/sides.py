@@ -187,7 +187,7 @@ def settle(count: int = THREADS) -> None:
   """Keeps this process on `count` cores, and its freed memory, if it can."""
   machine.keep_freed()
   if hasattr(os, 'sched_setaffinity'):
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+    os.sched_setaffinity(0, machine.cores()[:count])
 
 
 def peak_memory() -> int:

@@ -150,9 +150,8 @@ def main(argv: list[str] | None = None) -> int:
   except RuntimeError as error:
     print(f'error: {error}', file=sys.stderr)
     return 1
-  given = sys.argv[1:] if argv is None else argv
   text = '\n\n'.join([
-    f'{timing.command(MODULE, given)}: {options.repeats} repeats, median '
+    f'{timing.command(MODULE, argv)}: {options.repeats} repeats, median '
     f'(quartiles). {about}',
     timing.table(['', 'kd_jax', 'PyTorch', 'kd_jax / PyTorch'], rows),
     timing.table(
@@ -160,9 +159,7 @@ def main(argv: list[str] | None = None) -> int:
        'kd_jax, second start', 'PyTorch'], starts,
     ),
   ])
-  print(text)
-  if options.write:
-    timing.keep(timing.README, 'step', text)
+  timing.publish('step', text, options.write)
   return 0
 
 

@@ -138,7 +138,9 @@ def draw(found: Sequence[dict], path: pathlib.Path) -> None:
   figure.savefig(path, format='svg', metadata={'Date': None})
 
 
-def report(effort: Effort, argv: Sequence[str], raw_dir: str, draws) -> str:
+def report(
+  effort: Effort, argv: Sequence[str] | None, raw_dir: str, draws: bool
+) -> str:
   """The section of README.md."""
   machine = timing.machine(PACKAGES)
   with tempfile.TemporaryDirectory() as folder:
@@ -175,7 +177,6 @@ def report(effort: Effort, argv: Sequence[str], raw_dir: str, draws) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Measures, prints, and writes when asked."""
-  argv = sys.argv[1:] if argv is None else argv
   parser = timing.make_parser(MODULE, __doc__)
   parser.add_argument('--singles', type=int, help='single runs timed (24)')
   parser.add_argument('--repeats', type=int, help='of everything (3)')
@@ -194,9 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     repeats=options.repeats or effort.repeats,
   )
   text = report(effort, argv, options.raw_dir, options.write)
-  print(text)
-  if options.write:
-    timing.keep(timing.README, SECTION, text)
+  timing.publish(SECTION, text, options.write)
   return 0
 
 

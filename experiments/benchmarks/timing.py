@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -91,9 +92,17 @@ def machine(packages: Sequence[str]) -> str:
   )
 
 
-def command(module: str, argv: Sequence[str]) -> str:
-  """The command that was given, as markdown."""
+def command(module: str, argv: Sequence[str] | None) -> str:
+  """The command that was given, as markdown; None: that of this process."""
+  argv = sys.argv[1:] if argv is None else argv
   return f'`{" ".join(["python -m", module, *argv])}`'
+
+
+def publish(name: str, text: str, write: bool) -> None:
+  """Prints a section of the README, and puts it there where asked to."""
+  print(text)
+  if write:
+    keep(README, name, text)
 
 
 def keep(path: pathlib.Path, name: str, text: str) -> None:

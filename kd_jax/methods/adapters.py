@@ -124,14 +124,6 @@ def from_function(function: Callable[[jax.Array], jax.Array]) -> Adapter:
   )
 
 
-def conv(features: int, size, strides=1, **options) -> nn.Conv:
-  """`nn.Conv`, in a form that is fast on CPU too."""
-  return nn.Conv(
-    features, size, strides, conv_general_dilated=convolution.convolve,
-    **options,
-  )
-
-
 def norm() -> nn.BatchNorm:
   """Batch normalization by the batch's own statistics."""
   return nn.BatchNorm(use_running_average=False, momentum=0.9)
@@ -162,7 +154,7 @@ class Convolution(nn.Module):
   @nn.compact
   def __call__(self, x):
     x = spatial.resize(x, self.size)
-    x = conv(self.features, (3, 3), use_bias=False)(x)
+    x = convolution.conv(self.features, (3, 3), use_bias=False)(x)
     return norm()(x)
 
 

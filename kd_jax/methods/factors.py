@@ -10,6 +10,7 @@ from kd_jax.losses import factors as losses
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import numerics, spatial
 from kd_jax.methods import adapters, base, features, naming
+from kd_jax.models import convolution
 
 _VARIANTS = ('code', 'paper')
 
@@ -23,7 +24,7 @@ class Convolutions(nn.Module):
   @nn.compact
   def __call__(self, x):
     for width in self.widths:
-      x = adapters.conv(width, (3, 3), use_bias=not self.norm)(x)
+      x = convolution.conv(width, (3, 3), use_bias=not self.norm)(x)
       if self.norm:
         x = adapters.norm()(x)
       x = nn.leaky_relu(x, 0.1)

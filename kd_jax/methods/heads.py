@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kd_jax.losses import numerics
-from kd_jax.methods import adapters, relations
+from kd_jax.methods import relations
+from kd_jax.models import convolution
 
 HEAD = 'head'
 
@@ -24,7 +25,7 @@ class Connector(nn.Module):
   @nn.compact
   def __call__(self, x, train=True):
     for features, size in self.layers:
-      x = adapters.conv(features, (size, size), use_bias=False)(x)
+      x = convolution.conv(features, (size, size), use_bias=False)(x)
       x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9)(x))
     return x
 

@@ -5,6 +5,7 @@ from flax import linen as nn
 from kd_jax.losses import features as losses
 from kd_jax.losses import numerics
 from kd_jax.methods import adapters, base, features, naming
+from kd_jax.models import convolution
 
 _VARIANTS = ('code', 'paper')
 
@@ -36,13 +37,13 @@ class Regressor(nn.Module):
     sizes = list(zip(x.shape[1:3], self.shape[1:3]))
     if not self.plain and all(s == 2 * t for s, t in sizes):
       pad = ((1, 1), (1, 1))
-      return adapters.conv(
+      return convolution.conv(
         channels, (3, 3), (2, 2), padding=pad, use_bias=bias
       )(x)
     if not self.plain and all(2 * s == t for s, t in sizes):
       return nn.ConvTranspose(channels, (4, 4), (2, 2), use_bias=bias)(x)
     kernel = tuple(1 + s - t for s, t in sizes)
-    return adapters.conv(
+    return convolution.conv(
       channels, kernel, padding='VALID', use_bias=bias
     )(x)
 

@@ -7,6 +7,7 @@ from flax import linen as nn
 from kd_jax.losses import features as losses
 from kd_jax.losses import numerics
 from kd_jax.methods import adapters, base, features, naming
+from kd_jax.models import convolution
 
 _VARIANTS = ('channels', 'places')
 
@@ -21,8 +22,8 @@ class Generator(nn.Module):
     channels = self.shape[-1]
     if x.shape[1:] != self.shape[1:]:
       x = adapters.Pointwise(channels, self.shape[1:3])(x)
-    x = nn.relu(adapters.conv(channels, (3, 3))(x * kept))
-    return adapters.conv(channels, (3, 3))(x)
+    x = nn.relu(convolution.conv(channels, (3, 3))(x * kept))
+    return convolution.conv(channels, (3, 3))(x)
 
 
 def mgd(

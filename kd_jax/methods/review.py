@@ -6,6 +6,7 @@ from flax import linen as nn
 from kd_jax.losses import features as losses
 from kd_jax.losses import spatial
 from kd_jax.methods import adapters, base, naming
+from kd_jax.models import convolution
 
 _WIDEST = 512
 
@@ -27,7 +28,7 @@ class Fusion(nn.Module):
       gates = nn.sigmoid(nn.Dense(2)(jnp.concatenate([x, deeper], -1)))
       x = x * gates[..., :1] + deeper * gates[..., 1:]
     x = spatial.upsample(x, self.shape[1:3])
-    y = adapters.conv(self.shape[-1], (3, 3), use_bias=False)(x)
+    y = convolution.conv(self.shape[-1], (3, 3), use_bias=False)(x)
     return adapters.norm()(y), x
 
 

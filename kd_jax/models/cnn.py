@@ -32,9 +32,8 @@ class CNN(nn.Module):
       for width in widths:
         count += 1
         name = f'conv{count}'
-        x = outputs[f'{name}_pre'] = nn.Conv(
-          width, (3, 3), dtype=dtype, kernel_init=layers.he_in,
-          conv_general_dilated=convolution.convolve, name=name,
+        x = outputs[f'{name}_pre'] = convolution.conv(
+          width, (3, 3), dtype=dtype, kernel_init=layers.he_in, name=name
         )(x)
         x = outputs[name] = nn.relu(x)
       x = outputs[f'pool{i}'] = layers.max_pool(x)

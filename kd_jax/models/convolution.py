@@ -1,12 +1,7 @@
 """Convolutions that XLA's CPU backend is slow at, in a form that is not.
 
 The numbers are those of `lax.conv_general_dilated`; on GPU and TPU it is that
-function. Measured on two CPU cores, f32, batch 64, in milliseconds:
-
-  3x3 per channel, 16x16x116, with gradient: 759; nine shifted multiply-adds 65
-  1x1 in three groups, 16x16x240, with gradient: 1003; batched product 69
-  3x3, 28x28x1 to 16, batch 128: 3.5; product with patches 1.1
-  3x3, 16x16x64 to 64, the kernel's gradient: 43; nine products 20
+function. `python -m experiments.benchmarks.operations` measures both.
 """
 
 import functools
@@ -14,6 +9,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from jax import lax
 
 FEW_CHANNELS = 3  # up to so many: images, whose patches are small
@@ -42,7 +38,7 @@ def convolve(
     padding = lax.padtype_to_pads(x.shape[1:3], size, window_strides, padding)
   padding = tuple(map(tuple, padding))
   if groups == x.shape[-1] == out:
-    fast = functools.partial(_per_channel, stride=stride, padding=padding)
+    fast = functools.partial(shifted_adds, stride=stride, padding=padding)
   elif size == (1, 1):
     fast = functools.partial(_pointwise, stride=stride, groups=groups)
   elif groups > 1 or x.dtype != jnp.float32 or math.prod(size) > 9:
@@ -56,6 +52,10 @@ def convolve(
   return lax.platform_dependent(x, kernel, cpu=fast, default=plain)
 
 
+# `nn.Conv`, in these forms.
+conv = functools.partial(nn.Conv, conv_general_dilated=convolve)
+
+
 def _pointwise(x, kernel, stride, groups):
   """1x1: a matrix product for each group."""
   x = x[:, ::stride, ::stride]
@@ -67,7 +67,7 @@ def _pointwise(x, kernel, stride, groups):
   return jnp.einsum('ngi,igo->ngo', x, kernel).reshape(*space, -1)
 
 
-def shifts(x, size, stride, padding):
+def _shifts(x, size, stride, padding):
   """What each element of a kernel sees: a list of [B, H', W', C]."""
   h, w = (
     (n + sum(pads) - k) // stride + 1
@@ -85,16 +85,17 @@ def shifts(x, size, stride, padding):
   ]
 
 
-def _per_channel(x, kernel, stride, padding):
-  """One filter a channel: shifted copies of x, multiplied and added in f32."""
+def shifted_adds(x, kernel, stride, padding):
+  """One filter a channel, or one channel: shifted copies of x [B, H, W, C],
+  multiplied by a kernel [h, w, 1, C'] and added in f32; C or C' may be 1."""
   weights = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, kernel.shape[-1])
-  seen = shifts(x.astype(jnp.float32), kernel.shape[:2], stride, padding)
+  seen = _shifts(x.astype(jnp.float32), kernel.shape[:2], stride, padding)
   return sum(s * w for s, w in zip(seen, weights)).astype(x.dtype)
 
 
 def _patches(x, kernel, stride, padding):
   """Few channels: every patch as a row, times the kernel as a matrix."""
-  patches = jnp.concatenate(shifts(x, kernel.shape[:2], stride, padding), -1)
+  patches = jnp.concatenate(_shifts(x, kernel.shape[:2], stride, padding), -1)
   return patches @ kernel.reshape(-1, kernel.shape[-1])
 
 
@@ -113,10 +114,13 @@ def _small_backward(plain, stride, padding, saved, given):
   (x, kernel), given = lax.optimization_barrier((saved, given))
   (to_x,) = jax.linear_transpose(lambda x: plain(x, kernel), x)(given)
   halves = 2 - len(x) % 2  # each on a core: a product this thin stays on one
-  rows = lambda a: a.reshape(halves, -1, a.shape[-1])  # noqa: E731
+
+  def rows(a):
+    return a.reshape(halves, -1, a.shape[-1])
+
   to_kernel = jnp.stack([
     jnp.einsum('pni,pno->pio', rows(shift), rows(given)).sum(0)
-    for shift in shifts(x, kernel.shape[:2], stride, padding)
+    for shift in _shifts(x, kernel.shape[:2], stride, padding)
   ])
   return to_x, to_kernel.reshape(kernel.shape)
 

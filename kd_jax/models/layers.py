@@ -35,10 +35,10 @@ def rate(name, value):
 def conv(features, size=3, stride=1, *, groups=1, bias=False, dtype, name):
   """A square convolution, padded by size // 2 as PyTorch's is."""
   pad = size // 2
-  return nn.Conv(
+  return convolution.conv(
     features, (size, size), (stride, stride), padding=((pad, pad), (pad, pad)),
     feature_group_count=groups, use_bias=bias, dtype=dtype,
-    kernel_init=he_out, conv_general_dilated=convolution.convolve, name=name,
+    kernel_init=he_out, name=name,
   )
 
 
