@@ -1,5 +1,6 @@
 """The only reader of a config: config -> Experiment."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -173,20 +174,9 @@ def check(experiment: Experiment) -> None:
 
   for stage in experiment.stages:
     check_views(experiment, stage)
-    frozen = {
-      name: jax.eval_shape(
-        experiment.networks[name].init, jax.random.key(0),
-        example_inputs(experiment.data),
-      )
-      for name in stage.frozen
-    }
+    begin = functools.partial(state.init_state, experiment.networks, stage)
     try:
-      jax.eval_shape(
-        lambda batch, stage=stage, frozen=frozen: state.init_state(
-          experiment.networks, stage, frozen, batch
-        ),
-        example_batch(experiment, stage),
-      )
+      jax.eval_shape(begin, example_batch(experiment, stage))
     except KeyError as missing:
       raise ValueError(
         f"stage '{stage.name}' reads the output {missing}, which is not there"

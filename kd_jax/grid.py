@@ -87,7 +87,7 @@ def train(
     Stopped: asked to stop; every lane is saved.
     ValueError: more lanes are asked for than fit the memory.
   """
-  stage, starts, first = wanted[0]
+  stage, _, first = wanted[0]
   prepare = made.make_prepare(experiment, stage.recipe)
 
   def tick():
@@ -95,7 +95,7 @@ def train(
       raise Stopped(f'the cache for {stage.name}')
 
   teachers = recall.open_stage(experiment, stage, frozen, prepare, first, tick)
-  tools = made.make_tools(experiment, stage, frozen, starts, teachers)
+  tools = made.make_tools(experiment, stage, teachers)
   name = strategies.choose(plan.strategy, experiment.placement, len(wanted))
   strategy = strategies.STRATEGIES[name](tools)
   size = strategies.fit(name, tools, wanted, frozen, plan.lanes)

@@ -1,5 +1,6 @@
 """The state of training: everything that changes, and how it begins."""
 
+import functools
 import zlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -66,7 +67,6 @@ def fold(key: jax.Array, name: str) -> jax.Array:
 def init_state(
   networks: Mapping[str, models.Network],
   stage: stages.Stage,
-  frozen: Mapping[str, types.Variables],
   batch: types.Batch,
   variables: Mapping[str, types.Variables] = {},
   shapes: Mapping[str, types.Outputs] | None = None,
@@ -77,7 +77,6 @@ def init_state(
   Args:
     networks: {name: Network} of all that the stage names.
     stage: what is trained.
-    frozen: variables of the frozen networks.
     batch: a prepared batch, or its shapes.
     variables: of students that do not start afresh.
     shapes: of all signals, where they are known (see `signal_shapes`).
@@ -97,7 +96,7 @@ def init_state(
     for name in stage.students
   }
   if shapes is None:
-    shapes = signal_shapes(networks, stage, {**frozen, **students}, batch)
+    shapes = signal_shapes(networks, stage, batch)
   memories = init_terms(stage, shapes, rng)
   params = {
     'networks': {name: v['params'] for name, v in students.items()},
@@ -121,32 +120,28 @@ def init_state(
   )
 
 
-def signal_shapes(networks, stage, variables, batch) -> dict[str, dict]:
+def signal_shapes(networks, stage, batch) -> dict[str, dict]:
   """{signal: outputs as shapes}: networks, copies and views.
 
   Args:
     networks, stage, batch: as in `init_state`.
-    variables: of the frozen networks, and of students where they are known.
   """
-  names = (*stage.frozen, *stage.students)
-
-  def shapes(variables, batch):
-    stored = batch.get('signals', {})
-    variables = {
-      name: networks[name].init(jax.random.key(0), batch['inputs'])
-      for name in names if name not in variables
-    } | variables
-    signals = {
-      name: with_head(networks[name], variables[name], stored[name])
-      if name in stored
-      else signal_of(networks[name], variables[name], batch['inputs'])
-      for name in names
-    }
-    signals |= {copy: signals[s] for copy, s in stage.copies.items()}
-    signals |= {name: signals[s] for name, s in stage.strong.items()}
-    return terms.with_views(stage.views, signals, batch)
-
-  return jax.eval_shape(shapes, dict(variables), batch)
+  given, inputs, signals = batch.get('signals', {}), batch['inputs'], {}
+  for name in (*stage.frozen, *stage.students):
+    # Of the network's own functions, which JAX traces once for all stages.
+    network = networks[name]
+    variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
+    if name in given:
+      signals[name] = given[name]
+    else:
+      signals[name] = jax.eval_shape(network.apply, variables, inputs)[0]
+    if network.head is not None:
+      head = jax.eval_shape(network.head, variables)
+      signals[name] = {**signals[name], terms.HEAD: head}
+  signals |= {copy: signals[s] for copy, s in stage.copies.items()}
+  signals |= {name: signals[s] for name, s in stage.strong.items()}
+  combine = functools.partial(terms.with_views, stage.views)
+  return jax.eval_shape(combine, signals, dict(batch))
 
 
 def init_terms(stage, shapes, rng) -> dict:

@@ -1,7 +1,8 @@
 """What the loop calls: the compiled step, the next batch, the validation."""
 
+import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -47,8 +48,6 @@ class Tools(NamedTuple):
 def make_tools(
   experiment: build.Experiment,
   stage: stages.Stage,
-  frozen: Mapping[str, types.Variables],
-  starts: Mapping[str, types.Variables] = {},
   teachers: recall.Recall | None = None,
 ) -> Tools:
   """Compiles (lazily) what the loop over the steps of a stage needs.
@@ -56,21 +55,17 @@ def make_tools(
   Args:
     experiment: networks, data, placement.
     stage: what is trained.
-    frozen: {network: variables} that never change.
-    starts: {student: variables} of those that do not start afresh.
     teachers: the stored ones; None where they are live.
   """
   placement, recipe = experiment.placement, stage.recipe
   networks, prepare = experiment.networks, make_prepare(experiment, recipe)
   batch = build.example_batch(experiment, stage)
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
-  shapes = states.signal_shapes(networks, stage, {**frozen, **starts}, batch)
+  shapes = states.signal_shapes(networks, stage, batch)
   first = states.begin(networks, stage)
 
   def init(stage, starts):
-    return states.init_state(
-      networks, stage, frozen, zeros, starts, shapes, first
-    )
+    return states.init_state(networks, stage, zeros, starts, shapes, first)
 
   halves = steps.make_halves(
     networks, stage, prepare, reads_of(stage, shapes, batch)
@@ -92,7 +87,8 @@ def reads_of(stage, shapes, batch) -> dict[str, set[str]]:
   """{frozen network: the outputs of it that the loss depends on}."""
   if not stage.frozen:
     return {}
-  memories = states.init_terms(stage, shapes, jax.random.key(0))
+  begin = functools.partial(states.init_terms, stage, shapes)
+  memories = jax.eval_shape(begin, jax.random.key(0))
   direct = {k: v for k, v in shapes.items() if k not in stage.views}
   return terms.reads(stage.terms, stage.views, memories, direct, batch)
 

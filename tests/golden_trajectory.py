@@ -118,7 +118,7 @@ def train(golden: Mapping[str, np.ndarray], raw_dir: str) -> dict:
 
   frozen = {'teacher': held['teacher']}
   now = state.init_state(
-    networks, stage, frozen, prepare(0, batch(0)),
+    networks, stage, prepare(0, batch(0)),
     {'student': held['student']},
   )
   update = jax.jit(step.make_train_step(networks, stage, prepare))

@@ -162,9 +162,7 @@ def test_a_student_that_kept_more_costs_more():
   of = build.make_experiment(c, compared.data())
   found = compared.variables(of)
   state = jax.eval_shape(
-    lambda batch: states.init_state(
-      of.networks, of.stages[-1], {'teacher': found['teacher']}, batch
-    ),
+    lambda batch: states.init_state(of.networks, of.stages[-1], batch),
     build.example_batch(of, of.stages[-1]),
   )
   kept = states.variables_of(state, 'student', of.stages[-1])

@@ -199,7 +199,7 @@ def test_born_again_starts_afresh_each_time(data):
   assert names == ['baseline', 'generation_1', 'generation_2']
   assert set(done) == {'baseline', 'generation_1', 'student'}
   starts = [
-    states.init_state(made.networks, stage, done, build_batch(made, stage))
+    states.init_state(made.networks, stage, build_batch(made, stage))
     for stage in made.stages
   ]
   kernels = [
@@ -226,8 +226,7 @@ def test_two_phase_moves_only_up_to_the_hint(data):
   stage = made.stages[1]
   assert stage.name == 'student_hinted'
   start = states.init_state(
-    made.networks, stage, {'teacher': done['teacher']},
-    build_batch(made, stage),
+    made.networks, stage, build_batch(made, stage)
   ).params['networks']['student']
   end = done['student_hinted']['params']
   moved = {

@@ -19,7 +19,7 @@ def train(placement, stage, networks=None, count=10, prepare=None):
   networks = networks or tiny.networks()
   prepare = prepare or (lambda step, batch: batch)
   step = steps.make_train_step(networks, stage, prepare)
-  state = states.init_state(networks, stage, tiny.frozen(), tiny.batch())
+  state = states.init_state(networks, stage, tiny.batch())
   compiled = placement.compile(step, 2, (0,))
   state = placement.replicate(state)
   frozen = placement.replicate(tiny.frozen())
@@ -76,7 +76,7 @@ def test_the_loss_falls():
 def test_no_gradient_reaches_a_teacher():
   networks, stage = tiny.networks(), tiny.offline()
   batch, frozen = tiny.batch(), tiny.frozen()
-  state = states.init_state(networks, stage, frozen, batch)
+  state = states.init_state(networks, stage, batch)
 
   def after(frozen):
     step = steps.make_train_step(networks, stage)
@@ -94,7 +94,7 @@ def test_a_peer_that_teaches_is_a_constant():
     students=('student', 'peer'), frozen=(),
     recipe=tiny.recipe(weight_decay=0.0),
   )
-  state = states.init_state(networks, stage, {}, batch)
+  state = states.init_state(networks, stage, batch)
   new, _ = jax.jit(steps.make_train_step(networks, stage))(state, {}, batch)
   before, after = state.params['networks'], new.params['networks']
   assert tiny.distance(before['peer'], after['peer']) == 0
@@ -107,7 +107,7 @@ def test_donation_has_no_warnings_and_consumes_the_state():
     steps.make_train_step(networks, stage), 2, (0,)
   )
   frozen = tiny.frozen()
-  state = states.init_state(networks, stage, frozen, batch)
+  state = states.init_state(networks, stage, batch)
   kernel = state.params['networks']['student']['Dense_0']['kernel']
   with warnings.catch_warnings():
     warnings.simplefilter('error')
@@ -127,7 +127,7 @@ def test_numbers_change_without_recompiling():
 
   step = jax.jit(counted)
   frozen = tiny.frozen()
-  state = states.init_state(networks, stage, frozen, batch)
+  state = states.init_state(networks, stage, batch)
   _, first = step(state, frozen, batch)
   changed = {
     'soft': {'weight': jnp.float32(0.1), 'temperature': jnp.float32(9.0)},
@@ -147,7 +147,7 @@ def test_numbers_change_without_recompiling():
 def test_the_total_is_the_weighted_sum_of_the_terms():
   networks, batch, frozen = tiny.networks(), tiny.batch(), tiny.frozen()
   stage = tiny.offline()
-  state = states.init_state(networks, stage, frozen, batch)
+  state = states.init_state(networks, stage, batch)
   _, metrics = steps.make_train_step(networks, stage)(state, frozen, batch)
   want = metrics['loss/hard'] + 0.9 * metrics['loss/soft']
   np.testing.assert_allclose(metrics['loss'], want, rtol=1e-6)
@@ -160,7 +160,7 @@ def test_schedules_scale_weights_and_temperatures():
                'temperature': lambda s: 1.0 + s}
   )
   stage = tiny.offline(terms={'soft': late})
-  state = states.init_state(networks, stage, frozen, batch)
+  state = states.init_state(networks, stage, batch)
   step = jax.jit(steps.make_train_step(networks, stage))
   state, metrics = step(state, frozen, batch)
   assert metrics['loss'] == 0 < metrics['loss/soft']
@@ -171,7 +171,7 @@ def test_schedules_scale_weights_and_temperatures():
 def test_only_what_trains_moves():
   networks, batch, frozen = tiny.networks(), tiny.batch(), tiny.frozen()
   stage = tiny.offline(trains=('networks/student/Dense_1/*',))
-  state = states.init_state(networks, stage, frozen, batch)
+  state = states.init_state(networks, stage, batch)
   new, _ = jax.jit(steps.make_train_step(networks, stage))(state, frozen, batch)
   old, new = (s.params['networks']['student'] for s in (state, new))
   assert tiny.distance(old['Dense_0'], new['Dense_0']) == 0
@@ -190,7 +190,7 @@ def test_copies_follow_their_student():
     ema={'average': stages.Ema('student', lambda step: 0.5)},
     snapshot={'before': stages.Snapshot('student', 2)},
   )
-  state = states.init_state(networks, stage, {}, batch)
+  state = states.init_state(networks, stage, batch)
   step = jax.jit(steps.make_train_step(networks, stage))
   start = states.variables_of(state, 'student', stage)
   one, _ = step(state, {}, batch)

@@ -27,7 +27,7 @@ def stepped(terms, placement=None):
   """The state before, after, and the metrics of a step."""
   networks, stage, frozen = tiny.networks(), tiny.offline(), tiny.frozen()
   stage = stage._replace(terms=terms)
-  state = states.init_state(networks, stage, frozen, batch())
+  state = states.init_state(networks, stage, batch())
   placement = placement or parallel.on_one()
   step = placement.compile(steps.make_train_step(networks, stage), 2)
   after, metrics = step(
@@ -81,7 +81,7 @@ def test_eight_devices_agree_with_one(place):
 def test_no_gradient_reaches_the_teacher_by_the_strong_view():
   networks = tiny.networks()
   stage, seen = tiny.offline()._replace(terms=TERMS), batch()
-  state = states.init_state(networks, stage, tiny.frozen(), seen)
+  state = states.init_state(networks, stage, seen)
 
   def after(frozen):
     step = steps.make_train_step(networks, stage)

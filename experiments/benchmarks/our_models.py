@@ -54,5 +54,5 @@ def make_training(pair: settings.Pair, batch) -> ours.Training:
   tx = optim.make_optimizer('sgd', momentum=settings.MOMENTUM)
   recipe = stages.Recipe(1, pair.batch_size, tx, settings.SGD_RATE)
   training = ours.training_of(cast, batch, {'soft': soft}, recipe)
-  made = ours.compiled(cast, training.stage, training.frozen, batch)
+  made = ours.compiled(cast, training.stage, batch)
   return training._replace(step=made)

@@ -124,15 +124,15 @@ def training_of(
   starts = {} if afresh else {
     'student': jax.tree.map(jnp.copy, cast.variables['student'])
   }
-  state = states.init_state(cast.networks, stage, frozen, batch, starts)
+  state = states.init_state(cast.networks, stage, batch, starts)
   pure = steps.make_train_step(cast.networks, stage)
   step = parallel.on_one().compile(pure, 2, (0,))
   return Training(state, frozen, step, stage)
 
 
-def compiled(cast: Cast, stage, frozen, batch) -> Callable:
+def compiled(cast: Cast, stage, batch) -> Callable:
   """The step as a run takes it on one device: two programs."""
-  shapes = states.signal_shapes(cast.networks, stage, frozen, batch)
+  shapes = states.signal_shapes(cast.networks, stage, batch)
   reads = tools.reads_of(stage, shapes, batch)
   halves = steps.make_halves(cast.networks, stage, reads=reads)
   signals, update = tools.compile_halves(parallel.on_one(), halves)
@@ -152,7 +152,7 @@ def hinton(cast: Cast, batch: Mapping, afresh: bool = False) -> Training:
     1, size, optim.make_optimizer('adam'), settings.ADAM_RATE
   )
   training = training_of(cast, batch, {'soft': soft}, recipe, afresh)
-  step = compiled(cast, training.stage, training.frozen, batch)
+  step = compiled(cast, training.stage, batch)
   return training._replace(step=step)
 
 

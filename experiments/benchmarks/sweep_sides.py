@@ -134,7 +134,7 @@ def growth(
   first: build.Experiment = group[0][1]
   stage = first.stages[-1]
   frozen = {'teacher': first.loaded['teacher']}
-  made = tools.make_tools(first, stage, frozen)
+  made = tools.make_tools(first, stage)
   name = strategies.choose('auto', first.placement, lanes)
   strategy = strategies.STRATEGIES[name](made)
   packed = strategy.pack([made.init(e.stages[-1], {}) for _, e in group])

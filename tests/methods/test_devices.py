@@ -65,7 +65,7 @@ def start():
   frozen = {'teacher': init(jax.random.key(7), inputs)}
   batch = signals.images(0, SIZE)
   return frozen, jax.device_get(
-    states.init_state(networks(), stage(), frozen, batch)._replace(rng=None)
+    states.init_state(networks(), stage(), batch)._replace(rng=None)
   )
 
 
