@@ -137,27 +137,26 @@ def reads(
 
   Args:
     terms, views: of the loss.
-    variables: {term: {'params', 'state'}}.
+    variables: {term: {'params', 'state'}}, as shapes.
     signals: {signal: outputs} that no view makes, as shapes.
     batch: its shapes.
   """
   hparams = {name: hparams_of(term) for name, term in terms.items()}
 
-  def loss(signals):
-    everything = with_views(views, signals, batch_of)
+  def loss(signals, variables, batch):
+    everything = with_views(views, signals, batch)
     return total_loss(
-      terms, variables, everything, batch_of, hparams, jnp.int32(0)
+      terms, variables, everything, batch, hparams, jnp.int32(0)
     )
 
-  batch_of = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
-  jaxpr = jax.make_jaxpr(loss)(dict(signals)).jaxpr
+  jaxpr = jax.make_jaxpr(loss)(dict(signals), variables, batch).jaxpr
   live = {v for v in jaxpr.outvars if isinstance(v, Var)}
   for equation in reversed(jaxpr.eqns):
     if live & set(equation.outvars):
       live |= {v for v in equation.invars if isinstance(v, Var)}
   found = {name: set() for name in signals}
   paths = jax.tree_util.tree_leaves_with_path(dict(signals))
-  for (path, _), variable in zip(paths, jaxpr.invars, strict=True):
+  for (path, _), variable in zip(paths, jaxpr.invars):  # the first of all
     if variable in live:
       found[path[0].key].add(path[1].key)
   return found
