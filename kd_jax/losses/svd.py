@@ -111,8 +111,21 @@ def _leading_jvp(count, primals, tangents):
 
 
 def _eigen(gram):
-  values, vectors = jnp.linalg.eigh(gram)
+  """All eigenvalues [B, N], falling, and vectors of [B, N, N].
+
+  On CPU one matrix after the other: the threads that compute a batch wait for
+  each other in jaxlib 0.10, and where as many batches as there are threads
+  are computed at once, forever.
+  """
+  values, vectors = jax.lax.platform_dependent(
+    gram, cpu=jax.vmap(_eigh), default=lambda x: tuple(jnp.linalg.eigh(x))
+  )
   return values[:, ::-1], vectors[:, :, ::-1]
+
+
+@jax.custom_batching.sequential_vmap
+def _eigh(gram):
+  return tuple(jnp.linalg.eigh(gram))
 
 
 def _matrix(x, variant):
