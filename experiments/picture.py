@@ -21,10 +21,11 @@ def draw(workdir: pathlib.Path) -> str:
     ValueError: the folder holds no sweep of two keys or more.
   """
   found = workdir / 'sweep.json'
-  heats = maps.heats(checkpoint.read_json(found)) if found.exists() else []
+  rows = checkpoint.read_json(found) if found.exists() else []
+  heats = maps.heats(rows)
   if not heats:
     raise ValueError(f"'{workdir}' holds no finished sweep over two keys")
-  curves = swept.learning(workdir, checkpoint.read_json(found))
+  curves = swept.learning(workdir, rows)
   return notebook.show(*heats, *filter(None, [curves])).text
 
 

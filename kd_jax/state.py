@@ -131,13 +131,13 @@ def signal_shapes(networks, stage, batch) -> dict[str, dict]:
     # Of the network's own functions, which JAX traces once for all stages.
     network = networks[name]
     variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
-    if name in given:
-      signals[name] = given[name]
-    else:
-      signals[name] = jax.eval_shape(network.apply, variables, inputs)[0]
-    if network.head is not None:
-      head = jax.eval_shape(network.head, variables)
-      signals[name] = {**signals[name], terms.HEAD: head}
+    outputs = (
+      given[name]
+      if name in given
+      else jax.eval_shape(network.apply, variables, inputs)[0]
+    )
+    headed = functools.partial(with_head, network)
+    signals[name] = jax.eval_shape(headed, variables, outputs)
   signals |= {copy: signals[s] for copy, s in stage.copies.items()}
   signals |= {name: signals[s] for name, s in stage.strong.items()}
   combine = functools.partial(terms.with_views, stage.views)

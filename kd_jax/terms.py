@@ -156,7 +156,8 @@ def reads(
       live |= {v for v in equation.invars if isinstance(v, Var)}
   found = {name: set() for name in signals}
   paths = jax.tree_util.tree_leaves_with_path(dict(signals))
-  for (path, _), variable in zip(paths, jaxpr.invars):  # the first of all
+  inputs = jaxpr.invars[: len(paths)]  # the signals come first
+  for (path, _), variable in zip(paths, inputs, strict=True):
     if variable in live:
       found[path[0].key].add(path[1].key)
   return found

@@ -108,7 +108,7 @@ def test_a_scheme_trains_and_resumes_bit_for_bit(case, data, tmp_path):
     for name in hard:
       assert final[name] < first[name], name
   total = sum(stage.recipe.steps for stage in made.stages)
-  stops = (7, total // 2) if len(made.stages) > 1 else (total // 2,)
+  stops = (7, total // 2)
   _, broken = trained(c, tmp_path / 'broken', stops, data)
   for name, variables in whole.items():
     assert checkpoint.content_hash(variables) == checkpoint.content_hash(

@@ -117,13 +117,13 @@ def _eigen(gram):
   each other in jaxlib 0.10, and where as many batches as there are threads
   are computed at once, forever.
   """
+  one = jax.custom_batching.sequential_vmap(_eigh)
   values, vectors = jax.lax.platform_dependent(
-    gram, cpu=jax.vmap(_eigh), default=lambda x: tuple(jnp.linalg.eigh(x))
+    gram, cpu=jax.vmap(one), default=_eigh
   )
   return values[:, ::-1], vectors[:, :, ::-1]
 
 
-@jax.custom_batching.sequential_vmap
 def _eigh(gram):
   return tuple(jnp.linalg.eigh(gram))
 
