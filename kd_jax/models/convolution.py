@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from kd_jax.models import winograd
+
 FEW_CHANNELS = 3  # up to so many: images, whose patches are small
 WIDE = 256 * 256  # a kernel's gradient of so many channels keeps XLA busy
 
@@ -24,7 +26,7 @@ def convolve(
 
   Fast on CPU where the convolution is 1x1, has a filter for each channel, or
   is a small one in f32; undilated, one stride for both sides. The gradient
-  of a small one is reverse-mode only.
+  of a small one is reverse-mode only, and so is that of Winograd's.
   """
   plain = functools.partial(
     lax.conv_general_dilated, window_strides=window_strides, padding=padding,
@@ -43,6 +45,8 @@ def convolve(
     fast = functools.partial(_pointwise, stride=stride, groups=groups)
   elif groups > 1 or x.dtype != jnp.float32 or math.prod(size) > 9:
     return plain(x, kernel)
+  elif winograd.suits(x, kernel, stride, padding):
+    fast = functools.partial(winograd.convolve, padding)
   elif c <= FEW_CHANNELS:
     fast = functools.partial(_patches, stride=stride, padding=padding)
   elif c * out <= WIDE:
