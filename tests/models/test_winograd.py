@@ -52,13 +52,13 @@ def products(x, kernel, **more) -> bool:
 
 
 def test_it_is_taken_where_it_is_faster():
-  x, kernel = draw(64, 8, 8, 32), draw(3, 3, 32, 40)
+  x, kernel = draw(64, 8, 8, 64), draw(3, 3, 64, 70)
   assert products(x, kernel)
   for slow in (
     lambda: products(x[:32], kernel),
-    lambda: products(x[..., :16], kernel[:, :, :16]),
-    lambda: products(x, kernel[..., :16]),
-    lambda: products(x.reshape(64, 4, 16, 32), kernel),
+    lambda: products(x[..., :32], kernel[:, :, :32]),
+    lambda: products(x, kernel[..., :32]),
+    lambda: products(x.reshape(64, 4, 16, 64), kernel),
     lambda: products(x, kernel, stride=2),
     lambda: products(x, kernel, padding=((3, 3), (3, 3))),
     lambda: products(x.astype('bfloat16'), kernel.astype('bfloat16')),
@@ -67,7 +67,7 @@ def test_it_is_taken_where_it_is_faster():
 
 
 def test_an_accelerator_is_given_the_convolution():
-  traced = jax.jit(convolve).trace(draw(64, 8, 8, 32), draw(3, 3, 32, 32))
+  traced = jax.jit(convolve).trace(draw(64, 8, 8, 64), draw(3, 3, 64, 64))
   for platform in ('cuda', 'tpu'):
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert 'stablehlo.convolution' in text
@@ -75,6 +75,6 @@ def test_an_accelerator_is_given_the_convolution():
 
 def test_a_batch_without_a_number_is_plain():
   batch, = jax.export.symbolic_shape('b')
-  shape = jax.ShapeDtypeStruct((batch, 32, 32, 32), np.float32)
-  made = jax.export.export(jax.jit(convolve))(shape, draw(3, 3, 32, 32))
+  shape = jax.ShapeDtypeStruct((batch, 32, 32, 64), np.float32)
+  made = jax.export.export(jax.jit(convolve))(shape, draw(3, 3, 64, 64))
   assert 'stablehlo.convolution' in made.mlir_module()
