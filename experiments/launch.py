@@ -176,7 +176,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-  from kd_jax import machine
-
-  machine.restart_with_large_pages()
   sys.exit(main())

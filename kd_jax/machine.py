@@ -2,11 +2,9 @@
 
 import ctypes
 import os
-import sys
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
 _NEVER = 2**31 - 1
-LARGE_PAGES = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
 
 
 def cores() -> tuple[int, ...]:
@@ -32,18 +30,3 @@ def keep_freed() -> bool:
   except (AttributeError, OSError, TypeError):
     return False
   return bool(mallopt(_MMAP_MAX, 0) and mallopt(_TRIM_THRESHOLD, _NEVER))
-
-
-def restart_with_large_pages() -> None:
-  """Starts this process again, so that glibc asks for pages of 2 MB.
-
-  A thread keeps no block beyond 64 MB for itself: the temporaries of a large
-  network's step come from the system each time, page by page. In large pages
-  a step of resnet8x4 took two thirds of the time. glibc is told so at the
-  start of a process alone; the environment hands it on to children.
-
-  Returns only where that is done already, or is not Linux.
-  """
-  if sys.platform == 'linux' and not os.environ.keys() & LARGE_PAGES:
-    os.environ.update(LARGE_PAGES)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

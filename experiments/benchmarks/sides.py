@@ -66,7 +66,6 @@ def start(name: str, maker: str, *args) -> Iterator[Side]:
   Raises:
     RuntimeError: where it cannot be made, with the reason.
   """
-  os.environ.update(machine.LARGE_PAGES)  # as the launcher has it
   context = multiprocessing.get_context('spawn')
   ours, theirs = context.Pipe()
   process = context.Process(

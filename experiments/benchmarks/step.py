@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping
 
 from experiments.benchmarks import settings, sides, timing
-from kd_jax import machine
 
 MODULE = 'experiments.benchmarks.step'
 OURS, THEIRS = 'experiments.benchmarks.ours', 'experiments.benchmarks.pairs'
@@ -88,7 +87,6 @@ def start(library: str, side: str, size: int, cache: str) -> Mapping:
     'PYTHONPATH': os.pathsep.join(filter(None, sys.path)),
     'TF_CPP_MIN_LOG_LEVEL': '2',
     # As `experiments.launch` sets them.
-    **machine.LARGE_PAGES,
     'JAX_COMPILATION_CACHE_DIR': cache,
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.3',
   }

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from experiments.benchmarks import sweep_sides, timing
-from kd_jax import machine
 
 MODULE, SECTION = 'experiments.benchmarks.sweep', 'sweep'
 PICTURE = pathlib.Path(__file__).with_name('sweep.svg')
@@ -64,7 +63,7 @@ def side(what: str, **options) -> dict[str, float]:
   done = subprocess.run(
     [sys.executable, '-c', code, what, json.dumps(options)],
     capture_output=True, text=True, check=False,
-    env={**os.environ, **machine.LARGE_PAGES, 'TF_CPP_MIN_LOG_LEVEL': '2'},
+    env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'},
   )
   if done.returncode:
     raise RuntimeError(f'{what}: {done.stderr.strip()[-2000:]}')

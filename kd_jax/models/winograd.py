@@ -28,12 +28,12 @@ OUTPUT = _twice((1, 1, 1, 0), (0, 1, -1, -1))
 
 # Below these the transforms cost more than the products that they save.
 CHANNELS, SIDE, POSITIONS = 64, 8, 4096
-# Bytes of the tiles at once: little enough to be kept from step to step.
-PART = 2**24
+# Above so many bytes of tiles, memory costs more than the products do.
+ROOM = 2**25
 
 
 def suits(x, kernel, stride: int, padding) -> bool:
-  """Whether it is faster so: many channels, large maps, a large batch."""
+  """Whether it is faster so: many channels, and maps that are no giants."""
   (*size, c, out), (count, *side) = kernel.shape, x.shape[:3]
   return (
     (*size, stride) == (3, 3, 1)
@@ -42,6 +42,8 @@ def suits(x, kernel, stride: int, padding) -> bool:
     and max(map(max, padding)) <= 2
     and isinstance(count, int)  # an export's batch has no number
     and math.prod((count, *side)) >= POSITIONS
+    # A tile of 4x4 for each 2x2 of the result.
+    and 4 * math.prod((count, *side)) * (c + out) * x.dtype.itemsize <= ROOM
   )
 
 
@@ -60,15 +62,10 @@ def convolve(padding, x, kernel):
   h, w = (n + sum(pads) - 2 for n, pads in zip(x.shape[1:3], padding))
   high, wide, (c, out) = -(-h // 2), -(-w // 2), kernel.shape[2:]
   weights = (KERNEL @ kernel.reshape(9, -1)).reshape(16, c, out)
-
-  def part(x):
-    products = _tiles(x, high, wide, padding) @ weights
-    made = OUTPUT @ products.reshape(16, -1)
-    made = made.reshape(2, 2, -1, high, wide, out).transpose(2, 3, 0, 4, 1, 5)
-    return made.reshape(-1, 2 * high, 2 * wide, out)[:, :h, :w]
-
-  made = lax.map(part, _parts(x, high * wide * (c + out)))
-  return made.reshape(-1, h, w, out)
+  products = _tiles(x, high, wide, padding) @ weights
+  made = OUTPUT @ products.reshape(16, -1)
+  made = made.reshape(2, 2, -1, high, wide, out).transpose(2, 3, 0, 4, 1, 5)
+  return made.reshape(-1, 2 * high, 2 * wide, out)[:, :h, :w]
 
 
 def _forward(padding, x, kernel):
@@ -80,37 +77,16 @@ def _backward(padding, saved, given):
   back = tuple((2 - low, 2 - high) for low, high in padding)
   to_x = convolve(back, given, kernel[::-1, ::-1].swapaxes(2, 3))
   h, w, out = given.shape[1:]
-  high, wide, c = -(-h // 2), -(-w // 2), x.shape[-1]
-  even = (0, 0), (0, 2 * high - h), (0, 2 * wide - w), (0, 0)
-
-  def part(total, both):
-    x, given = both
-    pull = jnp.pad(given, even).reshape(-1, high, 2, wide, 2, out)
-    pull = OUTPUT.T @ pull.transpose(2, 4, 0, 1, 3, 5).reshape(4, -1)
-    tiles = _tiles(x, high, wide, padding)
-    return total + tiles.swapaxes(1, 2) @ pull.reshape(16, -1, out), None
-
-  parts = (_parts(y, high * wide * (c + out)) for y in (x, given))
-  zeros = jnp.zeros((16, c, out), x.dtype)
-  to_weights, _ = lax.scan(part, zeros, tuple(parts))
-  to_kernel = KERNEL.T @ to_weights.reshape(16, -1)
-  return to_x, to_kernel.reshape(kernel.shape)
+  high, wide = -(-h // 2), -(-w // 2)
+  given = jnp.pad(given, ((0, 0), (0, 2 * high - h), (0, 2 * wide - w), (0, 0)))
+  given = given.reshape(-1, high, 2, wide, 2, out).transpose(2, 4, 0, 1, 3, 5)
+  pull = (OUTPUT.T @ given.reshape(4, -1)).reshape(16, -1, out)
+  tiles = _tiles(x, high, wide, padding)
+  to_weights = (tiles.swapaxes(1, 2) @ pull).reshape(16, -1)
+  return to_x, (KERNEL.T @ to_weights).reshape(kernel.shape)
 
 
 convolve.defvjp(_forward, _backward)
-
-
-def _parts(x, each: int) -> jax.Array:
-  """A batch [B, ...] as [parts, B / parts, ...], each within `PART`.
-
-  Args:
-    x: the batch.
-    each: 16 times so many numbers are made of an example.
-  """
-  count = len(x)
-  room = max(1, PART // (16 * each * x.dtype.itemsize))
-  size = next(n for n in range(min(room, count), 0, -1) if count % n == 0)
-  return x.reshape(count // size, size, *x.shape[1:])
 
 
 def _tiles(x, high, wide, padding) -> jax.Array:
@@ -127,3 +103,4 @@ def _tiles(x, high, wide, padding) -> jax.Array:
     for i in range(4) for j in range(4)
   ]
   return (INPUT @ jnp.stack(seen)).reshape(16, -1, x.shape[-1])
+

@@ -56,6 +56,7 @@ def test_it_is_taken_where_it_is_faster():
   assert products(x, kernel)
   for slow in (
     lambda: products(x[:32], kernel),
+    lambda: products(np.repeat(x, 8, 0), kernel),
     lambda: products(x[..., :32], kernel[:, :, :32]),
     lambda: products(x, kernel[..., :32]),
     lambda: products(x.reshape(64, 4, 16, 64), kernel),
