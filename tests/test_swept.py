@@ -10,6 +10,8 @@ import pytest
 from experiments import launch, picture
 
 QUICK = pathlib.Path(__file__).parent / 'quick.py'
+# One worker trains the sweep, once.
+pytestmark = pytest.mark.xdist_group('swept')
 
 
 @pytest.fixture(scope='module')
