@@ -35,15 +35,16 @@ ROOM = 2**25
 def suits(x, kernel, stride: int, padding) -> bool:
   """Whether it is faster so: many channels, and maps that are no giants."""
   (*size, c, out), (count, *side) = kernel.shape, x.shape[:3]
+  positions = math.prod((count, *side))
   return (
     (*size, stride) == (3, 3, 1)
     and min(c, out) >= CHANNELS
     and min(side) >= SIDE
     and max(map(max, padding)) <= 2
     and isinstance(count, int)  # an export's batch has no number
-    and math.prod((count, *side)) >= POSITIONS
+    and positions >= POSITIONS
     # A tile of 4x4 for each 2x2 of the result.
-    and 4 * math.prod((count, *side)) * (c + out) * x.dtype.itemsize <= ROOM
+    and 4 * positions * (c + out) * x.dtype.itemsize <= ROOM
   )
 
 
@@ -103,4 +104,3 @@ def _tiles(x, high, wide, padding) -> jax.Array:
     for i in range(4) for j in range(4)
   ]
   return (INPUT @ jnp.stack(seen)).reshape(16, -1, x.shape[-1])
-
