@@ -115,24 +115,25 @@ def compile_halves(
   )
 
 
-def make_prepare(experiment, recipe: stages.Recipe | None = None) -> Callable:
+def make_prepare(experiment, recipe: stages.Recipe) -> Callable:
   """(step, batch) -> batch: augmented (in training), then normalized."""
 
   size = experiment.data.train.labels.shape[0]
 
   def prepare(step, batch):
-    if recipe is not None and recipe.augment is not None:
+    if recipe.augment is not None:
       draw = pipeline.draw(step, size // recipe.batch_size, recipe.views)
       key = jax.random.fold_in(jax.random.key(recipe.data_seed), draw)
       batch = recipe.augment(key, batch)
-    images = {
-      name: experiment.prepare(value)
-      for name, value in batch.items()
-      if name.endswith('inputs')
-    }
-    return {**batch, **images}
+    return _seen(experiment.prepare, batch)
 
   return prepare
+
+
+def _seen(normalize, batch) -> types.Batch:
+  """The batch with its images as networks see them."""
+  images = {k: normalize(x) for k, x in batch.items() if k.endswith('inputs')}
+  return {**batch, **images}
 
 
 def make_feed(
@@ -188,13 +189,19 @@ def make_validate(experiment, stage) -> Callable:
   return validate
 
 
+@functools.lru_cache(64)  # JAX knows a function by its identity
+def _evaluation(network, normalize) -> Callable:
+  """The evaluation of a network on batches that are not normalized yet."""
+  return steps.make_eval_step(network, lambda _, batch: _seen(normalize, batch))
+
+
 def make_score(
   experiment, name: str, split: sources.Split
 ) -> Callable[[types.Variables], dict[str, float]]:
   """variables -> {'accuracy', 'nll'} of a network over a split."""
   placement = experiment.placement
   evaluate = placement.compile(
-    steps.make_eval_step(experiment.networks[name], make_prepare(experiment)), 1
+    _evaluation(experiment.networks[name], experiment.prepare), 1
   )
   size = math.ceil(EVAL_BATCH / placement.count) * placement.count
 

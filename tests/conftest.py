@@ -1,6 +1,7 @@
 """Settings of every test: eight CPU devices, strict broadcasting, a cache."""
 
 import importlib.metadata
+import json
 import os
 import tempfile
 
@@ -22,5 +23,28 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
 import jax  # noqa: E402  (reads the environment)
+import pytest  # noqa: E402
+
+from kd_jax import tools  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture(scope='module')
+def compiled_once():
+  """Stages of equal settings share what is compiled: only the state is found
+  again. That a process which starts afresh goes on as well is test_resume's."""
+  original, kept = tools.make_tools, {}
+
+  def make(experiment, stage, teachers=None):
+    placement, settings = experiment.placement, experiment.settings[stage.name]
+    key = json.dumps([
+      stage.name, settings, experiment.options, placement.name, placement.count
+    ])
+    if teachers is not None or key not in kept:
+      kept[key] = original(experiment, stage, teachers)
+    return kept[key]
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(tools, 'make_tools', make)
+    yield

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLOORS = {
-  'types': 0, 'config': 0, 'sweep': 0, 'locks': 0, 'machine': 0,
+  'types': 0, 'config': 0, 'sweep': 0, 'locks': 0, 'machine': 0, 'once': 0,
   'losses': 1,
   'methods': 2, 'models': 2, 'data': 2,
   'terms': 3, 'stages': 3, 'views': 3, 'reuse': 3,

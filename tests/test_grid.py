@@ -21,6 +21,7 @@ from kd_jax import (
 from tests import tiny
 
 QUICK = str(pathlib.Path(__file__).parent / 'quick.py')
+pytestmark = pytest.mark.usefixtures('compiled_once')
 SETTINGS = {
   'a': {},
   'b': {'alpha': '0.5', 'temperature': '2.0'},

@@ -18,6 +18,7 @@ from tests import running
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 QUICK = str(ROOT / 'tests/quick.py')
+pytestmark = pytest.mark.usefixtures('compiled_once')
 
 
 def experiment(**changes):

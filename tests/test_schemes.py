@@ -31,6 +31,8 @@ CASES = {
 }
 
 CONVOLUTIONAL = ('branches', 'exits', 'two_phase', 'head_start')
+pytestmark = pytest.mark.usefixtures('compiled_once')
+
 COMPOSED = (
   'online_both', 'committee', 'mutual_topped', 'snapshot_beside_frozen',
   'progressive_from_ensemble',
@@ -62,10 +64,8 @@ def small(case: str, **changes) -> config.ConfigDict:
   return c
 
 
-def trained(c, folder=None, stop_at=(), data=None):
+def trained(made, folder=None, stop_at=()):
   """{network: variables} after the whole run, stopped at some steps."""
-  made = build.make_experiment(c, data)
-  asked = 0
   for stop in (*stop_at, None):
     asked = 0
 
@@ -79,7 +79,7 @@ def trained(c, folder=None, stop_at=(), data=None):
       folder.mkdir(exist_ok=True)
       writer = metrics.make_writer(folder)
     try:
-      return made, train.run(made, train.Loop(folder, writer, stopping))
+      return train.run(made, train.Loop(folder, writer, stopping))
     except train.Stopped:
       continue
     finally:
@@ -95,8 +95,8 @@ def data():
 
 @pytest.mark.parametrize('case', CASES)
 def test_a_scheme_trains_and_resumes_bit_for_bit(case, data, tmp_path):
-  c = small(case)
-  made, whole = trained(c, tmp_path / 'whole', data=data)
+  made = build.make_experiment(small(case), data)
+  whole = trained(made, tmp_path / 'whole')
   rows = metrics.read_rows(tmp_path / 'whole')
   last = {row['stage']: row for row in rows}
   for stage in made.stages:
@@ -109,7 +109,7 @@ def test_a_scheme_trains_and_resumes_bit_for_bit(case, data, tmp_path):
       assert final[name] < first[name], name
   total = sum(stage.recipe.steps for stage in made.stages)
   stops = (7, total // 2)
-  _, broken = trained(c, tmp_path / 'broken', stops, data)
+  broken = trained(made, tmp_path / 'broken', stops)
   for name, variables in whole.items():
     assert checkpoint.content_hash(variables) == checkpoint.content_hash(
       jax.device_get(broken[name])
@@ -122,26 +122,25 @@ def test_a_scheme_is_the_same_on_any_devices(case, data):
   """The stage of the scheme itself; teachers are what they are at step 0."""
   c = small(case)
   c.train.steps = c.teacher.steps = 3
-  results = {}
-  for way in ('one', 'mesh', 'pmap'):
-    c.parallel = way
-    made = build.make_experiment(c, data)
-    placement = parallel.choose(way)
-    keep = made._replace(stages=made.stages[-1:], placement=placement)
-    missing = {
-      name: made.networks[name].init(
-        jax.random.key(1), np.zeros((1, 8, 8, 1), np.float32)
-      )
-      for name in (*keep.stages[0].frozen, *keep.stages[0].starts.values())
-      if name in made.networks
-    }
-    start = keep.stages[0].starts
-    for student, name in start.items():
-      missing[name] = made.networks[student].init(
-        jax.random.key(2), np.zeros((1, 8, 8, 1), np.float32)
-      )
-    keep = keep._replace(loaded={**made.loaded, **missing})
-    results[way] = train.run(keep, train.Loop(None, metrics.silent()))
+  made = build.make_experiment(c, data)
+  last = made.stages[-1]
+
+  def drawn(name, seed):
+    images = np.zeros((1, 8, 8, 1), np.float32)
+    return made.networks[name].init(jax.random.key(seed), images)
+
+  frozen = {n: drawn(n, 1) for n in last.frozen if n in made.networks}
+  starts = {name: drawn(student, 2) for student, name in last.starts.items()}
+  alone = made._replace(
+    stages=[last], loaded={**made.loaded, **frozen, **starts}
+  )
+  results = {
+    way: train.run(
+      alone._replace(placement=parallel.choose(way)),
+      train.Loop(None, metrics.silent()),
+    )
+    for way in ('one', 'mesh', 'pmap')
+  }
   for way in ('mesh', 'pmap'):
     for name, variables in results['one'].items():
       pairs = zip(
@@ -194,7 +193,8 @@ def test_a_committee_is_the_mean_of_the_others():
 
 
 def test_born_again_starts_afresh_each_time(data):
-  made, done = trained(small('born_again'), data=data)
+  made = build.make_experiment(small('born_again'), data)
+  done = trained(made)
   names = [s.name for s in made.stages]
   assert names == ['baseline', 'generation_1', 'generation_2']
   assert set(done) == {'baseline', 'generation_1', 'student'}
@@ -222,7 +222,8 @@ def test_a_chain_teaches_downwards():
 
 
 def test_two_phase_moves_only_up_to_the_hint(data):
-  made, done = trained(small('two_phase'), data=data)
+  made = build.make_experiment(small('two_phase'), data)
+  done = trained(made)
   stage = made.stages[1]
   assert stage.name == 'student_hinted'
   start = states.init_state(
