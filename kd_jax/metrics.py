@@ -49,12 +49,27 @@ def forget(folder, stage: str, step: int) -> None:
   part.replace(path)
 
 
+def _tensorboard():
+  """tensorboardX: half a second, and only runs need it.
+
+  It imports torch where that is installed, for tensors that no run writes,
+  which takes two seconds more: it does not see it.
+  """
+  hidden = 'torch' not in sys.modules
+  if hidden:
+    sys.modules['torch'] = None
+  try:
+    import tensorboardX
+  finally:
+    if hidden:
+      del sys.modules['torch']
+  return tensorboardX
+
+
 def make_writer(folder) -> Writer:
   """Appends to metrics.jsonl and to TensorBoard events in `folder`."""
-  import tensorboardX  # half a second, and only runs need it
-
   folder = pathlib.Path(folder)
-  events = tensorboardX.SummaryWriter(str(folder), write_to_disk=True)
+  events = _tensorboard().SummaryWriter(str(folder), write_to_disk=True)
 
   def write(stage, step, values):
     values = {name: float(value) for name, value in values.items()}

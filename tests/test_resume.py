@@ -131,7 +131,7 @@ def launch(folder, *more) -> subprocess.Popen:
   command = [
     sys.executable, '-m', 'experiments.launch', '--config', QUICK,
     '--workdir', str(folder), '--config.parallel=one',
-    '--config.checkpoint_every=2', *more,
+    '--config.checkpoint_every=4', *more,
   ]
   env = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'}
   return subprocess.Popen(
@@ -155,7 +155,7 @@ def test_sigkill_at_any_moment_loses_nothing(tmp_path):
   _, errors = process.communicate(timeout=600)
   assert process.returncode == 0, errors
   rng = random.Random(0)
-  for stage, step in (('teacher', 8), ('baseline', 14), ('student', 22)):
+  for stage, step in (('teacher', 8), ('baseline', 16), ('student', 24)):
     process = launch(hard)
     wait_for(hard / 'checkpoints' / stage / str(step), process)
     time.sleep(rng.uniform(0, 0.03))
@@ -172,7 +172,7 @@ def test_sigkill_at_any_moment_loses_nothing(tmp_path):
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_exits_cleanly(number, tmp_path):
   process = launch(tmp_path, '--config.train.steps=100000')
-  wait_for(tmp_path / 'checkpoints' / 'baseline' / '2', process)
+  wait_for(tmp_path / 'checkpoints' / 'baseline' / '4', process)
   process.send_signal(number)
   _, errors = process.communicate(timeout=600)
   assert process.returncode == 130, errors

@@ -75,7 +75,7 @@ def panel(
   # Its own salt: the same picture is the same bytes on every day.
   with matplotlib.rc_context({**_RC, 'svg.hashsalt': name}):
     figure = Figure((width, height), layout='constrained')
-    backend_svg.FigureCanvasSVG(figure)
+    canvas = backend_svg.FigureCanvasSVG(figure)
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
@@ -87,7 +87,8 @@ def panel(
       for text in axes.texts:
         text.set_in_layout(False)
     out = io.StringIO()
-    figure.savefig(out, format='svg', metadata={'Date': None, 'Creator': None})
+    # Not by savefig, which draws everything twice.
+    canvas.print_svg(out, metadata={'Date': None, 'Creator': None})
   return inline(out.getvalue(), name, label)
 
 
