@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax.extend.core import Var
 
 from kd_jax import types
-from kd_jax.methods import base
+from kd_jax.methods import base, heads
 
 LABELS = 'labels'
-HEAD = 'head'  # the teacher's last classifier; the one output without a batch
+HEAD = heads.HEAD
 
 Schedule = Callable[[jax.Array], jax.Array]  # step -> multiplier
 

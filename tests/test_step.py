@@ -82,7 +82,7 @@ def test_no_gradient_reaches_a_teacher():
     step = steps.make_train_step(networks, stage)
     return step(state, frozen, batch)[1]['loss']
 
-  grads = jax.grad(after)(frozen)
+  grads = jax.jit(jax.grad(after))(frozen)
   assert all(not np.any(g) for g in jax.tree.leaves(grads))
 
 
@@ -148,7 +148,8 @@ def test_the_total_is_the_weighted_sum_of_the_terms():
   networks, batch, frozen = tiny.networks(), tiny.batch(), tiny.frozen()
   stage = tiny.offline()
   state = states.init_state(networks, stage, batch)
-  _, metrics = steps.make_train_step(networks, stage)(state, frozen, batch)
+  step = jax.jit(steps.make_train_step(networks, stage))
+  _, metrics = step(state, frozen, batch)
   want = metrics['loss/hard'] + 0.9 * metrics['loss/soft']
   np.testing.assert_allclose(metrics['loss'], want, rtol=1e-6)
 

@@ -10,8 +10,6 @@ import pytest
 from experiments import launch, picture
 
 QUICK = pathlib.Path(__file__).parent / 'quick.py'
-# One worker trains the sweep, once.
-pytestmark = pytest.mark.xdist_group('swept')
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,7 @@
 """Small networks, data and stages for the tests of the upper floors."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,7 @@ class Net(nn.Module):
     return {'hidden': hidden, 'logits': nn.Dense(CLASSES)(x)}
 
 
+@functools.cache
 def networks(dropout: float = 0.0) -> dict[str, base.Network]:
   """A teacher twice as wide as its student."""
   return {

@@ -10,7 +10,7 @@ from kd_jax.losses import numerics
 from kd_jax.methods import relations
 from kd_jax.models import convolution
 
-HEAD = 'head'
+HEAD = 'head'  # the one output without a batch
 
 
 class Connector(nn.Module):

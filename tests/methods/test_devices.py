@@ -17,8 +17,6 @@ from tests import tiny
 from tests.methods import cases, harness, signals
 
 SIZE, STEPS = 16, 3
-# One worker compiles the three programs, once.
-pytestmark = pytest.mark.xdist_group('devices')
 
 
 def _student(name):
@@ -70,11 +68,16 @@ def start():
 
 
 @functools.cache
+def step():
+  """The step: one function, which JAX traces once for 'one' and 'mesh'."""
+  return steps.make_train_step(networks(), stage())
+
+
+@functools.cache
 def train(name):
   """The state after some steps, and the means of the last."""
   placement = parallel.choose(name, jax.devices()[:8])
-  step = steps.make_train_step(networks(), stage())
-  compiled = placement.compile(step, 2, (0,))
+  compiled = placement.compile(step(), 2, (0,))
   frozen, state = start()
   state = placement.replicate(state._replace(rng=jax.random.key(0)))
   frozen = placement.replicate(frozen)
