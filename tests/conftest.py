@@ -37,12 +37,14 @@ def compiled_once():
   original, kept = tools.make_tools, {}
 
   def make(experiment, stage, teachers=None):
+    if teachers is not None:
+      return original(experiment, stage, teachers)
     placement, settings = experiment.placement, experiment.settings[stage.name]
     key = json.dumps([
       stage.name, settings, experiment.options, placement.name, placement.count
     ])
-    if teachers is not None or key not in kept:
-      kept[key] = original(experiment, stage, teachers)
+    if key not in kept:
+      kept[key] = original(experiment, stage)
     return kept[key]
 
   with pytest.MonkeyPatch.context() as patch:

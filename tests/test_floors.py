@@ -72,14 +72,26 @@ def test_only_build_and_what_is_above_reads_a_config():
       assert floor(name) >= FLOORS['build'], name
 
 
-def test_importing_costs_no_tfds_orbax_or_matplotlib():
-  code = (
-    'import sys, kd_jax; heavy = {"tensorflow_datasets", "orbax.checkpoint",'
-    ' "matplotlib", "tensorboardX"} & set(sys.modules); sys.exit(str(heavy) '
-    'if heavy else 0)'
-  )
+def costs_nothing(code: str, heavy: set[str]) -> None:
+  """Nothing heavy is imported by this code, in a process of its own."""
+  check = f'import sys; sys.exit(str({heavy} & set(sys.modules)))'
   done = subprocess.run(
-    [sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT,
-    check=False,
+    [sys.executable, '-c', f'{code}; {check}'], capture_output=True, text=True,
+    cwd=ROOT, check=False,
   )
-  assert done.returncode == 0, done.stderr
+  assert done.stderr.splitlines()[-1] == 'set()', done.stderr
+
+
+def test_importing_costs_no_tfds_orbax_or_matplotlib():
+  costs_nothing('import kd_jax', {
+    'tensorflow_datasets', 'orbax.checkpoint', 'matplotlib', 'tensorboardX'
+  })
+
+
+def test_tensorboard_costs_no_torch(tmp_path):
+  costs_nothing(
+    'from kd_jax import metrics; writer = metrics.make_writer'
+    f"({str(tmp_path)!r}); writer.write('student', 1, {{'loss': 2.0}}); "
+    'writer.close()', {'torch'},
+  )
+  assert list(tmp_path.glob('events*'))
