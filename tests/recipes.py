@@ -42,6 +42,7 @@ TABLES = {
 CLASSES = {'cifar100': 100, 'imagenet': 1000}
 SIDE = {'cifar100': 32, 'imagenet': 224}
 SIZE = 8  # of a batch
+_TRACED = set()  # what was good is not traced again
 
 
 def every() -> list[str]:
@@ -120,13 +121,9 @@ def trace(recipe: str) -> None:
     _TRACED.add(key)
 
 
-_TRACED = set()  # what was good is not traced again
-
-
 def _seen(spec, signal, side: str) -> dict:
   """What a term can read of a signal: its logits, its head, its layers."""
-  pairs_ = [tuple(pair) for pair in spec.get('layers', ())]
-  layers = {pair[side == 'teacher'] for pair in pairs_}
+  layers = {pair[side == 'teacher'] for pair in spec.get('layers', ())}
   return {k: signal[k] for k in ('logits', terms.HEAD, *layers) if k in signal}
 
 

@@ -17,7 +17,7 @@ from tests import tiny
 from tests.methods import cases, harness, signals
 
 SIZE, STEPS = 16, 3
-# XLA takes time by the square of a program's length.
+# Some of what XLA does takes time by the square of a program's length.
 PARTS = 4
 
 

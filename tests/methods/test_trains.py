@@ -29,8 +29,6 @@ def small(name: str) -> config.ConfigDict:
     part.steps, part.batch_size = STEPS, 32
     part.optimizer.learning_rate = 1e-2
     part.optimizer.schedule = {'name': 'constant'}
-  if name == 'cat_kd':
-    c.teacher.steps = WINDOW
   if name == 'ft':
     c.terms.soft.paraphraser_steps = WINDOW
   if name == 'crd':
