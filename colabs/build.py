@@ -62,8 +62,13 @@ def quiet(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def environment() -> dict[str, str]:
   """That of the kernel: this checkout, one CPU device."""
-  kept = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'}
-  return {**kept, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(HERE.parent)}
+  flags = os.environ.get('XLA_FLAGS', '')  # of equal ones the last counts
+  return {
+    **os.environ,
+    'JAX_PLATFORMS': 'cpu',
+    'PYTHONPATH': str(HERE.parent),
+    'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count=1'.strip(),
+  }
 
 
 def main(names: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from experiments.benchmarks import settings, sides, timing
 from kd_jax import methods
+from tests import children
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TWINS = (
@@ -191,7 +192,7 @@ def run(module, *argv):
   done = subprocess.run(
     [sys.executable, '-m', f'experiments.benchmarks.{module}', *argv],
     capture_output=True, text=True, cwd=ROOT, check=False,
-    env={**os.environ, 'XLA_FLAGS': ''},
+    env=children.environment(),
   )
   return done.returncode, done.stdout, done.stderr
 

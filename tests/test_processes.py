@@ -1,6 +1,5 @@
 """Two processes with jax.distributed train as one."""
 
-import os
 import pathlib
 import socket
 import subprocess
@@ -9,19 +8,17 @@ import sys
 import numpy as np
 import pytest
 
-from tests import processes
+from tests import children, processes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def start(port, rank, way, devices, file):
   """One of two processes, with so many CPU devices."""
-  flags = f'--xla_force_host_platform_device_count={devices}'
-  env = {**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'}
   command = [sys.executable, '-m', 'tests.processes', port, 2, rank, way, file]
   return subprocess.Popen(
-    list(map(str, command)), cwd=ROOT, env=env, text=True,
-    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    list(map(str, command)), cwd=ROOT, env=children.environment(devices),
+    text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
   )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from kd_jax import build, checkpoint, config, metrics, train
-from tests import running
+from tests import children, running
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 QUICK = str(ROOT / 'tests/quick.py')
@@ -133,9 +133,8 @@ def launch(folder, *more) -> subprocess.Popen:
     '--workdir', str(folder), '--config.parallel=one',
     '--config.checkpoint_every=4', *more,
   ]
-  env = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'}
   return subprocess.Popen(
-    command, cwd=ROOT, env=env, text=True,
+    command, cwd=ROOT, env=children.environment(), text=True,
     stdout=subprocess.PIPE, stderr=subprocess.PIPE,
   )
 

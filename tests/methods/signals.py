@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from kd_jax.models import base
 
@@ -78,31 +77,40 @@ def images(seed: int, size: int) -> dict:
   }
 
 
-class Net(nn.Module):
-  """A dense layer, perhaps with batch norm, and one for every output."""
+def network(shapes, seed: int) -> base.Network:
+  """A network with outputs of these shapes, and its head.
 
-  shapes: tuple[tuple[str, tuple[int, ...]], ...]
-  norm: bool
+  One matrix cut into the outputs: what is compiled is the methods'.
+  """
+  shapes = {name: shape for name, shape in shapes.items() if name != 'logits'}
+  sizes = [int(np.prod(shape)) for shape in shapes.values()]
+  rng = np.random.default_rng(seed)
 
-  @nn.compact
-  def __call__(self, x, train: bool = False):
-    shapes, outputs = dict(self.shapes), {}
-    x = nn.Dense(8)(x.reshape(x.shape[0], -1))
-    if self.norm:
-      x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
-    for name, shape in shapes.items():
-      if name == 'logits':
-        continue
-      y = nn.Dense(int(np.prod(shape)), name=name)(x)
-      y = y if name.startswith(_SIGNED) else nn.relu(y)
-      outputs[name] = y.reshape(y.shape[0], *shape)
-    head = nn.Dense(CLASSES, name='logits')
-    return {**outputs, 'logits': head(outputs['features'])}
+  def drawn(rows, columns):
+    return rng.normal(size=(rows, columns), scale=0.5).astype(np.float32)
 
+  def apply(params, x):
+    x = x.reshape(x.shape[0], -1) @ params['body']
+    parts = jnp.split(x, np.cumsum(sizes)[:-1], axis=1)
+    outputs = {
+      name: (y if name.startswith(_SIGNED) else jax.nn.softplus(y)).reshape(
+        -1, *shapes[name]
+      )
+      for name, y in zip(shapes, parts, strict=True)
+    }
+    head = params['head']
+    logits = outputs['features'] @ head['kernel'] + head['bias'][None]
+    return {**outputs, 'logits': logits}
 
-def network(shapes, norm: bool = False) -> base.Network:
-  """A network with outputs of these shapes, and its head."""
-  return base.from_linen(Net(tuple(shapes.items()), norm), head='logits')
+  params = {
+    'body': drawn(4, sum(sizes)),
+    'head': {
+      'kernel': drawn(shapes['features'][0], CLASSES),
+      'bias': np.zeros(CLASSES, np.float32),
+    },
+  }
+  made = base.from_function(apply, params)
+  return made._replace(head=lambda variables: variables['params']['head'])
 
 
 def shapes_of(tree):

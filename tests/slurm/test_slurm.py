@@ -18,6 +18,7 @@ import pytest
 from experiments import launch
 from kd_jax import checkpoint
 from kd_jax.executors import jobs, slurm, status
+from tests import children
 from tests.executors import standin
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -45,7 +46,7 @@ def _slurm(monkeypatch):
   pytest.importorskip('submitit')
   monkeypatch.chdir(ROOT)
   # One CPU device each, as a job by hand has.
-  monkeypatch.setenv('XLA_FLAGS', '')
+  monkeypatch.setenv('XLA_FLAGS', children.flags())
 
 
 def wait_for(many, *whats, seconds=300) -> None:
