@@ -34,9 +34,13 @@ from kd_jax import tools  # noqa: E402
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
+# What was traced and compiled stays: Python looks through it once, not often.
+gc.disable()
+
+
 @pytest.fixture(scope='module', autouse=True)
 def kept():
-  """What was traced and compiled stays: Python looks through it once only."""
+  """Frees what a file of tests left in circles, and lets the rest be."""
   yield
   gc.collect()
   gc.freeze()

@@ -28,7 +28,9 @@ def convolve(
   is a small one in f32; undilated, one stride for both sides. The gradient
   of a small one is reverse-mode only, and so is that of Winograd's.
   """
-  plain = functools.partial(
+  if not isinstance(padding, str):
+    padding = tuple(map(tuple, padding))
+  plain = _with(
     lax.conv_general_dilated, window_strides=window_strides, padding=padding,
     lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation, precision=precision,
     dimension_numbers=dimension_numbers,
@@ -37,23 +39,31 @@ def convolve(
   size, (c, out) = kernel.shape[:2], kernel.shape[2:]
   stride, groups = window_strides[0], feature_group_count
   if isinstance(padding, str):
-    padding = lax.padtype_to_pads(x.shape[1:3], size, window_strides, padding)
-  padding = tuple(map(tuple, padding))
+    padding = tuple(
+      lax.padtype_to_pads(x.shape[1:3], size, window_strides, padding)
+    )
   if groups == x.shape[-1] == out:
-    fast = functools.partial(shifted_adds, stride=stride, padding=padding)
+    fast = _with(shifted_adds, stride=stride, padding=padding)
   elif size == (1, 1):
-    fast = functools.partial(_pointwise, stride=stride, groups=groups)
+    fast = _with(_pointwise, stride=stride, groups=groups)
   elif groups > 1 or x.dtype != jnp.float32 or math.prod(size) > 9:
     return plain(x, kernel)
   elif winograd.suits(x, kernel, stride, padding):
-    fast = functools.partial(winograd.convolve, padding)
+    fast = _with(winograd.convolve, padding)
   elif c <= FEW_CHANNELS:
-    fast = functools.partial(_patches, stride=stride, padding=padding)
+    fast = _with(_patches, stride=stride, padding=padding)
   elif c * out <= WIDE:
-    fast = functools.partial(_small, plain, stride, padding)
+    fast = _with(_small, plain, stride, padding)
   else:
     return plain(x, kernel)
   return lax.platform_dependent(x, kernel, cpu=fast, default=plain)
+
+
+@functools.lru_cache(1024)
+def _with(function, *args, **options):
+  """`functools.partial`, one object for equal arguments: JAX, which knows a
+  function by its identity, traces it once for all layers of a shape."""
+  return functools.partial(function, *args, **options)
 
 
 # `nn.Conv`, in these forms.
