@@ -12,7 +12,6 @@ import pytest
 
 from kd_jax import machine
 from kd_jax.executors import jobs, process, status
-from tests import children
 from tests.executors import standin
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -180,7 +179,9 @@ def test_sigkill_of_the_pool(tmp_path):
 
 def test_a_real_sweep_shares_what_is_the_same(tmp_path, monkeypatch):
   monkeypatch.chdir(ROOT)
-  monkeypatch.setenv('XLA_FLAGS', children.flags())
+  # As a user's, which no flag of these tests compiles quickly.
+  monkeypatch.setenv('XLA_FLAGS', '')
+  monkeypatch.delenv('JAX_DISABLE_MOST_OPTIMIZATIONS', raising=False)
   changes = {'baseline': 'False', 'train.steps': '12', 'teacher.steps': '12'}
   settings = [{'alpha': 0.5}, {'alpha': 0.9}, {'alpha': 3.0}]
   many = jobs.jobs_of('tests/quick.py', changes, settings, tmp_path)
