@@ -5,7 +5,6 @@
 NAME.py is what one edits, NAME.ipynb what one opens; jupytext pairs them.
 """
 
-import os
 import pathlib
 import sys
 import tempfile
@@ -14,6 +13,8 @@ from collections.abc import Sequence
 import jupytext
 import nbclient
 import nbformat
+
+from tests import children
 
 HERE = pathlib.Path(__file__).resolve().parent
 LIMIT = 300  # seconds that a cell may take
@@ -62,13 +63,7 @@ def quiet(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def environment() -> dict[str, str]:
   """That of the kernel: this checkout, one CPU device."""
-  flags = os.environ.get('XLA_FLAGS', '')  # of equal ones the last counts
-  return {
-    **os.environ,
-    'JAX_PLATFORMS': 'cpu',
-    'PYTHONPATH': str(HERE.parent),
-    'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count=1'.strip(),
-  }
+  return {**children.environment(), 'PYTHONPATH': str(HERE.parent)}
 
 
 def main(names: Sequence[str]) -> None:

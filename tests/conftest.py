@@ -39,7 +39,7 @@ gc.disable()
 
 
 @pytest.fixture(scope='module', autouse=True)
-def kept():
+def collected():
   """Frees what a file of tests left in circles, and lets the rest be."""
   yield
   gc.collect()

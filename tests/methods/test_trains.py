@@ -25,7 +25,7 @@ def small(name: str) -> config.ConfigDict:
   c.networks.teacher = dict(name='cnn', hidden=32)
   if name == 'cat_kd':
     c.networks.teacher = dict(name='resnet8')
-  if name in digits_methods.SOFT and 'layers' not in c.terms.soft:
+  if name in digits_methods.SOFT:
     c.networks.student = dict(name='mlp', widths=[32])  # logits are enough
   for part in (c.train, c.teacher):
     part.steps, part.batch_size = STEPS, 32
