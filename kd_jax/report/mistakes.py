@@ -57,7 +57,7 @@ def changes(
 def _cell(axes, i, j, color, alpha) -> None:
   from matplotlib.patches import Rectangle
 
-  axes.add_patch(Rectangle(
+  axes.add_artist(Rectangle(
     (j - 0.46, i - 0.46), 0.92, 0.92, facecolor=svg.COLORS[color],
     alpha=float(alpha), linewidth=0,
   ))

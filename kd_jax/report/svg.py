@@ -74,22 +74,36 @@ def panel(
 
   # Its own salt: the same picture is the same bytes on every day.
   with matplotlib.rc_context({**_RC, 'svg.hashsalt': name}):
-    figure = Figure((width, height), layout='constrained')
+    figure = Figure((width, height), dpi=72)  # of SVG: sizes are as drawn
     canvas = backend_svg.FigureCanvasSVG(figure)
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
     draw(axes)
-    # The layout asks for the size of everything, cell by cell, twice.
+    # The layout asks for the size of everything, cell by cell.
     for artist in (*axes.patches, *axes.lines, *axes.collections):
       artist.set_in_layout(False)
     if len(axes.texts) > FEW:
       for text in axes.texts:
         text.set_in_layout(False)
+    _fit(axes)
     out = io.StringIO()
     # Not by savefig, which draws everything twice.
     canvas.print_svg(out, metadata={'Date': None, 'Creator': None})
   return inline(out.getvalue(), name, label)
+
+
+def _fit(axes, pad: float = 3) -> None:
+  """Gives the axes all room but their labels', and some pixels around.
+
+  Matplotlib's own layouts measure everything twice.
+  """
+  outer = axes.get_tightbbox(for_layout_only=True)
+  inner = axes.get_window_extent()
+  width, height = axes.figure.bbox.size
+  left, bottom = (inner.min - outer.min + pad) / (width, height)
+  right, top = 1 - (outer.max - inner.max + pad) / (width, height)
+  axes.set_position((left, bottom, right - left, top - bottom))
 
 
 def inline(text: str, name: str, label: str) -> str:
