@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -162,6 +162,19 @@ def make_data(c: config.ConfigDict) -> sources.Data:
   """The data set that the config names."""
   options = {k: v for k, v in c.data.to_dict().items() if k != 'seed'}
   return sources.make_data(options.pop('name', ''), **options)
+
+
+def reader(data: sources.Data | None = None) -> Callable:
+  """`make_data` that reads each data set once; always `data`, if given."""
+  kept = {}
+
+  def read(c: config.ConfigDict) -> sources.Data:
+    key = json.dumps(config.to_json(c)['data'], sort_keys=True)
+    if key not in kept:
+      kept[key] = data or make_data(c)
+    return kept[key]
+
+  return read
 
 
 def check(experiment: Experiment) -> None:

@@ -120,9 +120,11 @@ def prepare(
     (name, seed): Place(one, workdir / name / seed, workdir / name)
     for name, c in configs.items() for seed, one in seeds_of(c).items()
   }
+  asked = {key: place.config for key, place in places.items()}
+  read = build.reader(data)
   groups = [
-    make_group([places[key] for key in keys], data)
-    for _, keys in groups_of({k: p.config for k, p in places.items()}, data)
+    make_group([places[key] for key in keys], read(asked[keys[0]]))
+    for _, keys in groups_of(asked, read(next(iter(asked.values()))))
   ]
   for name, c in configs.items():
     folders.claim(workdir / name, config.to_json(c))

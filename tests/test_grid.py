@@ -18,6 +18,7 @@ from kd_jax import (
   strategies,
   train,
 )
+from kd_jax.data import sources
 from tests import tiny
 
 QUICK = str(pathlib.Path(__file__).parent / 'quick.py')
@@ -176,6 +177,22 @@ def test_what_does_not_stack_is_a_group_of_its_own():
     (None, ['a', 'b', 'd', 'f']), ('networks.student.widths', ['c']),
     ('train.batch_size', ['e']),
   ]
+
+
+def test_groups_share_what_is_read(tmp_path, monkeypatch):
+  read, make = [], sources.make_data
+
+  def counted(*args, **options):
+    read.append(options)
+    return make(*args, **options)
+
+  monkeypatch.setattr(sources, 'make_data', counted)
+  prepared = runs.prepare(settings({
+    'a': {}, 'b': {'train.batch_size': '16'}, 'c': {'data.limit': '200'},
+  }), tmp_path)
+  found = [made.data for group in prepared.groups for _, made in group]
+  assert len(read) == 2
+  assert found[0] is found[1] is not found[2]
 
 
 def test_lanes_with_teachers_of_their_own(tmp_path):
