@@ -106,27 +106,32 @@ def test_an_array_and_those_that_fail(tmp_path):
   assert shown.startswith(ran.read_text().rstrip())
 
 
-@pytest.mark.parametrize('way', ['preempted', 'out of time', 'by itself'])
-def test_back_into_the_queue(way, tmp_path):
-  made = standin.job(tmp_path, 'a', seconds=60)
-  number, = slurm.run([made], slurm.Options()).values()
+def test_back_into_the_queue(tmp_path):
+  """Whether preempted, out of time, or stopped for no reason of Slurm's."""
+  ways = {
+    'preempted': ('scontrol', 'requeue'),
+    'out of time': ('scancel', '--signal=USR2'),
+    'by itself': ('scancel', '--signal=TERM'),
+  }
+  made = [standin.job(tmp_path, way, seconds=60) for way in ways]
+  numbers = {}
   try:
-    wait_for([made], 'running')
-    while not standin.begun(made):
+    for one in made:  # an array of their own each
+      numbers |= slurm.run([one], slurm.Options())
+    wait_for(made, *['running'] * 3)
+    while not all(map(standin.begun, made)):
       time.sleep(0.05)
-    slurm_says(*{
-      'preempted': ('scontrol', 'requeue', number),
-      'out of time': ('scancel', '--signal=USR2', number),
-      'by itself': ('scancel', '--signal=TERM', number),
-    }[way])
-    wait_for([made], 'stopped')
-    assert (made.folder / 'saved').exists()
-    hurry(number)
-    wait_for([made], 'running')
-    while standin.begun(made) < 2:
+    for way, command in ways.items():
+      slurm_says(*command, numbers[way])
+    wait_for(made, *['stopped'] * 3)
+    assert all((one.folder / 'saved').exists() for one in made)
+    for number in numbers.values():
+      hurry(number)
+    wait_for(made, *['running'] * 3)
+    while min(map(standin.begun, made)) < 2:
       time.sleep(0.05)
   finally:
-    slurm_says('scancel', number)
+    slurm_says('scancel', *numbers.values())
 
 
 def test_a_training_is_killed_requeued_and_resumed(tmp_path):
