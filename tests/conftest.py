@@ -1,5 +1,6 @@
 """Settings of every test: eight CPU devices, strict broadcasting, a cache."""
 
+import functools
 import gc
 import importlib.metadata
 import json
@@ -8,7 +9,8 @@ import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 _flags = ['--xla_force_host_platform_device_count=8']
-if importlib.metadata.version('jaxlib').startswith('0.10.'):
+_known = importlib.metadata.version('jaxlib').startswith('0.10.')
+if _known:
   # Compile in half the time; XLA ends a program that names an unknown flag.
   _flags += [
     '--xla_cpu_use_fusion_emitters=false',
@@ -28,20 +30,24 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
 
 import jax  # noqa: E402  (reads the environment)
 import pytest  # noqa: E402
+from jax._src.interpreters import mlir  # noqa: E402
 
 from kd_jax import tools  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-
-
 # What was traced and compiled stays: Python looks through it once, not often.
 gc.disable()
+if _known:
+  # Of its 25 ms for a single operation, JAX takes 5 to set up MLIR anew.
+  mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 
 
 @pytest.fixture(scope='module', autouse=True)
 def collected():
   """Frees what a file of tests left in circles, and lets the rest be."""
   yield
+  if _known:
+    mlir.make_ir_context.cache_clear()
   gc.collect()
   gc.freeze()
 

@@ -4,12 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# For programs that run once: nearly all of their time goes into compiling.
-QUICK = {
-  'xla_backend_optimization_level': 0,
-  'xla_llvm_disable_expensive_passes': True,
-}
-
 
 def draw(seed: int, *shape: int, scale: float = 3.0) -> np.ndarray:
   """Normal numbers in f64 that f32 holds exactly."""
@@ -61,7 +55,7 @@ def value_and_slope(loss, student: np.ndarray):
     return jnp.sum(values), values
 
   gradient = jax.value_and_grad(total, has_aux=True)
-  compute = jax.jit(gradient, compiler_options=QUICK)
+  compute = jax.jit(gradient)
   (_, values), gradient = compute(jnp.asarray(student, jnp.float32))
   return values, gradient
 

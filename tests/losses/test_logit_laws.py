@@ -65,8 +65,7 @@ def _compiled(name):
     values = loss(student, teacher, *extra, **hparams)
     return jnp.sum(values), values
 
-  compute = jax.value_and_grad(total, has_aux=True)
-  return jax.jit(compute, compiler_options=ref.QUICK)
+  return jax.jit(jax.value_and_grad(total, has_aux=True))
 
 
 def _both(name, student, teacher, labels=LABELS):

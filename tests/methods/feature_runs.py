@@ -9,7 +9,6 @@ import numpy as np
 
 from kd_jax import methods
 from kd_jax.methods import base
-from tests import golden
 
 B = 4
 
@@ -84,13 +83,10 @@ def make(name: str, student: Mapping, teacher: Mapping, **options) -> Made:
     (_, (values, new)), grads = jax.value_and_grad(loss, has_aux=True)(learnt)
     return Found(values, new, grads)
 
-  init = jax.jit(
-    lambda key: method.init(key, student, teacher),
-    compiler_options=golden.QUICK,
-  )
+  init = jax.jit(lambda key: method.init(key, student, teacher))
   return Made(
     method, student, teacher, init(jax.random.key(0)),
-    jax.jit(step, compiler_options=golden.QUICK),
+    jax.jit(step),
     {'index': jnp.arange(B, dtype=jnp.int32)},
   )
 

@@ -12,11 +12,6 @@ from kd_jax import methods, terms
 from kd_jax.methods import base
 from tests.methods import cases, signals
 
-# Each program runs a few times: nearly all of the time is spent on compiling.
-QUICK = {
-  'xla_backend_optimization_level': 0,
-  'xla_llvm_disable_expensive_passes': True,
-}
 BATCH = signals.batch()
 
 
@@ -62,9 +57,7 @@ def make(name: str, alike: bool = False) -> Made:
   )
   method = made_by(name)
   hparams = {k: jnp.float32(v) for k, v in method.hparams.items()}
-  evaluate = jax.jit(
-    functools.partial(differentiate, method), compiler_options=QUICK
-  )
+  evaluate = jax.jit(functools.partial(differentiate, method))
   return Made(
     method, shapes, reads, student, teacher, start(name, student, teacher),
     hparams, evaluate,
@@ -75,7 +68,7 @@ def start(name: str, student, teacher) -> dict:
   """What a new method of this name learns and remembers, compiled."""
   method = made_by(name)
   sides = [signals.shapes_of(x) for x in (student, teacher)]
-  init = jax.jit(lambda key: method.init(key, *sides), compiler_options=QUICK)
+  init = jax.jit(lambda key: method.init(key, *sides))
   return init(jax.random.key(3))
 
 

@@ -209,7 +209,7 @@ def _lanes(name):
     )
 
   with jax.enable_x64(True):
-    compiled = jax.jit(jax.vmap(evaluate), compiler_options=harness.QUICK)
+    compiled = jax.jit(jax.vmap(evaluate))
     stacked = jax.tree.map(lambda *x: np.stack(x), *lanes)
     found = jax.tree.map(np.asarray, compiled(*stacked))
   apart = [jax.tree.map(lambda x, i=i: x[i], found) for i in range(4)]

@@ -65,7 +65,7 @@ def networks(part):
 def start(part):
   """The frozen teacher, and the state before the first step."""
   inputs = signals.images(0, SIZE)['inputs']
-  init = jax.jit(networks(part)['teacher'].init, compiler_options=harness.QUICK)
+  init = jax.jit(networks(part)['teacher'].init)
   frozen = {'teacher': init(jax.random.key(7), inputs)}
   batch = signals.images(0, SIZE)
   return frozen, jax.device_get(

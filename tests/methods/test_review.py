@@ -7,7 +7,6 @@ import pytest
 from kd_jax import methods
 from kd_jax.losses import features as losses
 from kd_jax.methods import review
-from tests import golden
 from tests.methods import feature_runs
 
 LAYERS = [('x1', 'y1'), ('x2', 'y2'), ('v', 'w')]
@@ -33,10 +32,8 @@ def test_the_value_is_hcl_of_the_fused_maps(runner):
   variables = {
     'params': runner.variables['params'], **runner.variables['state']
   }
-  fused, _ = jax.jit(
-    lambda v, x: module.apply(v, *x, mutable=['batch_stats']),
-    compiler_options=golden.QUICK,
-  )(variables, ours)
+  apply = jax.jit(lambda v, x: module.apply(v, *x, mutable=['batch_stats']))
+  fused, _ = apply(variables, ours)
   assert [x.shape for x in fused] == [x.shape for x in theirs]
   want = losses.hierarchical_context(fused, theirs)
   np.testing.assert_allclose(runner.run().values, want, rtol=1e-4)
@@ -47,17 +44,15 @@ def test_a_deep_layer_moves_the_shallow_one_and_not_the_other_way(runner):
   student, _ = _sides()
   module = review.Review(4, ((4, 4, 4, 3), (4, 1, 1, 6)))
   maps = student['x1'], student['v'][:, None, None]
-  init = jax.jit(module.init, compiler_options=golden.QUICK)
+  init = jax.jit(module.init)
   variables = init(jax.random.key(0), *maps)
 
   def total(maps, i):
     fused, _ = module.apply(variables, *maps, mutable=['batch_stats'])
     return (fused[i] ** 3).sum()
 
-  pulls = jax.jit(
-    lambda m: [jax.grad(total)(m, i) for i in range(2)],
-    compiler_options=golden.QUICK,
-  )(maps)
+  both = jax.jit(lambda m: [jax.grad(total)(m, i) for i in range(2)])
+  pulls = both(maps)
   reached = [[float(abs(g).max()) > 1e-6 for g in pull] for pull in pulls]
   assert reached == [[True, True], [False, True]]
 
@@ -65,12 +60,12 @@ def test_a_deep_layer_moves_the_shallow_one_and_not_the_other_way(runner):
 def test_two_attention_maps_mix_a_map_and_the_deeper_one():
   made = feature_runs.outputs(x=(4, 4, 2), deeper=(2, 2, 3))
   module = review.Fusion(3, (4, 8, 8, 5))
-  init = jax.jit(module.init, compiler_options=golden.QUICK)
+  init = jax.jit(module.init)
   variables = init(jax.random.key(0), made['x'], made['deeper'])
-  _, mixed = jax.jit(
-    lambda *x: module.apply(variables, *x, mutable=['batch_stats'])[0],
-    compiler_options=golden.QUICK,
-  )(made['x'], made['deeper'])
+  apply = jax.jit(
+    lambda *x: module.apply(variables, *x, mutable=['batch_stats'])[0]
+  )
+  _, mixed = apply(made['x'], made['deeper'])
   own = jax.tree.map(np.asarray, variables['params'])
   x = np.asarray(made['x']) @ own['Dense_0']['kernel']
   x = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-5)
