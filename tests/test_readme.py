@@ -82,7 +82,8 @@ def test_every_export_runs(tmp_path, capsys):
   """The short form: of a run that trained for some steps."""
   run = tmp_path / 'run'
   job = ['--config', 'tests/quick.py', '--workdir', str(run)]
-  assert launch.main([*job, '--config.train.steps=400']) == 0
+  short = ['--config.baseline=False', '--config.train.steps=200']
+  assert launch.main([*job, *short]) == 0
   exports = [c for c in commands() if 'kd_jax.export' in c]
   assert len(exports) >= 4
   for words in exports:

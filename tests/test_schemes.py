@@ -47,7 +47,7 @@ def small(case: str, **changes) -> config.ConfigDict:
     part.steps, part.batch_size, part.epochs = 24, 24, 0
     part.optimizer.learning_rate, part.optimizer.name = 1e-2, 'adam'
     part.optimizer.schedule = {'name': 'constant'}
-  c.checkpoint_every = 10
+  c.checkpoint_every = 16
   for name, spec in c.networks.items():
     heads = {k: spec[k] for k in ('branches', 'exits') if k in spec}
     wide = 12 if name in ('student', 'peer') else 16

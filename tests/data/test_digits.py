@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn import datasets
 
 from kd_jax.data import records, sources, store
 
@@ -15,6 +14,8 @@ _FINGERPRINT = (
 
 
 def test_images_are_those_of_scikit_learn(digits):
+  from sklearn import datasets  # slow to import, where no test needs it
+
   original = datasets.load_digits()
   ink = (original.images * 255 / 16).round().astype(np.uint8)
   known = {(image.tobytes(), label) for image, label in zip(
