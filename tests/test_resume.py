@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures('compiled_once')
 def experiment(**changes):
   """The quick one on one device, checkpoints often."""
   c = config.read(QUICK)
-  c.parallel, c.checkpoint_every = 'one', 4
+  c.parallel, c.checkpoint_every = 'one', 8
   for key, value in changes.items():
     config.change(c, key.replace('__', '.'), str(value))
   return build.make_experiment(c)
@@ -131,7 +131,7 @@ def launch(folder, *more) -> subprocess.Popen:
   command = [
     sys.executable, '-m', 'experiments.launch', '--config', QUICK,
     '--workdir', str(folder), '--config.parallel=one',
-    '--config.checkpoint_every=4', *more,
+    '--config.checkpoint_every=8', *more,
   ]
   return subprocess.Popen(
     command, cwd=ROOT, env=children.environment(), text=True,
@@ -171,7 +171,7 @@ def test_sigkill_at_any_moment_loses_nothing(tmp_path):
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_exits_cleanly(number, tmp_path):
   process = launch(tmp_path, '--config.train.steps=100000')
-  wait_for(tmp_path / 'checkpoints' / 'baseline' / '4', process)
+  wait_for(tmp_path / 'checkpoints' / 'baseline' / '8', process)
   process.send_signal(number)
   _, errors = process.communicate(timeout=600)
   assert process.returncode == 130, errors
