@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from kd_jax import types
 from kd_jax.losses import numerics, spatial
-from kd_jax.models import convolution
+from kd_jax.models import convolution, lazy
 
 Shape = Sequence[int]  # [B, ...]
 
@@ -108,7 +108,7 @@ def from_module(module: nn.Module, *shapes: Shape) -> Adapter:
 
   def init(key):
     inputs = [jax.ShapeDtypeStruct((1, *s[1:]), 'float32') for s in shapes]
-    return dict(module.lazy_init(key, *inputs))
+    return dict(lazy.init(module, key, *inputs))
 
   def apply(variables, *inputs):
     inputs = [numerics.f32(x) for x in inputs]

@@ -9,6 +9,7 @@ from kd_jax import types
 from kd_jax.losses import contrastive, numerics
 from kd_jax.losses import relations as relation_losses
 from kd_jax.methods import base, naming, relations
+from kd_jax.models import lazy
 
 DIM = 128
 
@@ -29,7 +30,7 @@ def init(key, student, teacher, dim: int) -> dict[str, types.PyTree]:
     raise ValueError(f'dim must be at least 1, not {dim}')
   sides = {'student': student, 'teacher': teacher}
   return {
-    side: nn.Dense(dim).lazy_init(key, jax.eval_shape(_flat, x))['params']
+    side: lazy.init(nn.Dense(dim), key, jax.eval_shape(_flat, x))['params']
     for key, (side, x) in zip(jax.random.split(key), sides.items())
   }
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import numerics, spatial
 from kd_jax.methods import base, heads, naming
+from kd_jax.models import lazy
 
 
 def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
@@ -54,8 +55,9 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
     ours, theirs = heads.pair('simkd', layers, student, teacher)
     grid = tuple(map(min, ours.shape[1:3], theirs.shape[1:3]))
     width = theirs.shape[-1]
-    made = _connector(factor, width, grid).lazy_init(
-      key, jax.ShapeDtypeStruct((1, *grid, ours.shape[-1]), jnp.float32)
+    made = lazy.init(
+      _connector(factor, width, grid), key,
+      jax.ShapeDtypeStruct((1, *grid, ours.shape[-1]), jnp.float32),
     )
     head = {
       k: jnp.zeros(v.shape, jnp.float32) for k, v in teacher[heads.HEAD].items()

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import logits as logit_losses
 from kd_jax.methods import base, heads, naming
+from kd_jax.models import lazy
 
 
 def srrl(
@@ -55,7 +56,7 @@ def srrl(
     base.check_logits('srrl', student, teacher)
     ours, theirs = heads.pair('srrl', layers, student, teacher)
     shape = jax.ShapeDtypeStruct((1, *ours.shape[1:]), jnp.float32)
-    made = connector(theirs).lazy_init(key, shape)
+    made = lazy.init(connector(theirs), key, shape)
     return {
       'params': made['params'], 'state': {'batch_stats': made['batch_stats']}
     }

@@ -4,11 +4,10 @@ import contextlib
 import functools
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from flax import traverse_util
 
-from kd_jax.models import adapt
+from kd_jax.models import adapt, lazy
 
 
 def functions(module: nn.Module, taps: tuple[str, ...]):
@@ -16,16 +15,8 @@ def functions(module: nn.Module, taps: tuple[str, ...]):
   flags = adapt.train_flags(type(module).__call__)
 
   def init(key, inputs):
-    shapes = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs
-    )
     keys = {'params': key, 'dropout': jax.random.fold_in(key, 1)}
-    if isinstance(key, jax.core.Tracer):  # runs nothing, is traced faster
-      zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-      return module.init(keys, zeros, **flags(False))
-    # Lazy: the forward pass that shapes the parameters is never run, and the
-    # draws are compiled once a shape, not once a network.
-    return module.lazy_init(keys, shapes, **flags(False))
+    return lazy.init(module, keys, inputs, **flags(False))
 
   def apply(variables, inputs, *, train=False, rng=None, axis_name=None):
     state = adapt.carried(variables)
