@@ -20,13 +20,13 @@ os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *_flags])
 # The tests compile thousands of small programs and run each a few times.
 os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 # One folder for all that is temporary, removed by the first process; what
-# one test compiled, another need not.
+# one process compiled, another need not.
 if 'PYTEST_XDIST_WORKER' not in os.environ:
   os.environ.setdefault('PYTEST_DEBUG_TEMPROOT', tempfile.gettempdir())
   _own = tempfile.TemporaryDirectory(prefix='kd_jax_tests_')
   os.environ['TMPDIR'] = tempfile.tempdir = _own.name
   os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _own.name + '/compiled')
-os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 import jax  # noqa: E402  (reads the environment)
 import pytest  # noqa: E402

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import tempfile
 
 import pytest
 
@@ -13,6 +14,11 @@ def path(*parts: str) -> pathlib.Path | None:
   """`shared/parts`, or None where that folder does not exist."""
   found = _ROOT.joinpath(*parts)
   return found if found.exists() else None
+
+
+def prepared() -> str:
+  """The data folder of these tests: what takes long is prepared once."""
+  return f'{tempfile.gettempdir()}/prepared'
 
 
 def need(*parts: str) -> pathlib.Path:

@@ -67,7 +67,8 @@ def test_two_parts_of_it_run(tmp_path, capsys, monkeypatch):
     row: title for row, title in hinton.ROWS.items() if 'no_3' not in row
   })
   changes = {
-    'data.limit': 400, 'data.validation': 100, 'networks.teacher.widths': [64],
+    'data.data_dir': shared.prepared(), 'data.limit': 400,
+    'data.validation': 100, 'networks.teacher.widths': [64],
     'networks.student.widths': [64], 'teacher.steps': 100, 'train.steps': 50,
     'teacher.batch_size': 32, 'train.batch_size': 16,
   }

@@ -39,10 +39,10 @@ def tiny(tmp_path, monkeypatch):
   return folder
 
 
-def test_the_four_files(tmp_path):
+def test_the_four_files():
   folder = shared.need('data', 'mnist')
   data = sources.make_data(
-    'mnist', raw_dir=str(folder), data_dir=str(tmp_path), limit=1000
+    'mnist', raw_dir=str(folder), data_dir=shared.prepared(), limit=1000
   )
   assert data.train.inputs.shape == (1000, 28, 28, 1)
   assert data.validation.inputs.shape == (6000, 28, 28, 1)
