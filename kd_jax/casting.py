@@ -83,12 +83,10 @@ def _same_network(name, folder, spec, stored) -> dict:
 def output_names(networks, data) -> dict[str, tuple[str, ...]]:
   """{network: the names of its outputs}."""
   inputs = example_inputs(data)
-
-  def names(network):
-    variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
-    return tuple(jax.eval_shape(network.apply, variables, inputs)[0])
-
-  return {name: names(network) for name, network in networks.items()}
+  return {
+    name: tuple(networks_base.shapes(network, inputs)[1])
+    for name, network in networks.items()
+  }
 
 
 def example_inputs(data) -> jax.ShapeDtypeStruct:

@@ -1,8 +1,7 @@
 """An experiment in words, before anything is trained."""
 
-import jax
-
 from kd_jax import build, stages
+from kd_jax.models import base as models
 
 
 def describe(experiment: build.Experiment) -> str:
@@ -10,9 +9,8 @@ def describe(experiment: build.Experiment) -> str:
   lines = []
   inputs = build.example_inputs(experiment.data)
   for name, network in experiment.networks.items():
-    variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
-    outputs, _ = jax.eval_shape(network.apply, variables, inputs)
-    count = sum(x.size for x in jax.tree.leaves(variables['params']))
+    variables, outputs = models.shapes(network, inputs)
+    count = models.num_params(variables)
     lines.append(f'network {name}: {count:,} parameters')
     lines += [
       f"  {key}: {'x'.join(map(str, x.shape[1:]))}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from kd_jax import build, cache, keep, metrics, stages, stored, terms, types
 from kd_jax.data import pipeline
+from kd_jax.models import base as models
 
 
 class Recall(NamedTuple):
@@ -46,9 +47,8 @@ def _identity(experiment, name: str, variables) -> dict:
 
 
 def _layout(experiment, name: str):
-  outputs = stored.outputs_of(
-    experiment.networks[name], build.example_inputs(experiment.data)
-  )
+  inputs = build.example_inputs(experiment.data)
+  _, outputs = models.shapes(experiment.networks[name], inputs)
   return stored.layout_of(experiment.cache, outputs)
 
 

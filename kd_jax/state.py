@@ -128,16 +128,11 @@ def signal_shapes(networks, stage, batch) -> dict[str, dict]:
   """
   given, inputs, signals = batch.get('signals', {}), batch['inputs'], {}
   for name in (*stage.frozen, *stage.students):
-    # Of the network's own functions, which JAX traces once for all stages.
-    network = networks[name]
-    variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
-    outputs = (
-      given[name]
-      if name in given
-      else jax.eval_shape(network.apply, variables, inputs)[0]
+    variables, outputs = models.shapes(networks[name], inputs)
+    headed = functools.partial(with_head, networks[name])
+    signals[name] = jax.eval_shape(
+      headed, variables, given.get(name, outputs)
     )
-    headed = functools.partial(with_head, network)
-    signals[name] = jax.eval_shape(headed, variables, outputs)
   signals |= {copy: signals[s] for copy, s in stage.copies.items()}
   signals |= {name: signals[s] for name, s in stage.strong.items()}
   combine = functools.partial(terms.with_views, stage.views)

@@ -69,14 +69,6 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
   )
 
 
-def outputs_of(
-  network: models.Network, inputs: jax.ShapeDtypeStruct
-) -> dict[str, jax.ShapeDtypeStruct]:
-  """The shapes of all that a network returns for inputs of a shape."""
-  variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
-  return jax.eval_shape(network.apply, variables, inputs)[0]
-
-
 def layout_of(
   plan: Plan, outputs: Mapping[str, jax.ShapeDtypeStruct]
 ) -> quantize.Layout:
@@ -126,7 +118,7 @@ def shapes_of(
   """
   if plan is None or not stage.frozen:
     return {}
-  known = {n: outputs_of(networks[n], inputs) for n in stage.frozen}
+  known = {n: models.shapes(networks[n], inputs)[1] for n in stage.frozen}
   legal = {output for outputs in known.values() for output in outputs}
   for output in plan.outputs:
     if output not in legal:

@@ -12,6 +12,7 @@ from kd_jax import build, checkpoint, tools, types
 from kd_jax.compare import fidelity, latency, lineup
 from kd_jax.data import pipeline, sources
 from kd_jax.methods import features
+from kd_jax.models import base as models
 
 ALIKE = 1024  # examples that layers are compared on
 
@@ -179,8 +180,6 @@ def layer_pairs(experiment, line, student, teacher) -> list[tuple[str, str]]:
 
 def _shapes(experiment, name) -> dict[str, jax.ShapeDtypeStruct]:
   """The outputs of a network as shapes."""
-  network = experiment.networks[name]
   inputs = build.example_inputs(experiment.data)
-  variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
-  outputs, _ = jax.eval_shape(network.apply, variables, inputs)
+  _, outputs = models.shapes(experiment.networks[name], inputs)
   return {n: x for n, x in outputs.items() if hasattr(x, 'shape')}

@@ -103,6 +103,19 @@ def from_function(apply: Callable[..., Any], variables: PyTree) -> Network:
   return Network(init, call)
 
 
+def shapes(network: Network, inputs: PyTree) -> tuple[Variables, Outputs]:
+  """(variables, outputs) of a network as shapes; nothing is run.
+
+  JAX traces a network's own functions once for each shape of the inputs.
+
+  Args:
+    network: any.
+    inputs: arrays or shapes [B, ...].
+  """
+  variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
+  return variables, jax.eval_shape(network.apply, variables, inputs)[0]
+
+
 def num_params(variables: Variables) -> int:
   """The number of trained scalars: those in 'params', shapes suffice."""
   return sum(math.prod(x.shape) for x in jax.tree.leaves(variables['params']))
