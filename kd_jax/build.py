@@ -13,6 +13,7 @@ from kd_jax import (
   casting,
   checkpoint,
   config,
+  once,
   parallel,
   parts,
   reuse,
@@ -158,23 +159,18 @@ def is_alone(stage: stages.Stage) -> bool:
   )
 
 
-def make_data(c: config.ConfigDict) -> sources.Data:
-  """The data set that the config names."""
+def make_data(
+  c: config.ConfigDict, make: Callable | None = None
+) -> sources.Data:
+  """The data set that the config names, by `make` or `sources.make_data`."""
   options = {k: v for k, v in c.data.to_dict().items() if k != 'seed'}
-  return sources.make_data(options.pop('name', ''), **options)
+  return (make or sources.make_data)(options.pop('name', ''), **options)
 
 
 def reader(data: sources.Data | None = None) -> Callable:
   """`make_data` that reads each data set once; always `data`, if given."""
-  kept = {}
-
-  def read(c: config.ConfigDict) -> sources.Data:
-    key = json.dumps(config.to_json(c)['data'], sort_keys=True)
-    if key not in kept:
-      kept[key] = data or make_data(c)
-    return kept[key]
-
-  return read
+  make = once.once(sources.make_data)
+  return lambda c: data or make_data(c, make)
 
 
 def check(experiment: Experiment) -> None:

@@ -30,8 +30,8 @@ def make_networks(c, data) -> tuple[dict, dict, dict]:
     networks[name] = make_network(spec)
     specs[name] = {**spec, 'inputs': list(data.train.inputs.shape[1:])}
     if found is not None:
-      wanted = jax.eval_shape(
-        networks[name].init, jax.random.key(0), example_inputs(data)
+      wanted = networks_base.variable_shapes(
+        networks[name], example_inputs(data)
       )
       checkpoint.check_shapes(reuse.split(found)[0], wanted, folder)
       loaded[name] = found
@@ -84,7 +84,7 @@ def output_names(networks, data) -> dict[str, tuple[str, ...]]:
   """{network: the names of its outputs}."""
   inputs = example_inputs(data)
   return {
-    name: tuple(networks_base.shapes(network, inputs)[1])
+    name: tuple(networks_base.output_shapes(network, inputs))
     for name, network in networks.items()
   }
 

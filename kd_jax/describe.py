@@ -9,8 +9,8 @@ def describe(experiment: build.Experiment) -> str:
   lines = []
   inputs = build.example_inputs(experiment.data)
   for name, network in experiment.networks.items():
-    variables, outputs = models.shapes(network, inputs)
-    count = models.num_params(variables)
+    outputs = models.output_shapes(network, inputs)
+    count = models.num_params(models.variable_shapes(network, inputs))
     lines.append(f'network {name}: {count:,} parameters')
     lines += [
       f"  {key}: {'x'.join(map(str, x.shape[1:]))}"

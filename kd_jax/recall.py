@@ -48,7 +48,7 @@ def _identity(experiment, name: str, variables) -> dict:
 
 def _layout(experiment, name: str):
   inputs = build.example_inputs(experiment.data)
-  _, outputs = models.shapes(experiment.networks[name], inputs)
+  outputs = models.output_shapes(experiment.networks[name], inputs)
   return stored.layout_of(experiment.cache, outputs)
 
 

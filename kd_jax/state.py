@@ -128,11 +128,13 @@ def signal_shapes(networks, stage, batch) -> dict[str, dict]:
   """
   given, inputs, signals = batch.get('signals', {}), batch['inputs'], {}
   for name in (*stage.frozen, *stage.students):
-    variables, outputs = models.shapes(networks[name], inputs)
-    headed = functools.partial(with_head, networks[name])
-    signals[name] = jax.eval_shape(
-      headed, variables, given.get(name, outputs)
+    network = networks[name]
+    variables = models.variable_shapes(network, inputs)
+    outputs = (
+      given[name] if name in given else models.output_shapes(network, inputs)
     )
+    headed = functools.partial(with_head, network)
+    signals[name] = jax.eval_shape(headed, variables, outputs)
   signals |= {copy: signals[s] for copy, s in stage.copies.items()}
   signals |= {name: signals[s] for name, s in stage.strong.items()}
   combine = functools.partial(terms.with_views, stage.views)

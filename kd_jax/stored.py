@@ -118,7 +118,7 @@ def shapes_of(
   """
   if plan is None or not stage.frozen:
     return {}
-  known = {n: models.shapes(networks[n], inputs)[1] for n in stage.frozen}
+  known = {n: models.output_shapes(networks[n], inputs) for n in stage.frozen}
   legal = {output for outputs in known.values() for output in outputs}
   for output in plan.outputs:
     if output not in legal:

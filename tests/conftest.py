@@ -30,7 +30,6 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 import jax  # noqa: E402  (reads the environment)
 import pytest  # noqa: E402
-from jax._src.interpreters import mlir  # noqa: E402
 
 from kd_jax import tools  # noqa: E402
 
@@ -38,6 +37,8 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 # What was traced and compiled stays: Python looks through it once, not often.
 gc.disable()
 if _known:
+  from jax._src.interpreters import mlir
+
   # Of its 25 ms for a single operation, JAX takes 5 to set up MLIR anew.
   mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 

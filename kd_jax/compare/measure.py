@@ -181,5 +181,5 @@ def layer_pairs(experiment, line, student, teacher) -> list[tuple[str, str]]:
 def _shapes(experiment, name) -> dict[str, jax.ShapeDtypeStruct]:
   """The outputs of a network as shapes."""
   inputs = build.example_inputs(experiment.data)
-  _, outputs = models.shapes(experiment.networks[name], inputs)
+  outputs = models.output_shapes(experiment.networks[name], inputs)
   return {n: x for n, x in outputs.items() if hasattr(x, 'shape')}

@@ -103,17 +103,18 @@ def from_function(apply: Callable[..., Any], variables: PyTree) -> Network:
   return Network(init, call)
 
 
-def shapes(network: Network, inputs: PyTree) -> tuple[Variables, Outputs]:
-  """(variables, outputs) of a network as shapes; nothing is run.
+def variable_shapes(network: Network, inputs: PyTree) -> Variables:
+  """The variables of a network as shapes, for inputs or their shapes [B, ...].
 
   JAX traces a network's own functions once for each shape of the inputs.
-
-  Args:
-    network: any.
-    inputs: arrays or shapes [B, ...].
   """
-  variables = jax.eval_shape(network.init, jax.random.key(0), inputs)
-  return variables, jax.eval_shape(network.apply, variables, inputs)[0]
+  return jax.eval_shape(network.init, jax.random.key(0), inputs)
+
+
+def output_shapes(network: Network, inputs: PyTree) -> Outputs:
+  """The outputs of a network as shapes, for inputs or their shapes [B, ...]."""
+  variables = variable_shapes(network, inputs)
+  return jax.eval_shape(network.apply, variables, inputs)[0]
 
 
 def num_params(variables: Variables) -> int:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from kd_jax import models
+from kd_jax.models import base
 from kd_jax.models.torch_weights import names
 from kd_jax.types import Variables
 
@@ -171,8 +172,7 @@ def _numpy(x):
 def _table(name, classes, inputs, options):
   network = models.make_network(name, classes, **options)
   images = jax.ShapeDtypeStruct((1, *inputs), jnp.float32)
-  variables = jax.eval_shape(network.init, jax.random.key(0), images)
-  return names.table(name, variables)
+  return names.table(name, base.variable_shapes(network, images))
 
 
 def _check(state, found, name):
