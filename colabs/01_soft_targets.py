@@ -50,10 +50,14 @@ from kd_jax.data import pipeline
 from kd_jax.losses import logits, numerics
 from kd_jax.report import mistakes, notebook
 
-plt.rcParams.update({
-  'axes.spines.right': False, 'axes.spines.top': False, 'font.size': 9,
-  'figure.constrained_layout.use': True,
-})
+plt.rcParams.update(
+  {
+    'axes.spines.right': False,
+    'axes.spines.top': False,
+    'font.size': 9,
+    'figure.constrained_layout.use': True,
+  }
+)
 
 # %% [markdown]
 # ## A teacher
@@ -67,7 +71,7 @@ teacher = kd_jax.make_network('mlp', classes=10, widths=[128])
 taught = kd_jax.train_alone(
   teacher, data, epochs=15, learning_rate=3e-3, schedule={'name': 'cosine'}
 )
-print(f"test accuracy of the teacher: {taught.accuracy['student']:.1%}")
+print(f'test accuracy of the teacher: {taught.accuracy["student"]:.1%}')
 
 # %% [markdown]
 # ## One image at four temperatures
@@ -111,8 +115,11 @@ for panel, temperature in zip(axes, (1, 4)):
   np.fill_diagonal(rows, np.nan)
   picture = panel.imshow(100 * rows, cmap='Blues', vmin=0, vmax=12)
   panel.set(
-    title=f'T = {temperature}', xlabel='probability of', ylabel='is',
-    xticks=range(10), yticks=range(10),
+    title=f'T = {temperature}',
+    xlabel='probability of',
+    ylabel='is',
+    xticks=range(10),
+    yticks=range(10),
   )
 figure.colorbar(picture, ax=axes, label='%', shrink=0.8)
 plt.show()
@@ -164,12 +171,18 @@ recipe = dict(
 for seed in range(3):
   without = kd_jax.train_alone(student, few, seed=seed, **recipe)
   distilled = kd_jax.distill(
-    student, teacher, taught.variables, few, temperature=4.0, alpha=0.9,
-    seed=seed, **recipe,
+    student,
+    teacher,
+    taught.variables,
+    few,
+    temperature=4.0,
+    alpha=0.9,
+    seed=seed,
+    **recipe,
   )
   print(
-    f"seed {seed}: alone {without.accuracy['student']:.1%}, "
-    f"distilled {distilled.accuracy['student']:.1%}"
+    f'seed {seed}: alone {without.accuracy["student"]:.1%}, '
+    f'distilled {distilled.accuracy["student"]:.1%}'
   )
 
 # %% [markdown]
@@ -185,19 +198,24 @@ for seed in range(3):
 # either. All it can learn of a 3 is what the teacher says of other digits.
 
 # %%
-without_3 = kd_jax.make_data(
-  'digits', train_only=[0, 1, 2, 4, 5, 6, 7, 8, 9]
-)
+without_3 = kd_jax.make_data('digits', train_only=[0, 1, 2, 4, 5, 6, 7, 8, 9])
 blind = kd_jax.distill(
-  student, teacher, taught.variables, without_3, temperature=8.0, alpha=1.0,
-  epochs=15, learning_rate=1e-2, schedule={'name': 'cosine'},
+  student,
+  teacher,
+  taught.variables,
+  without_3,
+  temperature=8.0,
+  alpha=1.0,
+  epochs=15,
+  learning_rate=1e-2,
+  schedule={'name': 'cosine'},
 )
 test = data.test()
 forward = jax.jit(latency.make_forward(student))
 answers = np.asarray(forward(blind.variables, prepare(test.inputs)))
 seen = fidelity.per_class(answers, test.labels)
 print(f'right on the 3s of the test set: {seen[3]:.1%}')
-print(f"right on all of the test set: {blind.accuracy['student']:.1%}")
+print(f'right on all of the test set: {blind.accuracy["student"]:.1%}')
 
 # %% [markdown]
 # The row of the 3 in its confusion matrix: what it makes of a digit that no one

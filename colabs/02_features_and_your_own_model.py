@@ -119,8 +119,10 @@ except ValueError as error:
 
 # %%
 for ours, theirs in (('Conv_0', 'Conv_0'), ('Conv_1', 'Conv_1')):
-  a, b = (shapes[who][layer].shape
-          for who, layer in (('student', ours), ('teacher', theirs)))
+  a, b = (
+    shapes[who][layer].shape
+    for who, layer in (('student', ours), ('teacher', theirs))
+  )
   print(
     f'{ours} {adapters.shown(a)} -> {theirs} {adapters.shown(b)}: '
     f'{adapters.choose(a, b)}'
@@ -137,8 +139,9 @@ for ours, theirs in (('Conv_0', 'Conv_0'), ('Conv_1', 'Conv_1')):
 recipe = dict(
   epochs=20, batch_size=20, learning_rate=5e-3, schedule={'name': 'cosine'}
 )
-taught = kd_jax.train_alone(teacher, kd_jax.make_data('digits'), epochs=5,
-                            learning_rate=3e-3)
+taught = kd_jax.train_alone(
+  teacher, kd_jax.make_data('digits'), epochs=5, learning_rate=3e-3
+)
 layers = [('Conv_0', 'Conv_0'), ('Conv_1', 'Conv_1')]
 kinds = {
   'logits': {},
@@ -149,9 +152,9 @@ for kind, options in kinds.items():
   done[kind] = kd_jax.distill(
     student, teacher, taught.variables, data, **options, **recipe
   )
-print(f"{'teacher':>16} {taught.accuracy['student']:.1%}")
+print(f'{"teacher":>16} {taught.accuracy["student"]:.1%}')
 for kind, found in done.items():
-  print(f"{kind:>16} {found.accuracy['student']:.1%}")
+  print(f'{kind:>16} {found.accuracy["student"]:.1%}')
 
 # %% [markdown]
 # One seed and 360 test images: a few points between two students are noise.
@@ -159,9 +162,7 @@ for kind, found in done.items():
 # how alike two layers place the same images, from 0 to 1.
 
 # %%
-apply = {
-  'teacher': jax.jit(teacher.apply), 'student': jax.jit(student.apply)
-}
+apply = {'teacher': jax.jit(teacher.apply), 'student': jax.jit(student.apply)}
 theirs, _ = apply['teacher'](taught.variables, images)
 seen = {
   kind: apply['student'](found.variables, images)[0]
@@ -209,10 +210,16 @@ def hellinger(student, teacher, *, temperature=1.0):
 
 kd_jax.METHODS['hellinger'] = base.on_logits(hellinger)
 own = kd_jax.distill(
-  student, teacher, taught.variables, data, method='hellinger',
-  temperature=2.0, alpha=0.9, **recipe,
+  student,
+  teacher,
+  taught.variables,
+  data,
+  method='hellinger',
+  temperature=2.0,
+  alpha=0.9,
+  **recipe,
 )
-print(f"hellinger {own.accuracy['student']:.1%}")
+print(f'hellinger {own.accuracy["student"]:.1%}')
 
 # %% [markdown]
 # Its loss and the hard one, epoch by epoch: what `distill` wrote down.
@@ -221,8 +228,11 @@ print(f"hellinger {own.accuracy['student']:.1%}")
 epochs = [row['epoch'] for row in own.history]
 figure, axes = plt.subplots(figsize=(4.5, 2.6))
 for term in ('hard', 'soft'):
-  axes.semilogy(epochs, [row[f'loss/{term}'] for row in own.history],
-                label={'hard': 'cross-entropy', 'soft': 'hellinger'}[term])
+  axes.semilogy(
+    epochs,
+    [row[f'loss/{term}'] for row in own.history],
+    label={'hard': 'cross-entropy', 'soft': 'hellinger'}[term],
+  )
 axes.set(xlabel='epoch')
 axes.legend(frameon=False)
 plt.show()

@@ -64,8 +64,7 @@ def get_config():
   c.networks.student = dict(name='mlp', widths=[8])
   c.terms.hard = dict(method='cross_entropy', weight=1 - c.get_ref('alpha'))
   c.terms.soft = dict(
-    method='kd', weight=c.get_ref('alpha'),
-    temperature=c.get_ref('temperature'),
+    method='kd', weight=c.get_ref('alpha'), temperature=c.get_ref('temperature')
   )
   c.baseline = False
   for part in (c.teacher, c.train):
@@ -88,9 +87,7 @@ settings = sweep.product(
   sweep.grid('alpha', 0.1, 0.5, 0.9, 1.0),
   sweep.grid('seed', 0, 1),
 )
-configs = {
-  sweep.name_of(s): runs.changed(get_config(), s) for s in settings
-}
+configs = {sweep.name_of(s): runs.changed(get_config(), s) for s in settings}
 print(len(settings), 'settings; the first:', settings[0])
 
 # %% [markdown]
@@ -145,9 +142,7 @@ print(f'{len(done)} students, {steps} steps each: {seconds:.0f} s in all')
 # it comes to.
 
 # %%
-notebook.show(*(
-  maps.heats(history[k])[0] for k in (0, len(history) // 2, -1)
-))
+notebook.show(*(maps.heats(history[k])[0] for k in (0, len(history) // 2, -1)))
 
 # %% [markdown]
 # ## The same from a terminal

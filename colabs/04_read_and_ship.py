@@ -72,8 +72,10 @@ def make_config(method, **options):
   c.temperature, c.alpha = 4.0, 0.9
   c.terms.hard = dict(method='cross_entropy', weight=1 - c.get_ref('alpha'))
   c.terms.soft = dict(
-    method=method, weight=c.get_ref('alpha'),
-    temperature=c.get_ref('temperature'), **options,
+    method=method,
+    weight=c.get_ref('alpha'),
+    temperature=c.get_ref('temperature'),
+    **options,
   )
   for part in (c.teacher, c.train):
     part.batch_size, part.epochs = 20, 20
@@ -142,14 +144,18 @@ for name, result in found.items():
 
 # %%
 run = found['kd'].runs[0]
-notebook.show(*(
-  mistakes.reliability(
-    fidelity.reliability(run.logits[row], run.labels), color, row, called[row]
+notebook.show(
+  *(
+    mistakes.reliability(
+      fidelity.reliability(run.logits[row], run.labels), color, row, called[row]
+    )
+    for row, color in (
+      ('teacher', 'teacher'),
+      ('baseline', 'alone'),
+      ('student', 'student'),
+    )
   )
-  for row, color in (
-    ('teacher', 'teacher'), ('baseline', 'alone'), ('student', 'student')
-  )
-))
+)
 
 # %% [markdown]
 # ## Ship it

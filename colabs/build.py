@@ -39,7 +39,10 @@ def run(source: pathlib.Path) -> nbformat.NotebookNode:
     cell['id'] = f'cell-{i}'  # the same every time
   with tempfile.TemporaryDirectory() as folder:
     client = nbclient.NotebookClient(
-      notebook, timeout=LIMIT, kernel_name='python3', record_timing=False,
+      notebook,
+      timeout=LIMIT,
+      kernel_name='python3',
+      record_timing=False,
       resources={'metadata': {'path': folder}},
     )
     client.execute(env=environment())

@@ -23,9 +23,13 @@ CONFIG = 'experiments/configs/mnist_hinton.py'
 MOVED = {'no_3': (3,), 'only_7_8': (7, 8)}
 OFFSETS = np.arange(-15, 15.01, 0.1)
 PAPER = {
-  'teacher': '67', 'alone': '146', 'distilled': '74',
-  'no_3': '206', 'no_3 moved': '109',
-  'only_7_8': '4730', 'only_7_8 moved': '1320',
+  'teacher': '67',
+  'alone': '146',
+  'distilled': '74',
+  'no_3': '206',
+  'no_3 moved': '109',
+  'only_7_8': '4730',
+  'only_7_8 moved': '1320',
 }
 ROWS = {
   'teacher': 'teacher, 1200-1200, dropout, jittered images',
@@ -133,13 +137,15 @@ def table(found: Mapping[str, Sequence[float]]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
   """The exit code: 0 done, 2 a user's mistake, 130 stopped."""
   parser = argparse.ArgumentParser(
-    prog='python -m experiments.hinton', description=__doc__.split('\n')[0],
+    prog='python -m experiments.hinton',
+    description=__doc__.split('\n')[0],
     epilog='--config.key=value changes a key of every part',
   )
   parser.add_argument('--workdir', type=pathlib.Path, required=True)
   parser.add_argument('--seeds', type=int, default=3)
   parser.add_argument(
-    '--raw_dir', default=os.environ.get('KD_JAX_RAW_DIR', ''),
+    '--raw_dir',
+    default=os.environ.get('KD_JAX_RAW_DIR', ''),
     help="with MNIST's four files; else they are downloaded",
   )
   from experiments import launch
@@ -158,8 +164,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f'error: {mistake}', file=sys.stderr)
     return launch.USER
   except train.Stopped as stopped:
-    print(f'stopped and saved: {stopped}; the same command continues',
-          file=sys.stderr)
+    print(
+      f'stopped and saved: {stopped}; the same command continues',
+      file=sys.stderr,
+    )
     return launch.STOPPED
   checkpoint.write_json(options.workdir / 'hinton.json', found)
   text = table(found)

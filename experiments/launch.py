@@ -1,11 +1,11 @@
 """Runs an experiment: trains, compares, reports; the same again resumes.
 
-  python -m experiments.launch --config FILE[:arg] --workdir DIR
-    [--config.key=value ...] [--sweep NAME] [--seeds N] [--list] [--dry_run]
-    [--strategy loop|vmap] [--lanes N] [--halving ETA]
-    [--search optuna] [--trials N]
-    [--executor grid|process|slurm] [--workers N] [--status] [--retry]
-    [--partition NAME] [--time H:MM:SS] [--gpus N] [--sbatch FLAG=VALUE ...]
+python -m experiments.launch --config FILE[:arg] --workdir DIR
+  [--config.key=value ...] [--sweep NAME] [--seeds N] [--list] [--dry_run]
+  [--strategy loop|vmap] [--lanes N] [--halving ETA]
+  [--search optuna] [--trials N]
+  [--executor grid|process|slurm] [--workers N] [--status] [--retry]
+  [--partition NAME] [--time H:MM:SS] [--gpus N] [--sbatch FLAG=VALUE ...]
 """
 
 import argparse
@@ -37,7 +37,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
 def make_parser() -> argparse.ArgumentParser:
   """All that the command line knows."""
   parser = argparse.ArgumentParser(
-    prog='python -m experiments.launch', description=__doc__.split('\n')[0],
+    prog='python -m experiments.launch',
+    description=__doc__.split('\n')[0],
     epilog='--config.key=value changes a key of the config',
   )
   parser.add_argument('--config', required=True, metavar='FILE[:arg]')
@@ -57,7 +58,10 @@ def make_parser() -> argparse.ArgumentParser:
     '--lanes', type=int, default=0, help='at once; 0: as many as fit'
   )
   parser.add_argument(
-    '--halving', type=int, default=0, metavar='ETA',
+    '--halving',
+    type=int,
+    default=0,
+    metavar='ETA',
     help='keep the best 1/ETA of the settings at each rung',
   )
   parser.add_argument(
@@ -73,11 +77,15 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_executors(parser) -> None:
   parser.add_argument(
-    '--executor', choices=['grid', 'process', 'slurm'], default='grid',
+    '--executor',
+    choices=['grid', 'process', 'slurm'],
+    default='grid',
     help='of a sweep: here at once, a process each, a job of a cluster each',
   )
   parser.add_argument(
-    '--workers', type=int, default=0,
+    '--workers',
+    type=int,
+    default=0,
     help='processes or jobs at once; 0: one for each GPU, or core',
   )
   parser.add_argument(
@@ -94,7 +102,10 @@ def _add_executors(parser) -> None:
   slurm.add_argument('--gpus', type=int, default=0, help='of each setting')
   slurm.add_argument('--cpus', type=int, default=0, help='of each setting')
   slurm.add_argument(
-    '--sbatch', action='append', default=[], metavar='FLAG=VALUE',
+    '--sbatch',
+    action='append',
+    default=[],
+    metavar='FLAG=VALUE',
     help='more for sbatch, such as account=NAME',
   )
 
@@ -163,8 +174,10 @@ def main(argv: list[str] | None = None) -> int:
     if jax.process_index() == 0:
       print(said)
   except train.Stopped as stopped:
-    print(f'stopped and saved: {stopped}; the same command continues',
-          file=sys.stderr)
+    print(
+      f'stopped and saved: {stopped}; the same command continues',
+      file=sys.stderr,
+    )
     return STOPPED
   except (cache.Refused, strategies.DoesNotFit, status.Taken) as mistake:
     print(f'error: {mistake}', file=sys.stderr)

@@ -1,6 +1,6 @@
 """Draws the README's picture: what a sweep over T and alpha found.
 
-  python -m experiments.picture runs/sweep
+python -m experiments.picture runs/sweep
 """
 
 import argparse

@@ -66,11 +66,15 @@ def table(full: pathlib.Path, aware: pathlib.Path, network: str) -> str:
     for name, (run, quantize) in cases.items()
   }
   first = [one['accuracy'] for one in found['full precision']]
-  rows = [(
-    'student', 'test accuracy, %',
-    'points against full precision (95 %, seeds)',
-    'top class as in JAX, %', 'kB',
-  )]
+  rows = [
+    (
+      'student',
+      'test accuracy, %',
+      'points against full precision (95 %, seeds)',
+      'top class as in JAX, %',
+      'kB',
+    )
+  ]
   for name, of in found.items():
     own = [one['accuracy'] for one in of]
     change = '-'
@@ -79,10 +83,15 @@ def table(full: pathlib.Path, aware: pathlib.Path, network: str) -> str:
       low, high = (100 * x for x in evidence.over_seeds(difference))
       mean = 100 * difference.mean()
       change = f'{mean:+.1f} ({low:+.1f} to {high:+.1f})'
-    rows.append((
-      name, spread(own), change, spread([one['agreement'] for one in of]),
-      f"{np.mean([one['bytes'] for one in of]) / 1000:.1f}",
-    ))
+    rows.append(
+      (
+        name,
+        spread(own),
+        change,
+        spread([one['agreement'] for one in of]),
+        f'{np.mean([one["bytes"] for one in of]) / 1000:.1f}',
+      )
+    )
   return card.rows(rows)
 
 

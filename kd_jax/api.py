@@ -103,8 +103,14 @@ def distill(
   size = data.train.labels.shape[0]
   total = epochs * pipeline.steps_per_epoch(size, batch_size)
   recipe = stages.Recipe(
-    total, batch_size, optim.make_optimizer(optimizer), learning_rate,
-    weight_decay, optim.make_schedule(schedule, total), seed, seed,
+    total,
+    batch_size,
+    optim.make_optimizer(optimizer),
+    learning_rate,
+    weight_decay,
+    optim.make_schedule(schedule, total),
+    seed,
+    seed,
     augments.make_augment(augment, classes=data.classes),
   )
   networks, loaded = {'student': _network(student)}, {}
@@ -174,16 +180,31 @@ def _experiment(networks, loaded, data, stage) -> build.Experiment:
     for name, term in stage.terms.items()
   }
   plain = stage.recipe._replace(tx=None, schedule=None, augment=None)
-  settings = build.fingerprint([
-    data.fingerprint, knobs, plain._asdict(),
-    {name: checkpoint.content_hash(v) for name, v in loaded.items()},
-  ])
+  settings = build.fingerprint(
+    [
+      data.fingerprint,
+      knobs,
+      plain._asdict(),
+      {name: checkpoint.content_hash(v) for name, v in loaded.items()},
+    ]
+  )
   experiment = build.Experiment(
-    networks, {name: {} for name in networks}, loaded, data, [stage],
-    parallel.choose(), pipeline.make_prepare(data.mean, data.std), (),
+    networks,
+    {name: {} for name in networks},
+    loaded,
+    data,
+    [stage],
+    parallel.choose(),
+    pipeline.make_prepare(data.mean, data.std),
+    (),
     {stage.name: settings},
-    {'checkpoint_every': 0, 'keep': 2, 'eval_every': 0, 'log_every': 10,
-     'select': 'last'},
+    {
+      'checkpoint_every': 0,
+      'keep': 2,
+      'eval_every': 0,
+      'log_every': 10,
+      'select': 'last',
+    },
     {},
   )
   build.check(experiment)

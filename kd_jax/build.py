@@ -106,7 +106,12 @@ def make_experiment(
         told = parts.method_options(c.terms[name].to_dict())
         specs[student] = {**specs[student], 'reuses': told}
   experiment = Experiment(
-    like.networks if like else networks, specs, loaded, data, made, placement,
+    like.networks if like else networks,
+    specs,
+    loaded,
+    data,
+    made,
+    placement,
     like.prepare if like else pipeline.make_prepare(data.mean, data.std),
     tuple(stage.name for stage in made if is_alone(stage)),
     make_settings(c, made, cast, specs, loaded, data),
@@ -151,9 +156,8 @@ def is_alone(stage: stages.Stage) -> bool:
   terms = list(stage.terms.values())
   return (
     len(terms) == len(stage.students) == 1
-    and terms[0] == schemes.hard(stage.students[0])._replace(
-      method=terms[0].method
-    )
+    and terms[0]
+    == schemes.hard(stage.students[0])._replace(method=terms[0].method)
     and terms[0].method.hparams == {'smoothing': 0.0}
     and not (stage.frozen or stage.starts or stage.trains or stage.views)
   )

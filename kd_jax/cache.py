@@ -69,7 +69,7 @@ def check(folder: str | os.PathLike, identity: Mapping[str, Any]) -> bool:
     for key, wanted in _plain(identity).items():
       if found.get(key) != wanted:
         raise Refused(
-          f"the cache in {folder} is of another {key.replace('_', ' ')}: "
+          f'the cache in {folder} is of another {key.replace("_", " ")}: '
           f'{_short(found.get(key))} there, {_short(wanted)} here; remove it, '
           'or give another cache.folder'
         )
@@ -192,19 +192,23 @@ def _finish(folder, identity, layout, parts, size, batch_size, place) -> None:
     rows = _whole(folder, shards.read, folder, shard, dtype)
     found = quantize.bounds(layout, rows)
     bounds = quantize.largest(found, bounds) if bounds else found
-  checkpoint.write_json(folder / MANIFEST, {
-    'identity': _plain(identity),
-    'layout': layout._asdict(),
-    'examples': size,
-    'record_bytes': dtype.itemsize,
-    'bounds': bounds,
-    'batch_size': batch_size,
-    'moves_by_place': place,
-    'shards': [
-      s._asdict() | {'file': s.name, 'bytes': (folder / s.name).stat().st_size}
-      for s in parts
-    ],
-  })
+  checkpoint.write_json(
+    folder / MANIFEST,
+    {
+      'identity': _plain(identity),
+      'layout': layout._asdict(),
+      'examples': size,
+      'record_bytes': dtype.itemsize,
+      'bounds': bounds,
+      'batch_size': batch_size,
+      'moves_by_place': place,
+      'shards': [
+        s._asdict()
+        | {'file': s.name, 'bytes': (folder / s.name).stat().st_size}
+        for s in parts
+      ],
+    },
+  )
   (folder / BEGUN).unlink(missing_ok=True)
 
 

@@ -13,7 +13,7 @@ def make_networks(c, data) -> tuple[dict, dict, dict]:
   """{name: Network}, {name: spec}, {name: variables} of those loaded."""
   networks, specs, loaded = {}, {}, {}
   if not c.networks:
-    raise ValueError("no networks in the config: networks.student = dict(..)")
+    raise ValueError('no networks in the config: networks.student = dict(..)')
   for name, spec in c.networks.items():
     spec = spec.to_dict()
     folder = spec.pop('load', None)
@@ -52,8 +52,15 @@ def make_cast(c, data, loaded, outputs) -> schemes.Cast:
     name: views.make_view(**spec.to_dict()) for name, spec in c.views.items()
   }
   return schemes.Cast(
-    tuple(outputs), tuple(loaded), made, recipe, teacher, seen, c.baseline,
-    data.classes, outputs,
+    tuple(outputs),
+    tuple(loaded),
+    made,
+    recipe,
+    teacher,
+    seen,
+    c.baseline,
+    data.classes,
+    outputs,
     data.train.labels.shape[0] // c.train.batch_size,
   )
 
@@ -74,7 +81,7 @@ def _same_network(name, folder, spec, stored) -> dict:
   for key, value in spec.items():
     if keys.get(key, value) != value:
       raise ValueError(
-        f"networks.{name}.{key} is {value!r} but the network in {folder} has "
+        f'networks.{name}.{key} is {value!r} but the network in {folder} has '
         f'{keys[key]!r}'
       )
   return {k: v for k, v in {**keys, **spec}.items() if k != 'inputs'}

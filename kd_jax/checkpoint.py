@@ -49,7 +49,8 @@ def make_manager(folder: str | os.PathLike, keep: int) -> ocp.CheckpointManager:
   # that is the step's alone: lanes would meet each other's.
   name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
   options = ocp.CheckpointManagerOptions(
-    max_to_keep=keep, create=True,
+    max_to_keep=keep,
+    create=True,
     multiprocessing_options=ocp.options.MultiprocessingOptions(
       barrier_sync_key_prefix=name
     ),
@@ -126,7 +127,9 @@ def restore(manager, target: types.PyTree) -> tuple[int, types.PyTree, dict]:
       reason = str(error).strip().split('\n')[0][:200]
       logging.warning(
         'checkpoint %s in %s is damaged (%s); falling back to the one before',
-        step, manager.directory, reason,
+        step,
+        manager.directory,
+        reason,
       )
       shutil.rmtree(manager.directory / str(step), ignore_errors=True)
       manager.reload()
@@ -140,9 +143,7 @@ def _like(x, target):
 
 
 def save_network(
-  folder: str | os.PathLike,
-  variables: types.Variables,
-  spec: Mapping[str, Any],
+  folder: str | os.PathLike, variables: types.Variables, spec: Mapping[str, Any]
 ) -> str:
   """Writes a finished network: its variables and how to build it.
 
@@ -180,7 +181,7 @@ def load_network(folder: str | os.PathLike) -> tuple[types.Variables, dict]:
     known = sorted(p.parent.name for p in folder.parent.glob(f'*/{SPEC}'))
     raise ValueError(
       f'no network in {folder} ({SPEC} is missing); networks beside it: '
-      f"{', '.join(known) or 'none'}"
+      f'{", ".join(known) or "none"}'
     )
   try:
     spec = json.loads((folder / SPEC).read_text())
@@ -209,15 +210,17 @@ def check_shapes(found: types.PyTree, wanted: types.PyTree, folder) -> None:
     ValueError: naming the first leaf that differs, with both shapes.
   """
   found, wanted = (
-    {jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
-     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    {
+      jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
+      for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
     for tree in (found, wanted)
   )
   for name in sorted({*found, *wanted}):
     if found.get(name) != wanted.get(name):
       raise ValueError(
         f'the network in {folder} does not fit: {name} is '
-        f"{found.get(name, 'missing')} there and "
+        f'{found.get(name, "missing")} there and '
         f"{wanted.get(name, 'missing')} in the config's network"
       )
 

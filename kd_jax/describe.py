@@ -13,7 +13,7 @@ def describe(experiment: build.Experiment) -> str:
     count = models.num_params(models.variable_shapes(network, inputs))
     lines.append(f'network {name}: {count:,} parameters')
     lines += [
-      f"  {key}: {'x'.join(map(str, x.shape[1:]))}"
+      f'  {key}: {"x".join(map(str, x.shape[1:]))}'
       for key, x in outputs.items()
     ]
   for stage in experiment.stages:

@@ -14,8 +14,13 @@ from kd_jax import build, checkpoint, config, parallel
 
 CONFIG = 'config.json'
 _PACKAGES = (
-  'jax', 'flax', 'optax', 'orbax-checkpoint', 'ml-collections',
-  'tensorflow-datasets', 'numpy',
+  'jax',
+  'flax',
+  'optax',
+  'orbax-checkpoint',
+  'ml-collections',
+  'tensorflow-datasets',
+  'numpy',
 )
 
 
@@ -72,8 +77,12 @@ def environment() -> dict:
   """Versions, devices and the commit of the code."""
   with contextlib.suppress(OSError, subprocess.SubprocessError):
     commit = subprocess.run(
-      ['git', 'rev-parse', 'HEAD'], capture_output=True, text=True, timeout=5,
-      cwd=pathlib.Path(__file__).parent, check=False,
+      ['git', 'rev-parse', 'HEAD'],
+      capture_output=True,
+      text=True,
+      timeout=5,
+      cwd=pathlib.Path(__file__).parent,
+      check=False,
     ).stdout.strip()
   return {
     'python': platform.python_version(),

@@ -10,16 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import (
-  build,
-  keep,
-  lane,
-  metrics,
-  recall,
-  stages,
-  strategies,
-  types,
-)
+from kd_jax import build, keep, lane, metrics, recall, stages, strategies, types
 from kd_jax import tools as made
 
 
@@ -163,8 +154,10 @@ def _steps(experiment, tools, frozen, lanes, strategy, judge) -> list:
     moving = moving._replace(waiting=(n + 1, values))
     last, stopping = n + 1 == total, stop()
     validate = last or (n + 1) % tools.eval_every == 0
-    save = last or stopping or (
-      (n + 1) % tools.save_every == 0 and time.monotonic() - saved >= spare
+    save = (
+      last
+      or stopping
+      or ((n + 1) % tools.save_every == 0 and time.monotonic() - saved >= spare)
     )
     if validate or save:
       moving = _look(moving, strategy, progress)

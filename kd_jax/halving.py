@@ -70,7 +70,8 @@ def make_judge(
       note(place, step, means[place])
     return {
       i: Dropped(read(setting_of(one)))
-      for i, one in lanes.items() if setting_of(one) in late
+      for i, one in lanes.items()
+      if setting_of(one) in late
     }
 
   return judge
@@ -88,6 +89,6 @@ def read(folder: pathlib.Path) -> str | None:
     return None
   found = checkpoint.read_json(folder / DROPPED)
   return (
-    f"dropped at step {found['step']} with {100 * found['validation']:.1f} % "
+    f'dropped at step {found["step"]} with {100 * found["validation"]:.1f} % '
     'on validation'
   )

@@ -125,8 +125,10 @@ def keep(experiment, stage, trained, folder) -> dict[str, types.Variables]:
     spec = {
       'build': experiment.specs[student],
       'made_by': experiment.settings[stage.name],
-      'data': {'name': experiment.data.name,
-               'fingerprint': experiment.data.fingerprint},
+      'data': {
+        'name': experiment.data.name,
+        'fingerprint': experiment.data.fingerprint,
+      },
       'seed': stage.recipe.seed,
       'steps': stage.recipe.steps,
       'validation': dict(finished.scores),

@@ -81,7 +81,10 @@ def _resume(lane: Lane) -> Lane:
   if step < 0:
     return lane
   return lane._replace(
-    step=step, state=tree['state'], best=tree['best'], sums=meta['sums'],
+    step=step,
+    state=tree['state'],
+    best=tree['best'],
+    sums=meta['sums'],
     count=meta['count'],
   )
 
@@ -96,10 +99,13 @@ def read(lane: Lane, step: int, values: Mapping[str, float]) -> Lane:
     lane.loop.writer.write(lane.stage.name, step, values)
     what = bad.removeprefix('loss/')
     what = 'the loss' if what == 'loss' else f"term '{what}'"
-    return lane._replace(failure=Diverged(
-      f'{what} is {values[bad]} at step {step} of stage {lane.stage.name!r}; '
-      'the last good checkpoint is kept; try a lower learning rate or clip_norm'
-    ))
+    return lane._replace(
+      failure=Diverged(
+        f'{what} is {values[bad]} at step {step} of stage {lane.stage.name!r}; '
+        'the last good checkpoint is kept; '
+        'try a lower learning rate or clip_norm'
+      )
+    )
   sums = {k: lane.sums.get(k, 0.0) + v for k, v in values.items()}
   return lane._replace(step=step, sums=sums, count=lane.count + 1)
 
@@ -161,22 +167,30 @@ def finished(
   """
   found = {}
   learned = jax.tree.leaves(lane.state.params['terms'])
-  held = jax.tree.leaves((
-    lane.state.params['terms'], lane.state.carried['terms'],
-    lane.state.carried['copies'],
-  ))
+  held = jax.tree.leaves(
+    (
+      lane.state.params['terms'],
+      lane.state.carried['terms'],
+      lane.state.carried['copies'],
+    )
+  )
   # Of the last step; a lane that was resumed there has not been looked at.
   scores = lane.scores or made.validate(lane.state)
   for name in lane.stage.students:
     last = jax.device_get(states.variables_of(lane.state, name, lane.stage))
     best = lane.best[name]
-    found[name] = keep.Finished(last, best['variables'], {
-      'last': float(scores.get(f'validation_accuracy/{name}', np.nan)),
-      'best': float(best['score']),
-      'best_step': int(best['step']),
-    }, {
-      'seconds_per_step': seconds,
-      'extra_parameters': sum(x.size for x in learned),
-      'extra_bytes': sum(x.nbytes for x in held),
-    })
+    found[name] = keep.Finished(
+      last,
+      best['variables'],
+      {
+        'last': float(scores.get(f'validation_accuracy/{name}', np.nan)),
+        'best': float(best['score']),
+        'best_step': int(best['step']),
+      },
+      {
+        'seconds_per_step': seconds,
+        'extra_parameters': sum(x.size for x in learned),
+        'extra_bytes': sum(x.nbytes for x in held),
+      },
+    )
   return found

@@ -136,7 +136,8 @@ def make_progress(
     print(
       f'{stage}: step {step}/{steps} {_shown(values)} '
       f'{rate:.1f} steps/s, {left:.0f} s left',
-      file=out, flush=True,
+      file=out,
+      flush=True,
     )
 
   return Progress(update, lambda: None)
@@ -146,8 +147,13 @@ def _bar(stage, start, steps, out) -> Progress:
   import tqdm
 
   bar = tqdm.tqdm(
-    total=steps, initial=start, desc=stage, file=out, leave=False,
-    unit='step', dynamic_ncols=True,
+    total=steps,
+    initial=start,
+    desc=stage,
+    file=out,
+    leave=False,
+    unit='step',
+    dynamic_ncols=True,
   )
 
   def update(step, values):

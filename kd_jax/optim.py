@@ -126,7 +126,10 @@ def staircase(step, steps, *, boundaries=(), factor=0.1):
 
 
 SCHEDULES = {
-  'constant': constant, 'linear': linear, 'cosine': cosine, 'step': staircase
+  'constant': constant,
+  'linear': linear,
+  'cosine': cosine,
+  'step': staircase,
 }
 
 

@@ -34,13 +34,23 @@ def make_recipe(
     raise ValueError(f'{name}: {error}') from None
   steps = spec['steps'] or spec['epochs'] * per_epoch
   tx = optim.make_optimizer(
-    opt['name'], clip_norm=opt['clip_norm'], accumulate=opt['accumulate'],
+    opt['name'],
+    clip_norm=opt['clip_norm'],
+    accumulate=opt['accumulate'],
     **opt['options'],
   )
   schedule = optim.make_schedule(opt['schedule'], steps, opt['accumulate'])
   return stages.Recipe(
-    steps, batch_size, tx, opt['learning_rate'], opt['weight_decay'],
-    schedule, seed, data_seed, augmented, spec['views'],
+    steps,
+    batch_size,
+    tx,
+    opt['learning_rate'],
+    opt['weight_decay'],
+    schedule,
+    seed,
+    data_seed,
+    augmented,
+    spec['views'],
   )
 
 
@@ -62,7 +72,9 @@ def make_term(
   made = make_method(name, spec, data)
   teacher = terms.LABELS if spec['method'] in methods.HARD else 'teacher'
   return terms.Term(
-    spec.get('student', 'student'), spec.get('teacher', teacher), made,
+    spec.get('student', 'student'),
+    spec.get('teacher', teacher),
+    made,
     float(spec.get('weight', 1.0)),
     schedules=_schedules(name, spec.get('schedule', {}), made, recipe),
   )

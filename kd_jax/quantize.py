@@ -139,7 +139,8 @@ def bounds(layout: Layout, rows: np.ndarray) -> dict[str, dict[str, float]]:
     values[..., -1] += np.log(rest)
     mass = np.exp(values[..., -1] - _log_sum(values)).max(initial=0)
     found[LOGITS] |= {
-      'tail_mass': float(mass), 'tail_kl': float(mass * np.log(rest))
+      'tail_mass': float(mass),
+      'tail_kl': float(mass * np.log(rest)),
     }
   return found
 

@@ -41,7 +41,9 @@ def check(experiment: build.Experiment, loop: keep.Loop) -> None:
 
 def _identity(experiment, name: str, variables) -> dict:
   return stored.identity_of(
-    experiment.cache, experiment.specs[name], _layout(experiment, name),
+    experiment.cache,
+    experiment.specs[name],
+    _layout(experiment, name),
     variables,
   )
 
@@ -101,7 +103,8 @@ def open_stage(
     for name in stage.frozen
   }
   view_of = functools.partial(
-    pipeline.draw, per_epoch=_per_epoch(experiment, stage),
+    pipeline.draw,
+    per_epoch=_per_epoch(experiment, stage),
     views=experiment.cache.views,
   )
 
@@ -133,8 +136,12 @@ def _open(experiment, stage, name, variables, prepare, loop, tick):
       tick()
 
     cache.build(
-      place, identity, _layout(experiment, name),
-      experiment.data.train.labels.shape[0], compute, stage.recipe.batch_size,
+      place,
+      identity,
+      _layout(experiment, name),
+      experiment.data.train.labels.shape[0],
+      compute,
+      stage.recipe.batch_size,
       show,
     )
     for shown in progress:

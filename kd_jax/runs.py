@@ -74,7 +74,7 @@ def launch(
 
 def only(found: Mapping[str, dict | Exception]) -> dict:
   """The one report; why there is none is raised."""
-  one, = found.values()
+  (one,) = found.values()
   if isinstance(one, Exception):
     raise one
   return one
@@ -118,7 +118,8 @@ def prepare(
   """
   places = {
     (name, seed): Place(one, workdir / name / seed, workdir / name)
-    for name, c in configs.items() for seed, one in seeds_of(c).items()
+    for name, c in configs.items()
+    for seed, one in seeds_of(c).items()
   }
   asked = {key: place.config for key, place in places.items()}
   read = build.reader(data)
@@ -208,7 +209,8 @@ def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
   """
   failed = {}
   todo = [
-    (place.folder, experiment) for place, experiment in group
+    (place.folder, experiment)
+    for place, experiment in group
     if not (place.folder / 'report.json').exists()
   ]
   if plan.halving:
@@ -216,7 +218,8 @@ def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
     plan = plan._replace(judge=halving.make_judge(settings, plan.halving))
     failed = {
       place.folder: halving.Dropped(halving.read(place.setting))
-      for place, _ in group if halving.read(place.setting)
+      for place, _ in group
+      if halving.read(place.setting)
     }
     todo = [one for one in todo if one[0] not in failed]
   if not todo:

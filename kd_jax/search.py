@@ -105,7 +105,9 @@ def open_study(optuna, workdir: pathlib.Path):
   journal = optuna.storages.journal
   backend = journal.JournalFileBackend(str(workdir / JOURNAL))
   return optuna.create_study(
-    study_name='kd_jax', direction='maximize', load_if_exists=True,
+    study_name='kd_jax',
+    direction='maximize',
+    load_if_exists=True,
     storage=journal.JournalStorage(backend),
     sampler=optuna.samplers.TPESampler(seed=0, constant_liar=True),
     pruner=optuna.pruners.MedianPruner(n_startup_trials=AT_ONCE),

@@ -10,23 +10,26 @@ from typing import NamedTuple
 
 import jax
 
-from kd_jax import (
-  checkpoint,
-  config,
-  grid,
-  halving,
-  runs,
-  sweep,
-  types,
-)
+from kd_jax import checkpoint, config, grid, halving, runs, sweep, types
 from kd_jax.compare import evidence
 from kd_jax.executors import jobs, status
 from kd_jax.report import swept
 
 COLUMNS = (
-  'setting', 'seeds', 'validation', 'validation_sd', 'test', 'test_sd',
-  'test_low', 'test_high', 'difference', 'low', 'high', 'seconds_per_step',
-  'extra_parameters', 'extra_bytes',
+  'setting',
+  'seeds',
+  'validation',
+  'validation_sd',
+  'test',
+  'test_sd',
+  'test_low',
+  'test_high',
+  'difference',
+  'low',
+  'high',
+  'seconds_per_step',
+  'extra_parameters',
+  'extra_bytes',
 )
 
 
@@ -45,7 +48,8 @@ def named(file: str, text: str) -> list[sweep.Setting]:
   module = config.load_module(file.partition(':')[0])
   known = {
     name.removeprefix('sweep_'): value
-    for name, value in vars(module).items() if name.startswith('sweep_')
+    for name, value in vars(module).items()
+    if name.startswith('sweep_')
   }
   parts = []
   for name in filter(None, text.split(',')):
@@ -53,7 +57,7 @@ def named(file: str, text: str) -> list[sweep.Setting]:
       raise types.unknown('sweep', name, known)
     parts.append(known[name]())
   if not parts:
-    raise ValueError(f"an empty sweep; known: {', '.join(sorted(known))}")
+    raise ValueError(f'an empty sweep; known: {", ".join(sorted(known))}')
   return sweep.product(*parts)
 
 
@@ -146,9 +150,7 @@ def launch(
   return rows
 
 
-def collect(
-  settings: Mapping[str, Swept], workdir: pathlib.Path
-) -> list[dict]:
+def collect(settings: Mapping[str, Swept], workdir: pathlib.Path) -> list[dict]:
   """Writes sweep.json, sweep.csv and sweep.html of what is finished.
 
   Returns:
@@ -199,12 +201,24 @@ def row_of(name: str, folder: pathlib.Path, report: Mapping) -> dict:
   verdict = report.get('verdict') or {}
   low, high = verdict.get('interval') or (None, None)
   cost = specs[-1]['cost']
-  return dict(zip(COLUMNS, (
-    name, len(seeds), *_moments(found), *_moments(test), *_interval(test),
-    verdict.get('difference'), low, high,
-    min(spec['cost']['seconds_per_step'] for spec in specs),
-    cost['extra_parameters'], cost['extra_bytes'],
-  )))
+  return dict(
+    zip(
+      COLUMNS,
+      (
+        name,
+        len(seeds),
+        *_moments(found),
+        *_moments(test),
+        *_interval(test),
+        verdict.get('difference'),
+        low,
+        high,
+        min(spec['cost']['seconds_per_step'] for spec in specs),
+        cost['extra_parameters'],
+        cost['extra_bytes'],
+      ),
+    )
+  )
 
 
 def _moments(values: Sequence[float]) -> tuple[float, float | None]:
@@ -244,14 +258,12 @@ def table(rows: Sequence[Mapping]) -> str:
     difference = '-'
     if row['difference'] is not None:
       low, high = (100 * row[end] for end in ('low', 'high'))
-      difference = (
-        f"{100 * row['difference']:+.1f} ({low:+.1f} to {high:+.1f})"
-      )
+      difference = f'{100 * row["difference"]:+.1f} ({low:+.1f} to {high:+.1f})'
     lines.append(
-      f"| {row['setting']} | {_percent(row, 'validation')} | "
-      f"{_percent(row, 'test')} | {difference} | "
-      f"{1e3 * row['seconds_per_step']:.1f} | {row['extra_parameters']:,} | "
-      f"{row['extra_bytes'] / 1e3:.1f} |"
+      f'| {row["setting"]} | {_percent(row, "validation")} | '
+      f'{_percent(row, "test")} | {difference} | '
+      f'{1e3 * row["seconds_per_step"]:.1f} | {row["extra_parameters"]:,} | '
+      f'{row["extra_bytes"] / 1e3:.1f} |'
     )
   return '\n'.join(lines)
 

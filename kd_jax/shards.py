@@ -144,4 +144,4 @@ def _open(folder: pathlib.Path, shard: Shard):
 
 
 def _damaged(shard: Shard, why) -> Damaged:
-  return Damaged(f"{shard.name}: {str(why).splitlines()[0][:150]}")
+  return Damaged(f'{shard.name}: {str(why).splitlines()[0][:150]}')

@@ -49,9 +49,7 @@ class Begin(NamedTuple):
   optimizer: Callable
 
 
-def begin(
-  networks: Mapping[str, models.Network], stage: stages.Stage
-) -> Begin:
+def begin(networks: Mapping[str, models.Network], stage: stages.Stage) -> Begin:
   """Of the stage, and of all stages that differ in numbers alone."""
   return Begin(
     {name: jax.jit(networks[name].init) for name in stage.students},

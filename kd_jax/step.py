@@ -122,14 +122,23 @@ def _update(networks, stage, state, signals, batch, axis_name=None):
     )
     everything = terms.with_views(
       stage.views,
-      {**signals, **learners, **_copied(networks, stage, state, batch)}, batch,
+      {**signals, **learners, **_copied(networks, stage, state, batch)},
+      batch,
     )
     total, (memories, means) = terms.total_loss(
-      stage.terms, _memories(params, state), everything, batch,
-      state.hparams, state.step, axis_name,
+      stage.terms,
+      _memories(params, state),
+      everything,
+      batch,
+      state.hparams,
+      state.step,
+      axis_name,
     )
-    aux = carried, memories, means, _accuracies(
-      stage, learners, batch, axis_name
+    aux = (
+      carried,
+      memories,
+      means,
+      _accuracies(stage, learners, batch, axis_name),
     )
     return total, aux
 
@@ -151,9 +160,7 @@ def _copied(networks, stage, state, batch) -> dict[str, types.Outputs]:
     name: states.signal_of(
       networks[stage.copies[of]], state.carried['copies'][of], inputs
     )
-    for name, of, inputs in _looks(
-      stage, stage.copies, batch['inputs'], batch
-    )
+    for name, of, inputs in _looks(stage, stage.copies, batch['inputs'], batch)
   }
 
 
@@ -164,7 +171,8 @@ def _looks(stage, names: Collection[str], inputs, batch) -> list[tuple]:
   """
   return [(name, name, inputs) for name in names] + [
     (name, of, batch['strong_inputs'])
-    for name, of in stage.strong.items() if of in names
+    for name, of in stage.strong.items()
+    if of in names
   ]
 
 
@@ -174,12 +182,13 @@ def _students(networks, stage, params, state, batch, axis_name):
   rng = jax.random.fold_in(state.rng, state.step)
   if axis_name is not None:
     rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
-  for name, of, inputs in _looks(
-    stage, stage.students, batch['inputs'], batch
-  ):
+  for name, of, inputs in _looks(stage, stage.students, batch['inputs'], batch):
     variables = {'params': params['networks'][of], **carried[of]}
     outputs, carried[of] = networks[of].apply(
-      variables, inputs, train=True, rng=states.fold(rng, name),
+      variables,
+      inputs,
+      train=True,
+      rng=states.fold(rng, name),
       axis_name=axis_name,
     )
     signals[name] = states.with_head(networks[of], variables, outputs)
@@ -208,7 +217,8 @@ def _nll(logits, labels) -> jax.Array:
 def _accuracies(stage, signals, batch, axis_name) -> dict[str, jax.Array]:
   return {
     name: terms.masked_mean(
-      _hits(signals[name]['logits'], batch['labels']), batch.get('mask'),
+      _hits(signals[name]['logits'], batch['labels']),
+      batch.get('mask'),
       axis_name,
     )
     for name in stage.students
@@ -255,12 +265,14 @@ def _copies(stage, state, students) -> dict[str, types.Variables]:
     decay = ema.decay(state.step)
     copies[name] = jax.tree.map(
       lambda old, new, d=decay: (d * old + (1 - d) * new).astype(old.dtype),
-      state.carried['copies'][name], students[ema.source],
+      state.carried['copies'][name],
+      students[ema.source],
     )
   for name, snapshot in stage.snapshot.items():
     due = (state.step + 1) % snapshot.every == 0
     copies[name] = jax.tree.map(
       lambda old, new, d=due: jnp.where(d, new, old),
-      state.carried['copies'][name], students[snapshot.source],
+      state.carried['copies'][name],
+      students[snapshot.source],
     )
   return copies

@@ -64,8 +64,12 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
     'dtype': spec['dtype'],
   }
   return Plan(
-    spec['folder'], tuple(spec['outputs']), spec['dtype'], spec['top_k'],
-    identity['views'], identity,
+    spec['folder'],
+    tuple(spec['outputs']),
+    spec['dtype'],
+    spec['top_k'],
+    identity['views'],
+    identity,
   )
 
 

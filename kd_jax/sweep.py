@@ -1,8 +1,8 @@
 """Sweeps as lists of settings {dotted.key: value}, and their algebra.
 
-  product(grid('temperature', 1., 4.), grid('alpha', .5, .9))    four settings
-  zipped(grid('alpha', .1, .9), grid('seed', 0, 1))              two
-  chain(grid('beta', 0.), sample(3, {'beta': uniform(1, 100)}))  one and three
+product(grid('temperature', 1., 4.), grid('alpha', .5, .9))    four settings
+zipped(grid('alpha', .1, .9), grid('seed', 0, 1))              two
+chain(grid('beta', 0.), sample(3, {'beta': uniform(1, 100)}))  one and three
 """
 
 import itertools
@@ -99,9 +99,7 @@ def sample(
 ) -> list[Setting]:
   """`count` settings drawn at random, the same for the same seed."""
   rng = random.Random(seed)
-  return [
-    {key: draw(rng) for key, draw in draws.items()} for _ in range(count)
-  ]
+  return [{key: draw(rng) for key, draw in draws.items()} for _ in range(count)]
 
 
 def parse(text: str) -> list[Setting]:
@@ -137,6 +135,7 @@ def _parse_key(part: str) -> list[Setting]:
 
 def name_of(setting: Mapping[str, Any]) -> str:
   """The folder of a setting: 'alpha=0.5,temperature=4'."""
+
   def short(value):
     text = f'{value:g}' if isinstance(value, float) else str(value)
     return ''.join(c if c.isalnum() or c in '.-_+' else '_' for c in text)

@@ -73,7 +73,10 @@ def make_tools(
   signals, update = compile_halves(placement, halves)
   per_epoch = experiment.data.train.labels.shape[0] // recipe.batch_size
   return Tools(
-    init, signals, update, halves,
+    init,
+    signals,
+    update,
+    halves,
     make_feed(experiment.data.train, recipe, placement, teachers),
     make_validate(experiment, stage),
     placement.replicate,
@@ -111,7 +114,8 @@ def compile_halves(
     return signals, {k: v for k, v in batch.items() if k != 'signals'}
 
   return (
-    placement.compile(teach, 2), placement.compile(halves.update, 2, (0,))
+    placement.compile(teach, 2),
+    placement.compile(halves.update, 2, (0,)),
   )
 
 

@@ -25,7 +25,7 @@ def run(
     Diverged: a loss became NaN or infinite.
     cache.Refused: stored teachers are of something else.
   """
-  done, = run_all([experiment], [loop])
+  (done,) = run_all([experiment], [loop])
   if isinstance(done, Exception):
     raise done
   return done
@@ -182,7 +182,7 @@ def train_stage(
   Returns:
     {student: Finished}.
   """
-  found, = grid.train(experiment, [(stage, starts, loop)], frozen)
+  (found,) = grid.train(experiment, [(stage, starts, loop)], frozen)
   if isinstance(found, Exception):
     raise found
   return found

@@ -79,10 +79,18 @@ def searched(options, changes, data, plan) -> Work:
   """A search of many dimensions; raises as `make`."""
   search.require_optuna()
   space = search.space_of(options.config)
-  return lambda stop: settings.table(search.run(
-    options.config, changes, space, options.trials, options.workdir, stop,
-    data, plan,
-  ))
+  return lambda stop: settings.table(
+    search.run(
+      options.config,
+      changes,
+      space,
+      options.trials,
+      options.workdir,
+      stop,
+      data,
+      plan,
+    )
+  )
 
 
 def elsewhere(options, changes, swept, many) -> Work:
@@ -96,8 +104,12 @@ def elsewhere(options, changes, swept, many) -> Work:
     return lambda stop: status.table(status.of(todo))
   if options.executor == 'slurm':
     told = slurm.make_options(
-      options.partition, options.time, options.gpus, options.cpus,
-      options.workers, options.sbatch,
+      options.partition,
+      options.time,
+      options.gpus,
+      options.cpus,
+      options.workers,
+      options.sbatch,
     )
     if options.dry_run:
       script = slurm.script(todo, told)

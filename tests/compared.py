@@ -70,13 +70,19 @@ def rows(seed: int = 0, epochs: int = 3) -> list[dict]:
     who = 'teacher' if stage == 'teacher' else 'student'
     losses = ('loss/hard', 'loss/soft')[: 1 + (stage == 'student')]
     for epoch in range(1, epochs + 1):
-      made.append({
-        'stage': stage, 'step': 4 * epoch, 'epoch': float(epoch),
-        'loss': 2.0 / epoch, **dict.fromkeys(losses, 3.0 / epoch),
-        f'accuracy/{who}': 0.2 * epoch, 'learning_rate': 1e-3,
-        f'validation_accuracy/{who}': 0.15 * epoch + seed / 99,
-        f'validation_nll/{who}': 1.0 / epoch,
-      })
+      made.append(
+        {
+          'stage': stage,
+          'step': 4 * epoch,
+          'epoch': float(epoch),
+          'loss': 2.0 / epoch,
+          **dict.fromkeys(losses, 3.0 / epoch),
+          f'accuracy/{who}': 0.2 * epoch,
+          'learning_rate': 1e-3,
+          f'validation_accuracy/{who}': 0.15 * epoch + seed / 99,
+          f'validation_nll/{who}': 1.0 / epoch,
+        }
+      )
   return made
 
 

@@ -63,9 +63,15 @@ def compiled_once():
     if teachers is not None:
       return original(experiment, stage, teachers)
     placement, settings = experiment.placement, experiment.settings[stage.name]
-    key = json.dumps([
-      stage.name, settings, experiment.options, placement.name, placement.count
-    ])
+    key = json.dumps(
+      [
+        stage.name,
+        settings,
+        experiment.options,
+        placement.name,
+        placement.count,
+      ]
+    )
     if key not in kept:
       kept[key] = original(experiment, stage)
     return kept[key]

@@ -241,9 +241,7 @@ def check(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Result:
     for name, grad in grads.items()
   ]
   # Not Python's max, which passes over a NaN.
-  return Result(
-    entry['case'], np.max(value_errors), np.max(gradient_errors)
-  )
+  return Result(entry['case'], np.max(value_errors), np.max(gradient_errors))
 
 
 def run(folder: pathlib.Path) -> list[Result]:

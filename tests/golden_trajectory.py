@@ -89,7 +89,9 @@ def make_stage(numbers: Mapping[str, float], steps: int) -> stages.Stage:
   hard = methods.make_method('cross_entropy')
   alpha = numbers['alpha']
   recipe = stages.Recipe(
-    steps, int(numbers['batch_size']), optim.make_optimizer('adam'),
+    steps,
+    int(numbers['batch_size']),
+    optim.make_optimizer('adam'),
     numbers['learning_rate'],
   )
   summands = {
@@ -118,8 +120,7 @@ def train(golden: Mapping[str, np.ndarray], raw_dir: str) -> dict:
 
   frozen = {'teacher': held['teacher']}
   now = state.init_state(
-    networks, stage, prepare(0, batch(0)),
-    {'student': held['student']},
+    networks, stage, prepare(0, batch(0)), {'student': held['student']}
   )
   update = jax.jit(step.make_train_step(networks, stage, prepare))
   found = {key: [] for key in LOSSES}
@@ -141,10 +142,16 @@ def check(golden: Mapping, found: Mapping) -> list[tuple[bool, str]]:
     error = np.abs(ours - theirs) / np.abs(theirs)
     worst = int(error.argmax())
     good = bool(error[worst] < BOUND)  # so that NaN does not agree
-    lines.append((good, (
-      f'{key}: {len(error)} steps, largest relative error {error[worst]:.1e} '
-      f'at step {worst}: {ours[worst]:.7f}, PyTorch {theirs[worst]:.7f}'
-    )))
+    lines.append(
+      (
+        good,
+        (
+          f'{key}: {len(error)} steps, largest relative error '
+          f'{error[worst]:.1e} at step {worst}: {ours[worst]:.7f}, '
+          f'PyTorch {theirs[worst]:.7f}'
+        ),
+      )
+    )
   key = 'final_logits_first8'
   error = golden_models.relative(found[key], golden[key])
   lines.append((error < BOUND, f'{key}: relative error {error:.1e}'))
@@ -158,7 +165,8 @@ def check(golden: Mapping, found: Mapping) -> list[tuple[bool, str]]:
 def main(arguments: list[str]) -> int:
   """Checks one file; the exit code, 2 for a user's mistake."""
   parser = argparse.ArgumentParser(
-    prog='python -m tests.golden_trajectory', description=__doc__,
+    prog='python -m tests.golden_trajectory',
+    description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument('file', type=pathlib.Path)

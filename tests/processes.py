@@ -1,6 +1,6 @@
 """One of several processes that train as one; see test_processes.py.
 
-  python -m tests.processes PORT COUNT RANK WAY FILE
+python -m tests.processes PORT COUNT RANK WAY FILE
 """
 
 import sys

@@ -1,6 +1,6 @@
 """The smallest experiment that is whole: two MLPs on a part of the digits.
 
-  python -m experiments.launch --config tests/quick.py --workdir DIR
+python -m experiments.launch --config tests/quick.py --workdir DIR
 """
 
 from kd_jax import config
@@ -15,8 +15,7 @@ def get_config(arg: str = ''):
   c.networks.student = dict(name='mlp', widths=[8], dropout=0.1)
   c.terms.hard = dict(method='cross_entropy', weight=1 - c.get_ref('alpha'))
   c.terms.soft = dict(
-    method='kd', weight=c.get_ref('alpha'),
-    temperature=c.get_ref('temperature'),
+    method='kd', weight=c.get_ref('alpha'), temperature=c.get_ref('temperature')
   )
   for part in (c.train, c.teacher):
     part.steps, part.batch_size = 30, 32

@@ -72,7 +72,10 @@ def data(file: str) -> sources.Data:
   images = rng.integers(0, 256, (2 * SIZE, side, side, 3), np.uint8)
   labels = np.arange(2 * SIZE, dtype=np.int32) % 5
   return sources.make_data(
-    'arrays', train=(images, labels), test=(images, labels), validation=0,
+    'arrays',
+    train=(images, labels),
+    test=(images, labels),
+    validation=0,
     classes=CLASSES[file],
   )
 
@@ -176,7 +179,8 @@ def main(arguments: list[str]) -> int:
   parser.add_argument('--train', action='store_const', dest='do', const=run)
   options = parser.parse_args(arguments)
   chosen = [
-    r for r in every()
+    r
+    for r in every()
     if not options.names or any(name in r for name in options.names)
   ]
   bad = 0

@@ -25,5 +25,5 @@ def need(*parts: str) -> pathlib.Path:
   """`path(*parts)`; skips the calling test where it does not exist."""
   found = path(*parts)
   if found is None:
-    pytest.skip(f"no shared/{'/'.join(parts)} here (set KD_JAX_SHARED)")
+    pytest.skip(f'no shared/{"/".join(parts)} here (set KD_JAX_SHARED)')
   return found

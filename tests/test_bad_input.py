@@ -27,49 +27,52 @@ def refuse(capsys, tmp_path, *changes, file=QUICK) -> str:
   return err
 
 
-@pytest.mark.parametrize('change, words', [
-  ('alpah=1', ['alpah', 'alpha']),
-  ('train.optimizer.learnig_rate=1', ['train.optimizer.learning_rate']),
-  ('seed=1.5', ['seed', 'int']),
-  ('seed=abc', ['seed', 'int']),
-  ('seed=-1', ['seed', '-1']),
-  ('seeds=0', ['seeds']),
-  ('baseline=3', ['baseline', 'bool']),
-  ('temperature=0.0', ['temperature', '0']),
-  ('temperature=-4.0', ['temperature', '-4']),
-  ('temperature=1e999', ['temperature', 'finite']),
-  ('alpha=1.5', ['alpha', '1.5']),
-  ('alpha=-0.1', ['alpha', '-0.1']),
-  ('beta=-1.0', ['beta']),
-  ('alpha_weights=sotf', ['sotf', 'soft']),
-  ('terms.soft.weight=-1.0', ['negative', '-1']),
-  ('terms.soft.temperature=0', ['temperature', '0']),
-  ('terms.soft.method=kdd', ['kdd', "'kd'", 'cross_entropy']),
-  ('terms.soft.temprature=3', ['temprature', 'temperature']),
-  ('terms.soft.teacher=techer', ['techer', 'teacher']),
-  ('terms.soft.student=studen', ['studen', 'student']),
-  ('terms.extra.weight=3', ['extra']),
-  ('terms.extra={"weight":1}', ['extra', 'method']),
-  ('terms.soft.schedule={"weigth":{"name":"linear"}}', ['weigth', 'weight']),
-  ('terms.soft.schedule={"weight":{"name":"linaer"}}', ['linaer', 'linear']),
-  ('scheme.name=offlin', ['offlin', 'offline']),
-  ('scheme.foo=1', ['foo']),
-  ('networks.student.name=mpl', ['mpl', 'mlp']),
-  ('networks.student.widhts=[3]', ['widhts', 'widths']),
-  ('networks.teacher.classes=7', ['7', '10']),
-  ('networks.teacher.load=nowhere', ['nowhere']),
-  ('data.name=digit', ['digit', 'digits']),
-  ('data.limt=3', ['limt', 'limit']),
-  ('train.batch_size=0', ['batch_size']),
-  ('train.batch_size=100000', ['batch_size', '100000', '320']),
-  ('train.augment=("shfit",)', ['shfit', 'shift']),
-  ('train.optimizer.name=sdg', ['sdg', 'sgd']),
-  ('train.optimizer.options.momentun=0.9', ['momentun']),
-  ('train.optimizer.learning_rate=-1.0', ['learning_rate', '-1']),
-  ('train.optimizer.schedule.name=cosin', ['cosin', 'cosine']),
-  ('parallel=pmpa', ['pmpa', 'pmap']),
-  ('select=worst', ['worst', 'best']),
-])
+@pytest.mark.parametrize(
+  'change, words',
+  [
+    ('alpah=1', ['alpah', 'alpha']),
+    ('train.optimizer.learnig_rate=1', ['train.optimizer.learning_rate']),
+    ('seed=1.5', ['seed', 'int']),
+    ('seed=abc', ['seed', 'int']),
+    ('seed=-1', ['seed', '-1']),
+    ('seeds=0', ['seeds']),
+    ('baseline=3', ['baseline', 'bool']),
+    ('temperature=0.0', ['temperature', '0']),
+    ('temperature=-4.0', ['temperature', '-4']),
+    ('temperature=1e999', ['temperature', 'finite']),
+    ('alpha=1.5', ['alpha', '1.5']),
+    ('alpha=-0.1', ['alpha', '-0.1']),
+    ('beta=-1.0', ['beta']),
+    ('alpha_weights=sotf', ['sotf', 'soft']),
+    ('terms.soft.weight=-1.0', ['negative', '-1']),
+    ('terms.soft.temperature=0', ['temperature', '0']),
+    ('terms.soft.method=kdd', ['kdd', "'kd'", 'cross_entropy']),
+    ('terms.soft.temprature=3', ['temprature', 'temperature']),
+    ('terms.soft.teacher=techer', ['techer', 'teacher']),
+    ('terms.soft.student=studen', ['studen', 'student']),
+    ('terms.extra.weight=3', ['extra']),
+    ('terms.extra={"weight":1}', ['extra', 'method']),
+    ('terms.soft.schedule={"weigth":{"name":"linear"}}', ['weigth', 'weight']),
+    ('terms.soft.schedule={"weight":{"name":"linaer"}}', ['linaer', 'linear']),
+    ('scheme.name=offlin', ['offlin', 'offline']),
+    ('scheme.foo=1', ['foo']),
+    ('networks.student.name=mpl', ['mpl', 'mlp']),
+    ('networks.student.widhts=[3]', ['widhts', 'widths']),
+    ('networks.teacher.classes=7', ['7', '10']),
+    ('networks.teacher.load=nowhere', ['nowhere']),
+    ('data.name=digit', ['digit', 'digits']),
+    ('data.limt=3', ['limt', 'limit']),
+    ('train.batch_size=0', ['batch_size']),
+    ('train.batch_size=100000', ['batch_size', '100000', '320']),
+    ('train.augment=("shfit",)', ['shfit', 'shift']),
+    ('train.optimizer.name=sdg', ['sdg', 'sgd']),
+    ('train.optimizer.options.momentun=0.9', ['momentun']),
+    ('train.optimizer.learning_rate=-1.0', ['learning_rate', '-1']),
+    ('train.optimizer.schedule.name=cosin', ['cosin', 'cosine']),
+    ('parallel=pmpa', ['pmpa', 'pmap']),
+    ('select=worst', ['worst', 'best']),
+  ],
+)
 def test_a_wrong_value_is_one_line(change, words, capsys, tmp_path):
   line = refuse(capsys, tmp_path, f'--config.{change}')
   for word in words:
@@ -88,15 +91,23 @@ def test_an_unknown_config_file(capsys, tmp_path):
   assert 'quick.py' in refuse(capsys, tmp_path, file=near)
 
 
-@pytest.mark.parametrize('text, words', [
-  ('x = = 1', ['1', 'syntax']),
-  ('x = 1', ['get_config']),
-  ('def get_config(): return 3', ['int']),
-  ('from kd_jax import config\ndef get_config():\n  c = config.default()\n'
-   '  c.alhpa = 1.0\n  return c', ['alhpa']),
-  ('from kd_jax import config\ndef get_config():\n  return config.default()',
-   ['networks']),
-])
+@pytest.mark.parametrize(
+  'text, words',
+  [
+    ('x = = 1', ['1', 'syntax']),
+    ('x = 1', ['get_config']),
+    ('def get_config(): return 3', ['int']),
+    (
+      'from kd_jax import config\ndef get_config():\n  c = config.default()\n'
+      '  c.alhpa = 1.0\n  return c',
+      ['alhpa'],
+    ),
+    (
+      'from kd_jax import config\ndef get_config():\n  return config.default()',
+      ['networks'],
+    ),
+  ],
+)
 def test_a_config_that_is_none(text, words, capsys, tmp_path):
   path = tmp_path / 'own.py'
   path.write_text(text)
@@ -121,7 +132,9 @@ def teacher(tmp_path_factory):
 
 def test_a_teacher_folder_of_another_network(teacher, capsys, tmp_path):
   line = refuse(
-    capsys, tmp_path, f'--config.networks.teacher.load={teacher}',
+    capsys,
+    tmp_path,
+    f'--config.networks.teacher.load={teacher}',
     '--config.networks.teacher.widths=[16]',
   )
   assert 'widths' in line
@@ -202,6 +215,11 @@ def test_distill_refuses_before_any_work():
     api.distill(network, network, variables, data, method='kdd', batch_size=8)
   with pytest.raises(ValueError, match=r'hiden.*hidden'):
     api.distill(
-      network, network, variables, data, beta=1.0, batch_size=8,
+      network,
+      network,
+      variables,
+      data,
+      beta=1.0,
+      batch_size=8,
       layers=[('hiden1', 'hidden1')],
     )

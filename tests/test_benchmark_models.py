@@ -24,9 +24,10 @@ def twins(torch):
   return pair_mobile
 
 
-@pytest.mark.parametrize('name', [
-  'resnet8', 'resnet8x4', 'wrn_16_2', 'vgg8', 'mobilenet_v2', 'shufflenet_v2',
-])
+@pytest.mark.parametrize(
+  'name',
+  ['resnet8', 'resnet8x4', 'wrn_16_2', 'vgg8', 'mobilenet_v2', 'shufflenet_v2'],
+)
 def test_a_twin_computes_the_same(name, torch, twins):
   torch.manual_seed(0)
   twin = twins.make(name, CLASSES).eval()
@@ -64,9 +65,7 @@ def test_rows_count_images_and_not_seconds(monkeypatch):
   )
   pair = benchmark.settings.Pair('a', 'b', (4, 4, 3), 5, 10)
   found = benchmark.row('x', pair, ('ours', 'theirs'), 'step', 2, 0.1)
-  assert found == [
-    'x', '30 (25..35)', '10 (10..10)', '3.00 (2.50..3.50)'
-  ]
+  assert found == ['x', '30 (25..35)', '10 (10..10)', '3.00 (2.50..3.50)']
 
 
 def test_the_step_of_our_side_learns():

@@ -15,9 +15,25 @@ from tests import children
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TWINS = (
-  'cross_entropy', 'kd', 'lskd', 'dkd', 'nkd', 'dist', 'at', 'nst', 'sp', 'pkt',
-  'rkd', 'rkd_distance', 'rkd_angle', 'fitnet', 'feature_mse',
-  'feature_cosine', 'vid', 'cc', 'info_nce',
+  'cross_entropy',
+  'kd',
+  'lskd',
+  'dkd',
+  'nkd',
+  'dist',
+  'at',
+  'nst',
+  'sp',
+  'pkt',
+  'rkd',
+  'rkd_distance',
+  'rkd_angle',
+  'fitnet',
+  'feature_mse',
+  'feature_cosine',
+  'vid',
+  'cc',
+  'info_nce',
 )
 SMALL = settings.PAIRS['stages']._replace(shape=(8, 8, 3), batch_size=6)
 
@@ -104,9 +120,7 @@ def test_the_readme_has_both_tables():
 
 def copy_weights(variables, module, torch):
   """The arrays of kd_jax's parts into the PyTorch parts, in their order."""
-  ours = [
-    x for x in jax.tree.leaves(variables['params']) if x.ndim > 1
-  ]
+  ours = [x for x in jax.tree.leaves(variables['params']) if x.ndim > 1]
   theirs = [x for x in module.parameters() if x.ndim > 1]
   with torch.no_grad():
     for x, y in zip(ours, theirs, strict=True):
@@ -176,8 +190,9 @@ def test_steps_of_both_sides_are_the_same(torch):
   for name, twin in twins.items():
     state = torch_weights.state_dict(cast.variables[name], f'cnn_{name}')
     twin.load_state_dict({k: torch.tensor(x) for k, x in state.items()})
-  training, step = ours.hinton(cast, batches[0]), pairs.make_step(
-    twins['student']
+  training, step = (
+    ours.hinton(cast, batches[0]),
+    pairs.make_step(twins['student']),
   )
   state = training.state
   for i, batch in enumerate(batches):
@@ -191,7 +206,10 @@ def run(module, *argv):
   """What a benchmark prints, in a process of its own."""
   done = subprocess.run(
     [sys.executable, '-m', f'experiments.benchmarks.{module}', *argv],
-    capture_output=True, text=True, cwd=ROOT, check=False,
+    capture_output=True,
+    text=True,
+    cwd=ROOT,
+    check=False,
     env=children.environment(),
   )
   return done.returncode, done.stdout, done.stderr

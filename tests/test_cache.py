@@ -139,7 +139,7 @@ def test_another_one_is_refused_by_name(key, state, whole, tmp_path):
   with pytest.raises(cache.Refused) as refused:
     cache.check(folder, other)
   line = str(refused.value)
-  assert f"another {key.replace('_', ' ')}:" in line
+  assert f'another {key.replace("_", " ")}:' in line
   assert str(folder) in line
   assert '\n' not in line
   # What is not known yet is not compared.

@@ -142,9 +142,7 @@ def test_several_teachers_are_compared_with_as_one():
   report, arrays = compare.compare(of, found)
   assert report['teacher'] == lineup.TEACHERS
   assert set(report['means'][lineup.TEACHERS]) == {'teacher', 'second'}
-  mean = fidelity.mean_of(
-    [arrays['logits/teacher'], arrays['logits/second']]
-  )
+  mean = fidelity.mean_of([arrays['logits/teacher'], arrays['logits/second']])
   student = report['networks']['student']
   assert student['kl'] == pytest.approx(
     fidelity.kl(mean, arrays['logits/student']), rel=1e-5
@@ -178,8 +176,12 @@ def lined(scheme, names, networks=('teacher', 'student', 'peer'), **options):
   """The lineup of a scheme whose networks are all finished."""
   soft = tiny.soft(teacher=names)
   cast = schemes.Cast(
-    networks, (), {'hard': base_schemes.hard('student'), 'soft': soft},
-    tiny.recipe(), tiny.recipe(seed=1), classes=tiny.CLASSES,
+    networks,
+    (),
+    {'hard': base_schemes.hard('student'), 'soft': soft},
+    tiny.recipe(),
+    tiny.recipe(seed=1),
+    classes=tiny.CLASSES,
   )
   made = schemes.make_stages(scheme, cast, **options)
   of = types.SimpleNamespace(stages=made, loaded={})
@@ -201,7 +203,8 @@ def test_lineup_of_a_chain_compares_with_its_top():
 def test_lineup_of_peers_pairs_each_with_itself_alone():
   line = lined('mutual', 'peers', peers=['peer', 'student'])
   assert line.students == {
-    'student': 'baseline_student', 'peer': 'baseline_peer'
+    'student': 'baseline_student',
+    'peer': 'baseline_peer',
   }
   assert line.teacher == 'peer'
   assert len(line.networks) == 4
@@ -260,9 +263,7 @@ def test_schemes_of_another_cast_have_a_report(
 
 def test_layers_that_the_terms_pair_are_compared():
   c = compared.settings(student=dict(name='mlp', widths=[32]))
-  c.terms.hint = dict(
-    method='feature_mse', layers=[('hidden1', 'hidden1_pre')]
-  )
+  c.terms.hint = dict(method='feature_mse', layers=[('hidden1', 'hidden1_pre')])
   of = build.make_experiment(c, compared.data())
   found = compared.variables(of)
   split = of.data.test()
@@ -280,8 +281,9 @@ def test_layers_that_the_terms_pair_are_compared():
 
 def test_over_seeds_is_mean_deviation_and_a_paired_interval(many):
   _, report = many
-  runs = [report['networks'][row]['accuracy'] for row in
-          ('student', 'baseline')]
+  runs = [
+    report['networks'][row]['accuracy'] for row in ('student', 'baseline')
+  ]
   for found in runs:
     assert found['mean'] == pytest.approx(np.mean(found['values']))
     assert found['sd'] == pytest.approx(np.std(found['values'], ddof=1))
@@ -307,8 +309,15 @@ def test_table_is_clean_and_narrow(which, request):
   text = table.table(request.getfixturevalue(which)[1])
   lines = text.splitlines()
   assert max(map(len, lines)) <= 120
-  for word in ('teacher', 'student alone', 'student distilled', 'Parameters',
-               'Latency, 128', 'KL', '95 % interval'):
+  for word in (
+    'teacher',
+    'student alone',
+    'student distilled',
+    'Parameters',
+    'Latency, 128',
+    'KL',
+    '95 % interval',
+  ):
     assert word in text, word
   body = lines[2 : lines.index('')]
   assert len({len(line) for line in body}) == 1, 'columns are not aligned'
@@ -318,9 +327,13 @@ def test_table_is_clean_and_narrow(which, request):
 def test_many_networks_wrap_into_blocks(one):
   _, report = one
   own = report['networks']['student']
-  wide = {**report, 'networks': {
-    **report['networks'], **{f'network_{k}': own for k in range(5)}
-  }}
+  wide = {
+    **report,
+    'networks': {
+      **report['networks'],
+      **{f'network_{k}': own for k in range(5)},
+    },
+  }
   text = table.table(wide)
   assert max(map(len, text.splitlines())) <= 120
   assert all(f'network_{k}' in text for k in range(5))

@@ -55,17 +55,20 @@ def test_copies_of_a_config_are_apart():
 def test_product_grid_zipped_chain():
   two = sweep.grid('a', 1, 2)
   assert sweep.product(two, sweep.grid('b', 3)) == [
-    {'a': 1, 'b': 3}, {'a': 2, 'b': 3}
+    {'a': 1, 'b': 3},
+    {'a': 2, 'b': 3},
   ]
   assert sweep.zipped(two, sweep.grid('b', 3, 4)) == [
-    {'a': 1, 'b': 3}, {'a': 2, 'b': 4}
+    {'a': 1, 'b': 3},
+    {'a': 2, 'b': 4},
   ]
   assert sweep.chain(two, sweep.grid('b', 3))[-1] == {'b': 3}
 
 
 def test_samples_are_seeded_and_in_range():
   draws = {
-    'lr': sweep.log_uniform(1e-3, 1e-1), 'b': sweep.uniform(0, 1),
+    'lr': sweep.log_uniform(1e-3, 1e-1),
+    'b': sweep.uniform(0, 1),
     'c': sweep.choice('x', 'y'),
   }
   made = sweep.sample(50, draws, seed=3)
@@ -82,10 +85,16 @@ def test_a_sweep_on_the_command_line():
   assert made[1] == {'temperature': '1', 'alpha': 0.3}
 
 
-@pytest.mark.parametrize('text, message', [
-  ('', 'empty'), ('alpha', 'unknown sweep'), ('alpha=', "'alpha='"),
-  ('alpha=0:1:x', 'low:high:count'), ('a=1;a=2', "'a'"),
-])
+@pytest.mark.parametrize(
+  'text, message',
+  [
+    ('', 'empty'),
+    ('alpha', 'unknown sweep'),
+    ('alpha=', "'alpha='"),
+    ('alpha=0:1:x', 'low:high:count'),
+    ('a=1;a=2', "'a'"),
+  ],
+)
 def test_a_sweep_that_cannot_be(text, message):
   with pytest.raises(ValueError, match=message):
     settings.named(DIGITS, text)

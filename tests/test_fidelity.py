@@ -223,9 +223,10 @@ def test_verdict_of_seeds_needs_both_seeds_and_examples():
   spread = verdict.of_seeds([0.88, 1.0, 1.0], baseline, sure)
   assert spread['outcome'] == verdict.SAME
   assert '3 seeds' in spread['text']
-  assert verdict.of_seeds(baseline, [x + 0.06 for x in baseline], -sure)[
-    'outcome'
-  ] == verdict.HURT
+  assert (
+    verdict.of_seeds(baseline, [x + 0.06 for x in baseline], -sure)['outcome']
+    == verdict.HURT
+  )
 
 
 def claims(rng, seeds, size=200, rounds=300):
@@ -260,10 +261,12 @@ def test_where_there_is_no_difference_few_are_claimed(seeds):
 def test_intervals_hold_what_they_promise():
   rng = np.random.default_rng(0)
   count = rng.binomial(80, 0.93, 2000)
-  inside = [low <= 0.93 <= high
-            for low, high in (evidence.wilson(k, 80) for k in count)]
+  inside = [
+    low <= 0.93 <= high for low, high in (evidence.wilson(k, 80) for k in count)
+  ]
   assert 0.93 < np.mean(inside) < 0.98
   draws = rng.choice([-1, 0, 1], (2000, 150), p=[0.04, 0.86, 0.10])
-  covered = [low <= 0.06 <= high
-             for low, high in map(evidence.over_examples, draws)]
+  covered = [
+    low <= 0.06 <= high for low, high in map(evidence.over_examples, draws)
+  ]
   assert 0.93 < np.mean(covered) < 0.97

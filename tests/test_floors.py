@@ -9,17 +9,48 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLOORS = {
-  'types': 0, 'config': 0, 'sweep': 0, 'locks': 0, 'machine': 0, 'once': 0,
+  'types': 0,
+  'config': 0,
+  'sweep': 0,
+  'locks': 0,
+  'machine': 0,
+  'once': 0,
   'losses': 1,
-  'methods': 2, 'models': 2, 'data': 2,
-  'terms': 3, 'stages': 3, 'views': 3, 'reuse': 3,
-  'schemes': 4, 'state': 4, 'step': 4, 'parallel': 4, 'optim': 4,
-  'checkpoint': 4, 'metrics': 4, 'quantize': 4, 'shards': 4, 'cache': 4,
-  'parts': 5, 'casting': 5, 'stored': 5, 'build': 5,
-  'tools': 6, 'keep': 6, 'recall': 6, 'lane': 6, 'grid': 6, 'train': 6,
-  'strategies': 6, 'halving': 6, 'folders': 6,
+  'methods': 2,
+  'models': 2,
+  'data': 2,
+  'terms': 3,
+  'stages': 3,
+  'views': 3,
+  'reuse': 3,
+  'schemes': 4,
+  'state': 4,
+  'step': 4,
+  'parallel': 4,
+  'optim': 4,
+  'checkpoint': 4,
+  'metrics': 4,
+  'quantize': 4,
+  'shards': 4,
+  'cache': 4,
+  'parts': 5,
+  'casting': 5,
+  'stored': 5,
+  'build': 5,
+  'tools': 6,
+  'keep': 6,
+  'recall': 6,
+  'lane': 6,
+  'grid': 6,
+  'train': 6,
+  'strategies': 6,
+  'halving': 6,
+  'folders': 6,
   'compare': 6,
-  'report': 7, 'export': 7, 'describe': 8, 'runs': 8,
+  'report': 7,
+  'export': 7,
+  'describe': 8,
+  'runs': 8,
 }
 TOP = 9  # the public functions, the command lines
 
@@ -77,21 +108,26 @@ def costs_nothing(code: str, heavy: set[str]) -> None:
   code += f'; import sys; found = {heavy} & set(sys.modules)'
   done = subprocess.run(
     [sys.executable, '-c', f'{code}; sys.exit(str(found) if found else 0)'],
-    capture_output=True, text=True, cwd=ROOT, check=False,
+    capture_output=True,
+    text=True,
+    cwd=ROOT,
+    check=False,
   )
   assert done.returncode == 0, done.stderr
 
 
 def test_importing_costs_no_tfds_orbax_or_matplotlib():
-  costs_nothing('import kd_jax', {
-    'tensorflow_datasets', 'orbax.checkpoint', 'matplotlib', 'tensorboardX'
-  })
+  costs_nothing(
+    'import kd_jax',
+    {'tensorflow_datasets', 'orbax.checkpoint', 'matplotlib', 'tensorboardX'},
+  )
 
 
 def test_tensorboard_costs_no_torch(tmp_path):
   costs_nothing(
     'from kd_jax import metrics; writer = metrics.make_writer'
     f"({str(tmp_path)!r}); writer.write('student', 1, {{'loss': 2.0}}); "
-    'writer.close()', {'torch'},
+    'writer.close()',
+    {'torch'},
   )
   assert list(tmp_path.glob('events*'))

@@ -29,12 +29,14 @@ def _write(folder, *cases):
         )
     stored['loss'] = np.float64(formula(arrays))
     np.savez(folder / f'{i}.npz', **stored)
-    index.append({
-      'case': case,
-      'file': f'{i}.npz',
-      'attrs': attrs,
-      'loss': float(stored['loss']),
-    })
+    index.append(
+      {
+        'case': case,
+        'file': f'{i}.npz',
+        'attrs': attrs,
+        'loss': float(stored['loss']),
+      }
+    )
   (folder / 'index.json').write_text(json.dumps(index))
   return folder
 

@@ -23,16 +23,17 @@ def test_every_step_agrees(trained):
   assert all(good for good, _ in lines), lines
 
 
-@pytest.mark.parametrize('key', [
-  *golden_trajectory.LOSSES, 'final_logits_first8', 'teacher_params',
-])
+@pytest.mark.parametrize(
+  'key', [*golden_trajectory.LOSSES, 'final_logits_first8', 'teacher_params']
+)
 def test_a_difference_is_seen(trained, key):
   golden, found = trained
   changed = {**golden, key: golden[key] * (1 + 2e-4)}
   if key == 'teacher_params':
     changed[key] = golden[key] + 1
-  bad = [line for good, line in golden_trajectory.check(changed, found)
-         if not good]
+  bad = [
+    line for good, line in golden_trajectory.check(changed, found) if not good
+  ]
   assert len(bad) == 1 and bad[0].startswith(key)
 
 

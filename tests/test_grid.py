@@ -168,13 +168,19 @@ def test_seeds_of_one_config_are_lanes(tmp_path):
 
 
 def test_what_does_not_stack_is_a_group_of_its_own():
-  configs = settings({
-    'a': {}, 'b': {'terms.soft.temperature': '8.0'},
-    'c': {'networks.student.widths': '[4]'}, 'd': {'beta': '1.0'},
-    'e': {'train.batch_size': '16'}, 'f': {'teacher.seed': '1'},
-  })
+  configs = settings(
+    {
+      'a': {},
+      'b': {'terms.soft.temperature': '8.0'},
+      'c': {'networks.student.widths': '[4]'},
+      'd': {'beta': '1.0'},
+      'e': {'train.batch_size': '16'},
+      'f': {'teacher.seed': '1'},
+    }
+  )
   assert runs.groups_of(configs) == [
-    (None, ['a', 'b', 'd', 'f']), ('networks.student.widths', ['c']),
+    (None, ['a', 'b', 'd', 'f']),
+    ('networks.student.widths', ['c']),
     ('train.batch_size', ['e']),
   ]
 
@@ -187,9 +193,12 @@ def test_groups_share_what_is_read(tmp_path, monkeypatch):
     return make(*args, **options)
 
   monkeypatch.setattr(sources, 'make_data', counted)
-  prepared = runs.prepare(settings({
-    'a': {}, 'b': {'train.batch_size': '16'}, 'c': {'data.limit': '200'},
-  }), tmp_path)
+  prepared = runs.prepare(
+    settings(
+      {'a': {}, 'b': {'train.batch_size': '16'}, 'c': {'data.limit': '200'}}
+    ),
+    tmp_path,
+  )
   found = [made.data for group in prepared.groups for _, made in group]
   assert len(read) == 2
   assert found[0] is found[1] is not found[2]
@@ -224,8 +233,11 @@ def test_those_that_lag_are_dropped_at_rungs(tmp_path):
   plan = grid.Plan('loop', halving=2)
   found = launched(configs, tmp_path, plan=plan)
   steps = {
-    name: max(r['step'] for r in metrics.read_rows(tmp_path / name)
-              if r['stage'] == 'student')
+    name: max(
+      r['step']
+      for r in metrics.read_rows(tmp_path / name)
+      if r['stage'] == 'student'
+    )
     for name in configs
   }
   # Rungs at steps 3 and 6 of 12, looked at when next validated: 4 and 8.

@@ -35,9 +35,10 @@ def test_several_classes_move_together():
   assert hinton.best_offset(logits, np.array([0]), (1, 2)) < -4
 
 
-@pytest.mark.parametrize('part, classes', [
-  ('all', ()), ('no_3', (0, 1, 2, 4, 5, 6, 7, 8, 9)), ('only_7_8', (7, 8)),
-])
+@pytest.mark.parametrize(
+  'part, classes',
+  [('all', ()), ('no_3', (0, 1, 2, 4, 5, 6, 7, 8, 9)), ('only_7_8', (7, 8))],
+)
 def test_each_part_has_its_transfer_set(part, classes):
   c = config.resolve(config.read(f'{CONFIG}:{part}'))
   assert c.data.train_only == classes
@@ -63,19 +64,26 @@ def test_the_table_has_the_papers_numbers_beside_ours():
 def test_two_parts_of_it_run(tmp_path, capsys, monkeypatch):
   raw = shared.need('data', 'mnist')
   monkeypatch.setattr(hinton, 'MOVED', {'only_7_8': (7, 8)})
-  monkeypatch.setattr(hinton, 'ROWS', {
-    row: title for row, title in hinton.ROWS.items() if 'no_3' not in row
-  })
+  monkeypatch.setattr(
+    hinton,
+    'ROWS',
+    {row: title for row, title in hinton.ROWS.items() if 'no_3' not in row},
+  )
   changes = {
-    'data.data_dir': shared.prepared(), 'data.limit': 400,
-    'data.validation': 100, 'networks.teacher.widths': [64],
-    'networks.student.widths': [64], 'teacher.steps': 100, 'train.steps': 50,
-    'teacher.batch_size': 32, 'train.batch_size': 16,
+    'data.data_dir': shared.prepared(),
+    'data.limit': 400,
+    'data.validation': 100,
+    'networks.teacher.widths': [64],
+    'networks.student.widths': [64],
+    'teacher.steps': 100,
+    'train.steps': 50,
+    'teacher.batch_size': 32,
+    'train.batch_size': 16,
   }
   words = [f'--config.{key}={value}' for key, value in changes.items()]
-  code = hinton.main([
-    '--workdir', str(tmp_path), '--seeds', '1', '--raw_dir', str(raw), *words
-  ])
+  code = hinton.main(
+    ['--workdir', str(tmp_path), '--seeds', '1', '--raw_dir', str(raw), *words]
+  )
   assert code == 0
   found = json.loads((tmp_path / 'hinton.json').read_text())
   assert all(len(values) == 1 for values in found.values())

@@ -6,13 +6,13 @@ import time
 
 from kd_jax import locks
 
-HOLD = '''
+HOLD = """
 import pathlib, sys, time
 from kd_jax import locks
 file = locks.attempt(pathlib.Path(sys.argv[1]))
 print('held', flush=True)
 time.sleep(600)
-'''
+"""
 
 
 def test_one_at_a_time(tmp_path):
@@ -53,7 +53,8 @@ def test_a_child_that_was_given_it_holds_it_too(tmp_path):
   file = locks.attempt(path)
   child = subprocess.Popen(
     [sys.executable, '-S', '-c', 'import sys; sys.stdin.read()'],
-    stdin=subprocess.PIPE, pass_fds=(file.fileno(),),
+    stdin=subprocess.PIPE,
+    pass_fds=(file.fileno(),),
   )
   file.close()
   assert locks.is_held(path)

@@ -23,8 +23,10 @@ print(faults[-1])
 def faults(call: str) -> int:
   """Of the fourth array of 64 MB that a process fills and frees."""
   done = subprocess.run(
-    [sys.executable, '-c', CODE.format(call=call)], capture_output=True,
-    text=True, check=True,
+    [sys.executable, '-c', CODE.format(call=call)],
+    capture_output=True,
+    text=True,
+    check=True,
   )
   return int(done.stdout)
 

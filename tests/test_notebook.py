@@ -7,6 +7,7 @@ from kd_jax.report import notebook, svg
 
 def panel(name: str, width: float = 2.0) -> str:
   """A line in a picture, in inches."""
+
   def draw(axes):
     axes.plot([0, 1], [0, 1], color=svg.COLORS['student'])
 
@@ -27,7 +28,8 @@ def test_pictures_lie_in_rows_and_do_not_overlap():
   root = ElementTree.fromstring(notebook.show(*panels, columns=2).text)
   boxes = [
     [float(child.get(key)) for key in ('x', 'y', 'width', 'height')]
-    for child in root if child.tag.endswith('svg')
+    for child in root
+    if child.tag.endswith('svg')
   ]
   (ax, ay, aw, ah), (bx, by, bw, _), (cx, cy, _, ch) = boxes
   assert ay == by and bx >= ax + aw

@@ -17,14 +17,18 @@ def start(port, rank, way, devices, file):
   """One of two processes, with so many CPU devices."""
   command = [sys.executable, '-m', 'tests.processes', port, 2, rank, way, file]
   return subprocess.Popen(
-    list(map(str, command)), cwd=ROOT, env=children.environment(devices),
-    text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    list(map(str, command)),
+    cwd=ROOT,
+    env=children.environment(devices),
+    text=True,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
   )
 
 
-@pytest.mark.parametrize('way, devices', [
-  ('mesh', 1), ('pmap', 1), ('pmap', 2)
-])
+@pytest.mark.parametrize(
+  'way, devices', [('mesh', 1), ('pmap', 1), ('pmap', 2)]
+)
 def test_two_processes_train_as_one(way, devices, tmp_path):
   files = [tmp_path / f'{rank}.npz' for rank in range(2)]
   with socket.socket() as free:

@@ -15,7 +15,8 @@ def outputs(seed=0, batch=64, scale=4.0) -> dict:
   sizes = np.exp(rng.normal(size=batch)).astype(np.float32)
   shapes = {'logits': (K,), 'map': (3, 3, 2), 'zero': (4,)}
   made = {
-    name: scale * rng.normal(size=(batch, *shape)).astype(np.float32)
+    name: scale
+    * rng.normal(size=(batch, *shape)).astype(np.float32)
     * sizes.reshape(-1, *(1,) * len(shape))
     for name, shape in shapes.items()
   }
@@ -134,11 +135,14 @@ def test_the_largest_k_of_a_sequence_in_fewer_bits(dtype):
   assert 0 < error.max() < 0.02
 
 
-@pytest.mark.parametrize('options, words', [
-  ({'dtype': 'int9'}, "int9.*'int8'"),
-  ({'top_k': K}, f'{K} of {K} classes.*{K - 1}'),
-  ({'top_k': -1}, '-1'),
-])
+@pytest.mark.parametrize(
+  'options, words',
+  [
+    ({'dtype': 'int9'}, "int9.*'int8'"),
+    ({'top_k': K}, f'{K} of {K} classes.*{K - 1}'),
+    ({'top_k': -1}, '-1'),
+  ],
+)
 def test_what_cannot_be_stored(options, words):
   with pytest.raises(ValueError, match=words):
     quantize.check(layout(outputs(), **options))

@@ -126,8 +126,9 @@ def test_every_method_has_its_place(name):
 
 @pytest.mark.parametrize('name', schemes.SCHEMES)
 def test_every_scheme_has_a_row_and_a_config(name):
-  row = next(r for r in TEXT.splitlines() if r.startswith('| ')
-             and f'`{name}`' in r)
+  row = next(
+    r for r in TEXT.splitlines() if r.startswith('| ') and f'`{name}`' in r
+  )
   (config,) = re.findall(r'`(digits\w*\.py)`', row)
   assert (README.parent / 'experiments/configs' / config).exists()
 

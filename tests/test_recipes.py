@@ -72,9 +72,10 @@ def test_the_recipe_is_the_published_one():
   assert light.teacher.optimizer.learning_rate == 0.05
 
 
-@pytest.mark.parametrize('pair, beta', [
-  ('resnet56,resnet20', 2), ('vgg13,vgg8', 6), ('resnet32x4,resnet8x4', 8),
-])
+@pytest.mark.parametrize(
+  'pair, beta',
+  [('resnet56,resnet20', 2), ('vgg13,vgg8', 6), ('resnet32x4,resnet8x4', 8)],
+)
 def test_weights_by_pair(pair, beta):
   assert read(f'dkd,{pair}').terms.soft.beta == beta
 
@@ -97,12 +98,15 @@ def test_a_teacher_that_is_there_is_loaded():
   assert read('kd,vgg13,vgg8', **{'train.steps': '3'}).train.steps == 3
 
 
-@pytest.mark.parametrize('arg, message', [
-  ('kdd,vgg13,vgg8', "unknown method 'kdd'; did you mean 'kd'"),
-  ('kd,vgg8,vgg13', "unknown pair 'vgg8,vgg13'"),
-  ('kd,vgg13', 'METHOD,TEACHER,STUDENT'),
-  ('kd,vgg13,vgg8,fast', "'fast' is unknown"),
-])
+@pytest.mark.parametrize(
+  'arg, message',
+  [
+    ('kdd,vgg13,vgg8', "unknown method 'kdd'; did you mean 'kd'"),
+    ('kd,vgg8,vgg13', "unknown pair 'vgg8,vgg13'"),
+    ('kd,vgg13', 'METHOD,TEACHER,STUDENT'),
+    ('kd,vgg13,vgg8,fast', "'fast' is unknown"),
+  ],
+)
 def test_what_is_no_recipe_is_refused(arg, message):
   with pytest.raises(ValueError, match=message):
     read(arg)

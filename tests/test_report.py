@@ -86,13 +86,26 @@ def test_page_says_what_was_found(folder):
   found = results.read_report(folder)
   sentence = found['verdict']['text'].split(':')[0]
   assert sentence in text
-  for title in ('Comparison', 'Learning', 'What accuracy costs',
-                'How like the teacher', 'Where they err',
-                'What the teacher taught', 'How it was made'):
+  for title in (
+    'Comparison',
+    'Learning',
+    'What accuracy costs',
+    'How like the teacher',
+    'Where they err',
+    'What the teacher taught',
+    'How it was made',
+  ):
     assert title in text, title
-  for picture in ('Accuracy on validation', 'Losses: teacher',
-                  'Losses: student distilled', 'reliability diagram',
-                  'confusion matrix', 'Pareto front', 'hard', 'soft'):
+  for picture in (
+    'Accuracy on validation',
+    'Losses: teacher',
+    'Losses: student distilled',
+    'reliability diagram',
+    'confusion matrix',
+    'Pareto front',
+    'hard',
+    'soft',
+  ):
     assert picture in text, picture
   assert '--x' in text or found['kind'] == 'seeds'
   assert '&#34;temperature&#34;: 4.0' in text
@@ -161,9 +174,15 @@ def test_a_run_without_a_baseline_has_a_page(many, tmp_path):
   found = results.read_report(folder)
   networks = {k: v for k, v in found['networks'].items() if k != 'baseline'}
   change(
-    folder, networks=networks, students={'student': None}, verdict=None,
-    verdicts={'student': None}, rows=list(networks), alike=[],
-    gap_closed={'student': None}, examples={'learned': 0, 'lost': 0},
+    folder,
+    networks=networks,
+    students={'student': None},
+    verdict=None,
+    verdicts={'student': None},
+    rows=list(networks),
+    alike=[],
+    gap_closed={'student': None},
+    examples={'learned': 0, 'lost': 0},
   )
   text = report.write(folder).read_text()
   assert 'was not trained alone' in text
@@ -234,7 +253,11 @@ def test_pictures_have_the_colors_of_the_page():
 
 def test_numbers_are_short():
   assert [pictures.short(x) for x in (0.3, 950, 1500, 2e6, 3e9)] == [
-    '0.3', '950', '1.5k', '2M', '3G'
+    '0.3',
+    '950',
+    '1.5k',
+    '2M',
+    '3G',
   ]
   assert table.size(1290) == '1.29 kB' and table.operations(2.1e6) == '2.1 M'
 

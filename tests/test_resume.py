@@ -129,13 +129,24 @@ def test_a_full_disk_is_a_clear_error(whole, tmp_path, caplog):
 def launch(folder, *more) -> subprocess.Popen:
   """The launcher as a user starts it."""
   command = [
-    sys.executable, '-m', 'experiments.launch', '--config', QUICK,
-    '--workdir', str(folder), '--config.parallel=one',
-    '--config.checkpoint_every=8', *more,
+    sys.executable,
+    '-m',
+    'experiments.launch',
+    '--config',
+    QUICK,
+    '--workdir',
+    str(folder),
+    '--config.parallel=one',
+    '--config.checkpoint_every=8',
+    *more,
   ]
   return subprocess.Popen(
-    command, cwd=ROOT, env=children.environment(), text=True,
-    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    command,
+    cwd=ROOT,
+    env=children.environment(),
+    text=True,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
   )
 
 

@@ -34,7 +34,10 @@ CONVOLUTIONAL = ('branches', 'exits', 'two_phase', 'head_start')
 pytestmark = pytest.mark.usefixtures('compiled_once')
 
 COMPOSED = (
-  'online_both', 'committee', 'mutual_topped', 'snapshot_beside_frozen',
+  'online_both',
+  'committee',
+  'mutual_topped',
+  'snapshot_beside_frozen',
   'progressive_from_ensemble',
 )
 
@@ -144,7 +147,8 @@ def test_a_scheme_is_the_same_on_any_devices(case, data):
   for way in ('mesh', 'pmap'):
     for name, variables in results['one'].items():
       pairs = zip(
-        jax.tree.leaves(variables), jax.tree.leaves(results[way][name]),
+        jax.tree.leaves(variables),
+        jax.tree.leaves(results[way][name]),
         strict=True,
       )
       for x, y in pairs:
@@ -202,9 +206,7 @@ def test_born_again_starts_afresh_each_time(data):
     states.init_state(made.networks, stage, build_batch(made, stage))
     for stage in made.stages
   ]
-  kernels = [
-    jax.tree.leaves(start.params['networks'])[-1] for start in starts
-  ]
+  kernels = [jax.tree.leaves(start.params['networks'])[-1] for start in starts]
   assert not np.array_equal(kernels[0], kernels[1])
   assert not np.array_equal(kernels[1], kernels[2])
 
@@ -213,8 +215,10 @@ def test_a_chain_teaches_downwards():
   made = build.make_experiment(small('progressive'))
   links = {s.name: s.frozen for s in made.stages}
   assert links == {
-    'teacher': (), 'assistant_64': ('teacher',),
-    'assistant_32': ('assistant_64',), 'student': ('assistant_32',),
+    'teacher': (),
+    'assistant_64': ('teacher',),
+    'assistant_32': ('assistant_64',),
+    'student': ('assistant_32',),
   }
   made = build.make_experiment(small('progressive_from_ensemble'))
   top = next(s for s in made.stages if s.name == 'assistant_64')
@@ -231,7 +235,8 @@ def test_two_phase_moves_only_up_to_the_hint(data):
   ).params['networks']['student']
   end = done['student_hinted']['params']
   moved = {
-    layer for layer in end
+    layer
+    for layer in end
     if not np.array_equal(end[layer]['kernel'], start[layer]['kernel'])
   }
   assert moved == {'conv1'}
@@ -243,25 +248,28 @@ def build_batch(made, stage):
   return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
 
 
-@pytest.mark.parametrize('case, scheme, message', [
-  ('progressive', {'chain': ['teacher', 'student', 'teacher']}, 'cycle'),
-  ('progressive', {'chain': ['teacher']}, 'two networks'),
-  ('progressive', {'chain': ['techer', 'student']}, 'techer'),
-  ('mutual', {'peers': ['student', 'per']}, 'per'),
-  ('mutual', {'peers': ['student']}, 'two peers'),
-  ('ema', {'decay': 1.0}, r'\[0, 1\)'),
-  ('ema', {'decay': -0.1}, r'\[0, 1\)'),
-  ('snapshot', {'every': 0}, 'at least 1'),
-  ('born_again', {'generations': 1}, 'two generations'),
-  ('label', {'correct': 1.0}, 'correct'),
-  ('ensemble', {'teachers': ['wide']}, 'two teachers'),
-  ('ensemble', {'combine': 'mean'}, 'mean_logits'),
-  ('ensemble', {'combine': 'weighted', 'weights': [0.5, 0.5, 0.5]}, 'sum'),
-  ('ensemble', {'combine': 'weighted', 'weights': [0.5, 0.5]}, '2 weights'),
-  ('two_phase', {'first': ['hnit']}, 'hnit'),
-  ('two_phase', {'share': 1.0}, 'share'),
-  ('head_start', {'order': [['hint']]}, 'two stages'),
-])
+@pytest.mark.parametrize(
+  'case, scheme, message',
+  [
+    ('progressive', {'chain': ['teacher', 'student', 'teacher']}, 'cycle'),
+    ('progressive', {'chain': ['teacher']}, 'two networks'),
+    ('progressive', {'chain': ['techer', 'student']}, 'techer'),
+    ('mutual', {'peers': ['student', 'per']}, 'per'),
+    ('mutual', {'peers': ['student']}, 'two peers'),
+    ('ema', {'decay': 1.0}, r'\[0, 1\)'),
+    ('ema', {'decay': -0.1}, r'\[0, 1\)'),
+    ('snapshot', {'every': 0}, 'at least 1'),
+    ('born_again', {'generations': 1}, 'two generations'),
+    ('label', {'correct': 1.0}, 'correct'),
+    ('ensemble', {'teachers': ['wide']}, 'two teachers'),
+    ('ensemble', {'combine': 'mean'}, 'mean_logits'),
+    ('ensemble', {'combine': 'weighted', 'weights': [0.5, 0.5, 0.5]}, 'sum'),
+    ('ensemble', {'combine': 'weighted', 'weights': [0.5, 0.5]}, '2 weights'),
+    ('two_phase', {'first': ['hnit']}, 'hnit'),
+    ('two_phase', {'share': 1.0}, 'share'),
+    ('head_start', {'order': [['hint']]}, 'two stages'),
+  ],
+)
 def test_a_scheme_that_cannot_be_is_refused(case, scheme, message):
   c = small(case)
   for key, value in scheme.items():

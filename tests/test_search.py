@@ -13,8 +13,11 @@ SPACE = {
   'terms.soft.standardize': sweep.choice(False, True),
 }
 FEW = {
-  'parallel': 'one', 'baseline': 'False', 'train.steps': '8',
-  'teacher.steps': '4', 'eval_every': '4',
+  'parallel': 'one',
+  'baseline': 'False',
+  'train.steps': '8',
+  'teacher.steps': '4',
+  'eval_every': '4',
 }
 
 
@@ -35,8 +38,9 @@ def test_a_search_is_resumed_and_finds_trials_of_its_own(tmp_path):
   # As if killed while a third was trained.
   study = search.open_study(optuna, tmp_path)
   third = study.ask()
-  values = {key: search.propose(third, key, draw)
-            for key, draw in SPACE.items()}
+  values = {
+    key: search.propose(third, key, draw) for key, draw in SPACE.items()
+  }
   rows = go(tmp_path, 3, plan)
   assert len(rows) == 3
   assert rows[2]['values']['temperature'] == values['temperature']
@@ -93,5 +97,6 @@ def test_the_config_of_a_trial_has_its_values():
   one = settings.make_one(str(QUICK), FEW, values, pathlib.Path('w/trial'))
   assert config.resolve(one.config).terms.soft.temperature == 2.5
   assert one.command[-2:] == (
-    '--config.temperature=2.5', '--config.terms.soft.standardize=True'
+    '--config.temperature=2.5',
+    '--config.terms.soft.standardize=True',
   )

@@ -50,9 +50,7 @@ def test_a_partial_mask_counts_over_the_whole_batch(name):
     return {**batch, 'mask': (batch['index'] < 5).astype(jnp.float32)}
 
   want, _ = train(parallel.on_one(), tiny.offline(), count=3, prepare=masked)
-  got, _ = train(
-    parallel.choose(name), tiny.offline(), count=3, prepare=masked
-  )
+  got, _ = train(parallel.choose(name), tiny.offline(), count=3, prepare=masked)
   assert tiny.distance(got, want) < 1e-4
 
 
@@ -91,7 +89,8 @@ def test_a_peer_that_teaches_is_a_constant():
   networks, batch = tiny.networks(), tiny.batch()
   stage = tiny.offline(
     terms={'soft': tiny.soft('student', 'peer')},
-    students=('student', 'peer'), frozen=(),
+    students=('student', 'peer'),
+    frozen=(),
     recipe=tiny.recipe(weight_decay=0.0),
   )
   state = states.init_state(networks, stage, batch)
@@ -133,7 +132,8 @@ def test_numbers_change_without_recompiling():
     'soft': {'weight': jnp.float32(0.1), 'temperature': jnp.float32(9.0)},
     'hard': {'weight': jnp.float32(0.9), 'smoothing': jnp.float32(0.0)},
     'optimizer': {
-      'learning_rate': jnp.float32(0.5), 'weight_decay': jnp.float32(0.0)
+      'learning_rate': jnp.float32(0.5),
+      'weight_decay': jnp.float32(0.0),
     },
   }
   new, second = step(state._replace(hparams=changed), frozen, batch)
@@ -157,8 +157,10 @@ def test_the_total_is_the_weighted_sum_of_the_terms():
 def test_schedules_scale_weights_and_temperatures():
   networks, batch, frozen = tiny.networks(), tiny.batch(), tiny.frozen()
   late = tiny.soft(
-    schedules={'weight': lambda s: 1.0 * (s >= 1),
-               'temperature': lambda s: 1.0 + s}
+    schedules={
+      'weight': lambda s: 1.0 * (s >= 1),
+      'temperature': lambda s: 1.0 + s,
+    }
   )
   stage = tiny.offline(terms={'soft': late})
   state = states.init_state(networks, stage, batch)
@@ -204,13 +206,16 @@ def test_copies_follow_their_student():
   assert tiny.distance(two.carried['copies']['before'], now) == 0
 
 
-@pytest.mark.parametrize('change, message', [
-  ({'terms': {'soft': tiny.soft('studnet')}}, 'studnet'),
-  ({'terms': {'soft': tiny.soft('student', 'techer')}}, 'techer'),
-  ({'terms': {}}, 'no term'),
-  ({'ema': {'a': stages.Ema('nobody', lambda s: 0.5)}}, 'nobody'),
-  ({'views': {'v': terms.View(('x',), lambda o, b: o[0])}}, "'x'"),
-])
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'terms': {'soft': tiny.soft('studnet')}}, 'studnet'),
+    ({'terms': {'soft': tiny.soft('student', 'techer')}}, 'techer'),
+    ({'terms': {}}, 'no term'),
+    ({'ema': {'a': stages.Ema('nobody', lambda s: 0.5)}}, 'nobody'),
+    ({'views': {'v': terms.View(('x',), lambda o, b: o[0])}}, "'x'"),
+  ],
+)
 def test_names_that_do_not_fit_are_refused(change, message):
   with pytest.raises(ValueError, match=message):
     stages.check(tiny.offline(**change))

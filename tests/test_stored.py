@@ -86,7 +86,9 @@ def test_in_f32_it_is_the_same_bit_for_bit(live, stored):
 
 def test_augmented_views_replay_exactly(teacher, tmp_path):
   changes = {
-    'train.augment': SHIFT, 'train.views': 2, 'train.steps': 25,
+    'train.augment': SHIFT,
+    'train.views': 2,
+    'train.steps': 25,
     'data.limit': 160,
   }
   found = [
@@ -103,7 +105,8 @@ def test_views_are_images_that_repeat(teacher):
   made = experiment(changes, teacher)
   prepare = jax.jit(tools.make_prepare(made, made.stages[-1].recipe))
   batch = {
-    'inputs': made.data.train.inputs[:32], 'labels': np.arange(32),
+    'inputs': made.data.train.inputs[:32],
+    'labels': np.arange(32),
     'index': np.arange(32),
   }
   # Two steps an epoch, so that epochs begin at 0, 2, 4, ..
@@ -113,11 +116,14 @@ def test_views_are_images_that_repeat(teacher):
     assert same == [n // 2 % 3 == other // 2 % 3 for other in range(14)]
 
 
-@pytest.mark.parametrize('changes', [
-  {'cache.dtype': 'bfloat16'},
-  {'cache.dtype': 'int8'},
-  {'cache.dtype': 'int8', 'cache.top_k': 4},
-])
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'cache.dtype': 'bfloat16'},
+    {'cache.dtype': 'int8'},
+    {'cache.dtype': 'int8', 'cache.top_k': 4},
+  ],
+)
 def test_in_fewer_bits_it_is_within_the_bound(changes, teacher, tmp_path):
   made = experiment(STORED | changes, teacher)
   stage, frozen = made.stages[-1], made.loaded
@@ -145,16 +151,20 @@ def test_devices_share_the_stored_signals(way, teacher, tmp_path):
   one = running.run(experiment(changes, teacher), tmp_path / 'one')
   changes |= {**STORED, 'parallel': way}
   many = running.run(experiment(changes, teacher), tmp_path / way)
-  for a, b in zip(*(
-    jax.tree.leaves(checkpoint.load_network(f / 'networks/student')[0])
-    for f in (one, many)
-  ), strict=True):
+  for a, b in zip(
+    *(
+      jax.tree.leaves(checkpoint.load_network(f / 'networks/student')[0])
+      for f in (one, many)
+    ),
+    strict=True,
+  ):
     np.testing.assert_allclose(a, b, atol=2e-5)
 
 
 def test_every_teacher_of_an_ensemble_is_stored(teacher, tmp_path):
   changes = {
-    'networks.second': {'load': str(teacher)}, 'train.steps': 6,
+    'networks.second': {'load': str(teacher)},
+    'train.steps': 6,
     'scheme': {'name': 'ensemble', 'teachers': ['teacher', 'second']},
     'terms.soft.teacher': 'ensemble',
   }
@@ -211,14 +221,17 @@ def test_what_does_not_fit_is_read_ahead(teacher, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, near(step), far(step))
 
 
-@pytest.mark.parametrize('changes, what', [
-  ({'data.limit': 310}, 'data set'),
-  ({'data.mean': '(0.5,)'}, 'preprocessing'),
-  ({'train.augment': SHIFT, 'train.views': 2}, 'augmentation'),
-  ({'cache.dtype': 'int8'}, 'dtype'),
-  ({'cache.top_k': 3}, 'top k'),
-  ({}, 'outputs'),
-])
+@pytest.mark.parametrize(
+  'changes, what',
+  [
+    ({'data.limit': 310}, 'data set'),
+    ({'data.mean': '(0.5,)'}, 'preprocessing'),
+    ({'train.augment': SHIFT, 'train.views': 2}, 'augmentation'),
+    ({'cache.dtype': 'int8'}, 'dtype'),
+    ({'cache.top_k': 3}, 'top k'),
+    ({}, 'outputs'),
+  ],
+)
 def test_a_cache_of_something_else(changes, what, teacher, stored, tmp_path):
   given = {**STORED, **changes, 'cache.folder': stored / 'cache'}
   if what != 'outputs':
@@ -236,14 +249,23 @@ def test_a_cache_of_another_teacher_is_one_line(
   other = jax.tree.map(lambda x: x * 1.5, variables)
   checkpoint.save_network(tmp_path / 'other', other, spec)
   changes = {
-    **FEATURES, **STORED, 'cache.folder': stored / 'cache', 'parallel': 'one',
-    'networks.teacher.load': tmp_path / 'other', 'train.augment': '()',
+    **FEATURES,
+    **STORED,
+    'cache.folder': stored / 'cache',
+    'parallel': 'one',
+    'networks.teacher.load': tmp_path / 'other',
+    'train.augment': '()',
   }
   del changes['terms.hint']
-  code = launch.main([
-    '--config', QUICK, '--workdir', str(tmp_path / 'run'),
-    *(f'--config.{key}={value}' for key, value in changes.items()),
-  ])
+  code = launch.main(
+    [
+      '--config',
+      QUICK,
+      '--workdir',
+      str(tmp_path / 'run'),
+      *(f'--config.{key}={value}' for key, value in changes.items()),
+    ]
+  )
   err = capsys.readouterr().err
   assert code == 2
   assert err.startswith('error: the cache in ')
@@ -252,22 +274,29 @@ def test_a_cache_of_another_teacher_is_one_line(
   assert not (tmp_path / 'run/metrics.jsonl').exists()
 
 
-@pytest.mark.parametrize('changes, words', [
-  ({'teacher_outputs': 'cash'}, "cash.*'cache'"),
-  ({'train.views': -1}, 'train.views.*-1'),
-  ({'train.augment': SHIFT}, 'train.views.*not 0'),
-  ({'train.augment': '("mixup",)', 'train.views': 2}, "'mixup'.*'live'"),
-  ({'cache.dtype': 'int4'}, "int4.*'int8'"),
-  ({'cache.top_k': 10}, '10 of 10'),
-  ({'cache.outputs': '("logit",)'}, "'logit'.*'logits'"),
-  ({'cache.outputs': '("logits", "hiden1")'}, 'hiden1.*hidden1'),
-  ({'cache.outputs': '("hidden1",)'}, 'logits'),
-  (
-    {'cache.outputs': '("hidden1",)', 'terms.soft.teacher': 'two', 'views.two':
-     '{"name": "mean_logits", "sources": ["teacher", "teacher"]}'},
-    "'logits', which is not there",
-  ),
-])
+@pytest.mark.parametrize(
+  'changes, words',
+  [
+    ({'teacher_outputs': 'cash'}, "cash.*'cache'"),
+    ({'train.views': -1}, 'train.views.*-1'),
+    ({'train.augment': SHIFT}, 'train.views.*not 0'),
+    ({'train.augment': '("mixup",)', 'train.views': 2}, "'mixup'.*'live'"),
+    ({'cache.dtype': 'int4'}, "int4.*'int8'"),
+    ({'cache.top_k': 10}, '10 of 10'),
+    ({'cache.outputs': '("logit",)'}, "'logit'.*'logits'"),
+    ({'cache.outputs': '("logits", "hiden1")'}, 'hiden1.*hidden1'),
+    ({'cache.outputs': '("hidden1",)'}, 'logits'),
+    (
+      {
+        'cache.outputs': '("hidden1",)',
+        'terms.soft.teacher': 'two',
+        'views.two': '{"name": "mean_logits", '
+        '"sources": ["teacher", "teacher"]}',
+      },
+      "'logits', which is not there",
+    ),
+  ],
+)
 def test_what_cannot_be_meant_is_one_line(changes, words, teacher):
   with pytest.raises(ValueError, match=words) as refused:
     experiment({**STORED, **changes}, teacher)

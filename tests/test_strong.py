@@ -31,7 +31,8 @@ def stepped(terms, placement=None):
   placement = placement or parallel.on_one()
   step = placement.compile(steps.make_train_step(networks, stage), 2)
   after, metrics = step(
-    placement.replicate(state), placement.replicate(frozen),
+    placement.replicate(state),
+    placement.replicate(frozen),
     placement.split(batch()),
   )
   return state, jax.device_get(after), jax.device_get(metrics)
@@ -40,28 +41,31 @@ def stepped(terms, placement=None):
 def test_both_networks_see_the_strong_view():
   state, _, metrics = stepped(TERMS)
   networks, seen = tiny.networks(), batch()
-  student = {'params': state.params['networks']['student'],
-             **state.carried['networks']['student']}
+  student = {
+    'params': state.params['networks']['student'],
+    **state.carried['networks']['student'],
+  }
   outputs = {}
   for name, variables, train in (
-    ('student', student, True), ('teacher', tiny.frozen()['teacher'], False)
+    ('student', student, True),
+    ('teacher', tiny.frozen()['teacher'], False),
   ):
     told, _ = networks[name].apply(
       variables, seen['strong_inputs'], train=train, rng=jax.random.key(0)
     )
     outputs[name] = told['logits']
   wanted = losses.kd(outputs['student'], outputs['teacher'], temperature=4.0)
-  np.testing.assert_allclose(
-    metrics['loss/strong'], wanted.mean(), rtol=1e-5
-  )
+  np.testing.assert_allclose(metrics['loss/strong'], wanted.mean(), rtol=1e-5)
 
 
 def test_norms_average_over_both_views_in_turn():
   """Running statistics move twice, as by two calls of the network."""
   state, after, _ = stepped(TERMS)
   network = tiny.networks()['student']
-  variables = {'params': state.params['networks']['student'],
-               **state.carried['networks']['student']}
+  variables = {
+    'params': state.params['networks']['student'],
+    **state.carried['networks']['student'],
+  }
   for inputs in (batch()['inputs'], batch()['strong_inputs']):
     _, carried = network.apply(
       variables, inputs, train=True, rng=jax.random.key(0)

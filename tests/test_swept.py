@@ -16,11 +16,24 @@ QUICK = pathlib.Path(__file__).parent / 'quick.py'
 def swept(tmp_path_factory):
   """The folder of two temperatures by two alphas, two seeds each."""
   folder = tmp_path_factory.mktemp('sweep')
-  assert launch.main([
-    '--config', str(QUICK), '--workdir', str(folder), '--seeds', '2',
-    '--sweep', 'temperature=2,4;alpha=0.5,0.9', '--config.parallel=one',
-    '--config.train.steps=8', '--config.eval_every=4',
-  ]) == 0
+  assert (
+    launch.main(
+      [
+        '--config',
+        str(QUICK),
+        '--workdir',
+        str(folder),
+        '--seeds',
+        '2',
+        '--sweep',
+        'temperature=2,4;alpha=0.5,0.9',
+        '--config.parallel=one',
+        '--config.train.steps=8',
+        '--config.eval_every=4',
+      ]
+    )
+    == 0
+  )
   return folder
 
 
@@ -29,8 +42,9 @@ def test_the_table_on_disk(swept):
   with (swept / 'sweep.csv').open() as file:
     lines = list(csv.DictReader(file))
   assert [line['setting'] for line in lines] == [row['setting'] for row in rows]
-  assert {(row['values']['temperature'], row['values']['alpha'])
-          for row in rows} == {(2, 0.5), (2, 0.9), (4, 0.5), (4, 0.9)}
+  assert {
+    (row['values']['temperature'], row['values']['alpha']) for row in rows
+  } == {(2, 0.5), (2, 0.9), (4, 0.5), (4, 0.9)}
   for row, line in zip(rows, lines, strict=True):
     report = json.loads((swept / row['setting'] / 'report.json').read_text())
     assert row['test'] == report['networks']['student']['accuracy']['mean']
@@ -49,7 +63,7 @@ def test_the_page(swept):
     assert f'--config.{key}={value:g}' in page
   for row in rows:
     assert row['setting'] in page
-    assert f"{100 * row['test']:.1f}" in page
+    assert f'{100 * row["test"]:.1f}' in page
   assert 'src="http' not in page
   assert '<script' not in page
 

@@ -63,16 +63,19 @@ def recipe(**changes) -> stages.Recipe:
 
 def soft(student='student', teacher='teacher', name='kd', **changes):
   """A term on the teacher's outputs."""
-  return terms.Term(
-    student, teacher, methods.make_method(name), 0.9
-  )._replace(**changes)
+  return terms.Term(student, teacher, methods.make_method(name), 0.9)._replace(
+    **changes
+  )
 
 
 def offline(**changes) -> stages.Stage:
   """The student learns from labels and a frozen teacher."""
   made = stages.Stage(
-    'student', {'hard': schemes_base.hard('student'), 'soft': soft()},
-    ('student',), recipe(), ('teacher',),
+    'student',
+    {'hard': schemes_base.hard('student'), 'soft': soft()},
+    ('student',),
+    recipe(),
+    ('teacher',),
   )
   return made._replace(**changes)
 

@@ -70,7 +70,8 @@ def tasks(batch_size: int, images: int) -> dict[str, Callable]:
   c.networks.student = {'name': settings.CNNS.student}
   c.terms.hard = {'method': 'cross_entropy', 'weight': 1 - settings.ALPHA}
   c.terms.soft = {
-    'method': 'kd', 'weight': settings.ALPHA,
+    'method': 'kd',
+    'weight': settings.ALPHA,
     'temperature': settings.TEMPERATURE,
   }
   c.train.batch_size = c.teacher.batch_size = batch_size
@@ -86,9 +87,7 @@ def tasks(batch_size: int, images: int) -> dict[str, Callable]:
     c.cache.update({'top_k': 0, **options})
     return _steps(build.make_experiment(c, data), frozen)
 
-  return {
-    LIVE: live, **{n: lambda o=o: stored(o) for n, o in FORMATS.items()}
-  }
+  return {LIVE: live, **{n: lambda o=o: stored(o) for n, o in FORMATS.items()}}
 
 
 def _images(count: int):
@@ -115,7 +114,10 @@ def _steps(experiment, frozen) -> sides.Task:
   stage = experiment.stages[-1]
   with tempfile.TemporaryDirectory() as folder:
     teachers = recall.open_stage(
-      experiment, stage, frozen, made.make_prepare(experiment, stage.recipe),
+      experiment,
+      stage,
+      frozen,
+      made.make_prepare(experiment, stage.recipe),
       keep.Loop(pathlib.Path(folder), metrics.silent()),
     )
   tools = made.make_tools(experiment, stage, teachers)
@@ -144,10 +146,14 @@ def step_table(effort: Effort) -> str:
       )
     live = times[0]
     for name, found in zip(names, times, strict=True):
-      rows.append([
-        str(size), name, timing.shown(timing.spread(found), 2, 1e3),
-        timing.shown(timing.ratio(live, found)),
-      ])
+      rows.append(
+        [
+          str(size),
+          name,
+          timing.shown(timing.spread(found), 2, 1e3),
+          timing.shown(timing.ratio(live, found)),
+        ]
+      )
   header = ['batch', 'teacher', 'step, ms', 'times as fast as live']
   return timing.table(header, rows)
 
@@ -189,17 +195,19 @@ def size_table() -> str:
 
 def report(effort: Effort, argv: Sequence[str] | None) -> str:
   """The section of README.md."""
-  return '\n\n'.join([
-    f'{timing.command(MODULE, argv)} on {timing.machine(PACKAGES)}',
-    f'Whole steps of {settings.CNNS.teacher} to {settings.CNNS.student} on '
-    '28x28 images, as in a run: median and quartiles of the repeats; ratios '
-    'are taken repeat by repeat.',
-    step_table(effort),
-    'Bytes of a record, and in files of 8192 normal numbers each (in '
-    'brackets), which ArrayRecord compresses. Errors are those of '
-    '`kd_jax/quantize.py`.',
-    size_table(),
-  ])
+  return '\n\n'.join(
+    [
+      f'{timing.command(MODULE, argv)} on {timing.machine(PACKAGES)}',
+      f'Whole steps of {settings.CNNS.teacher} to {settings.CNNS.student} on '
+      '28x28 images, as in a run: median and quartiles of the repeats; ratios '
+      'are taken repeat by repeat.',
+      step_table(effort),
+      'Bytes of a record, and in files of 8192 normal numbers each (in '
+      'brackets), which ArrayRecord compresses. Errors are those of '
+      '`kd_jax/quantize.py`.',
+      size_table(),
+    ]
+  )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

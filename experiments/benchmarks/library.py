@@ -1,6 +1,6 @@
 """torchdistill's losses, where it is installed, as the twins are called.
 
-  pip install torchdistill==1.1.5 torchvision==0.28.0
+pip install torchdistill==1.1.5 torchvision==0.28.0
 """
 
 import importlib.util
@@ -54,15 +54,18 @@ def _at(mid_level):
     return {'path': name, 'io': _OUTPUT}
 
   layers = settings.METHODS['at'].options['layers']
-  loss = mid_level.ATLoss({
-    ours: {'student': side(ours), 'teacher': side(theirs)}
-    for ours, theirs in layers
-  })
+  loss = mid_level.ATLoss(
+    {
+      ours: {'student': side(ours), 'teacher': side(theirs)}
+      for ours, theirs in layers
+    }
+  )
 
   def call(parts, student, teacher, labels):
     del parts, labels
     names = [name for name, _ in layers]
-    return loss(*({n: {_OUTPUT: x[n]} for n in names}
-                  for x in (student, teacher)))
+    return loss(
+      *({n: {_OUTPUT: x[n]} for n in names} for x in (student, teacher))
+    )
 
   return call

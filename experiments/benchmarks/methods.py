@@ -1,7 +1,7 @@
 """Times every method's step against plain kd's, and PyTorch's beside it.
 
-  python -m experiments.benchmarks.methods [--write] [--quick]
-    [--repeats N] [--methods kd at ...]
+python -m experiments.benchmarks.methods [--write] [--quick]
+  [--repeats N] [--methods kd at ...]
 """
 
 import argparse
@@ -15,8 +15,14 @@ MODULE = 'experiments.benchmarks.methods'
 OURS = 'experiments.benchmarks.our_methods:tasks'
 THEIRS = 'experiments.benchmarks.pair_methods:tasks'
 HEADER = [
-  'method', 'ms a step', 'to kd', 'temporary MB', 'held MB', 'PyTorch ms',
-  'kd_jax / PyTorch', 'kd_jax / torchdistill',
+  'method',
+  'ms a step',
+  'to kd',
+  'temporary MB',
+  'held MB',
+  'PyTorch ms',
+  'kd_jax / PyTorch',
+  'kd_jax / torchdistill',
 ]
 
 
@@ -31,7 +37,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def measure(
-  names: Sequence[str], pairs: Mapping, repeats: int, seconds: float,
+  names: Sequence[str],
+  pairs: Mapping,
+  repeats: int,
+  seconds: float,
   twins: bool,
 ) -> dict[str, list[str]]:
   """The row of each method; what fails has a row that says why.
@@ -77,10 +86,14 @@ def row(name, both, beside, repeats, seconds) -> list[str]:
   ratios = [timing.shown(timing.ratio(mine, x)) for x in others]
   twin = f'{timing.spread(others[0]).median * 1e3:.1f}' if others else ''
   return [
-    name, f'{timing.spread(mine).median * 1e3:.1f}',
+    name,
+    f'{timing.spread(mine).median * 1e3:.1f}',
     timing.shown(timing.ratio(mine, plain)),
-    f'{facts[1]["temporary"] / 1e6:.1f}', f'{facts[1]["held"] / 1e6:.2f}',
-    twin, *ratios, *[''] * (2 - len(ratios)),
+    f'{facts[1]["temporary"] / 1e6:.1f}',
+    f'{facts[1]["held"] / 1e6:.2f}',
+    twin,
+    *ratios,
+    *[''] * (2 - len(ratios)),
   ]
 
 
@@ -109,11 +122,13 @@ def main(argv: list[str] | None = None) -> int:
   )
   seconds = 0.01 if options.quick else 0.1
   rows = measure(names, pairs, options.repeats, seconds, not missing)
-  text = '\n\n'.join([
-    f'{timing.command(MODULE, argv)}: up to {options.repeats} repeats, median '
-    f'(quartiles). {about}',
-    timing.table(HEADER, [rows[name] for name in names]),
-  ])
+  text = '\n\n'.join(
+    [
+      f'{timing.command(MODULE, argv)}: up to {options.repeats} repeats, '
+      f'median (quartiles). {about}',
+      timing.table(HEADER, [rows[name] for name in names]),
+    ]
+  )
   timing.publish('methods', text, options.write)
   return int(any('failed' in row[1] for row in rows.values()))
 

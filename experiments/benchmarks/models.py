@@ -1,7 +1,7 @@
 """Images a second of five pairs of the literature, kd_jax beside PyTorch.
 
-  python -m experiments.benchmarks.models [--write] [--quick] [--repeats N]
-    [--pairs resnet32x4,resnet8x4 ...]
+python -m experiments.benchmarks.models [--write] [--quick] [--repeats N]
+  [--pairs resnet32x4,resnet8x4 ...]
 """
 
 import argparse
@@ -109,11 +109,13 @@ def main(argv: Sequence[str] | None = None) -> int:
   rows, failed = measure(options, change, seconds)
   for line in failed:
     print(f'error: {line}', file=sys.stderr)
-  text = '\n\n'.join([
-    f'{timing.command(MODULE, argv)}: up to {options.repeats} repeats, median '
-    f'(quartiles). {about}',
-    timing.table(HEADER, rows),
-  ])
+  text = '\n\n'.join(
+    [
+      f'{timing.command(MODULE, argv)}: up to {options.repeats} repeats, '
+      f'median (quartiles). {about}',
+      timing.table(HEADER, rows),
+    ]
+  )
   timing.publish('models', text, options.write and not failed)
   return int(bool(failed))
 

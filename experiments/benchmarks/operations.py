@@ -1,6 +1,6 @@
 """What slow networks are made of: operations as XLA has them, as ours, PyTorch.
 
-  python -m experiments.benchmarks.operations [--write] [--quick] [--repeats N]
+python -m experiments.benchmarks.operations [--write] [--quick] [--repeats N]
 """
 
 import sys
@@ -89,10 +89,14 @@ def ours() -> dict[str, Callable]:
         x, kernel, of.stride, pads
       )
     convolve = {
-      'xla': jax.lax.conv_general_dilated, 'ours': convolution.convolve
+      'xla': jax.lax.conv_general_dilated,
+      'ours': convolution.convolve,
     }[way]
     return lambda x, kernel: convolve(
-      x, kernel, (of.stride, of.stride), pads,
+      x,
+      kernel,
+      (of.stride, of.stride),
+      pads,
       dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
       feature_group_count=of.groups,
     )
@@ -156,7 +160,8 @@ def every(ways: Sequence[str], make: Callable) -> dict[str, Callable]:
       of, w, d
     )
     for name, of in OPERATIONS.items()
-    for way in ways_of(name) if way in ways
+    for way in ways_of(name)
+    if way in ways
     for direction in DIRECTIONS
   }
 
@@ -174,8 +179,10 @@ def measure(
       row = [name]
       for direction in DIRECTIONS:
         entries = {
-          way: (torch_side if way == 'torch' else jax_side,
-                f'{way} {direction} {name}')
+          way: (
+            torch_side if way == 'torch' else jax_side,
+            f'{way} {direction} {name}',
+          )
           for way in ways_of(name)
         }
         times, _ = sides.race(list(entries.values()), repeats, seconds)
@@ -202,15 +209,21 @@ def main(argv: Sequence[str] | None = None) -> int:
   names = list(OPERATIONS)[: 1 if options.quick else None]
   repeats = options.repeats or (2 if options.quick else 9)
   rows = measure(names, repeats, 0.01 if options.quick else 0.1)
-  header = ['ms', *(
-    f'{way}, {direction}' for direction in ('forward', 'with gradient')
-    for way in ('XLA', 'kd_jax', 'shifted adds', 'PyTorch')
-  )]
-  text = '\n\n'.join([
-    f'{timing.command(MODULE, argv)}: median of up to {repeats} repeats. '
-    f'{about}',
-    timing.table(header, rows),
-  ])
+  header = [
+    'ms',
+    *(
+      f'{way}, {direction}'
+      for direction in ('forward', 'with gradient')
+      for way in ('XLA', 'kd_jax', 'shifted adds', 'PyTorch')
+    ),
+  ]
+  text = '\n\n'.join(
+    [
+      f'{timing.command(MODULE, argv)}: median of up to {repeats} repeats. '
+      f'{about}',
+      timing.table(header, rows),
+    ]
+  )
   timing.publish('operations', text, options.write)
   return 0
 

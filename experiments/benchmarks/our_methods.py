@@ -101,8 +101,8 @@ def _task(name, options, cast, batch):
   state = training.state
   compiled = training.step.lower(state, training.frozen, batch).compile()
   held = [
-    tree.get('soft', {}) for tree in (state.params['terms'],
-                                      state.carried['terms'])
+    tree.get('soft', {})
+    for tree in (state.params['terms'], state.carried['terms'])
   ]
   facts = {
     'temporary': compiled.memory_analysis().temp_size_in_bytes,

@@ -121,9 +121,11 @@ def training_of(
   frozen = {'teacher': cast.variables['teacher']} if soft else {}
   stage = stages.Stage('student', of, ('student',), recipe, tuple(frozen))
   # Copied: the state that it becomes a part of is donated.
-  starts = {} if afresh else {
-    'student': jax.tree.map(jnp.copy, cast.variables['student'])
-  }
+  starts = (
+    {}
+    if afresh
+    else {'student': jax.tree.map(jnp.copy, cast.variables['student'])}
+  )
   state = states.init_state(cast.networks, stage, batch, starts)
   pure = steps.make_train_step(cast.networks, stage)
   step = parallel.on_one().compile(pure, 2, (0,))

@@ -30,7 +30,8 @@ class Twin(NamedTuple):
 def kl(teacher, student, t):
   """KL(softmax(teacher / t) || softmax(student / t)), mean of the batch."""
   return functional.kl_div(
-    functional.log_softmax(student / t, 1), functional.softmax(teacher / t, 1),
+    functional.log_softmax(student / t, 1),
+    functional.softmax(teacher / t, 1),
     reduction='batchmean',
   )
 
@@ -45,9 +46,7 @@ def on_layers(name, loss, parts=None):
 
   def total(made, s, t, labels):
     made = made if parts else [None] * len(layers)
-    return sum(
-      loss(part, s[a], t[b]) for part, (a, b) in zip(made, layers)
-    )
+    return sum(loss(part, s[a], t[b]) for part, (a, b) in zip(made, layers))
 
   def make():
     return nn.ModuleList(parts(*_widths(a, b)) for a, b in layers)
@@ -59,7 +58,8 @@ def _widths(ours, theirs):
   """Channels of a layer of the student and of one of the teacher."""
   index = [3 if x in ('pooled', 'final') else int(x[5]) for x in (ours, theirs)]
   return (
-    settings.STUDENT_WIDTHS[index[0] - 1], settings.TEACHER_WIDTHS[index[1] - 1]
+    settings.STUDENT_WIDTHS[index[0] - 1],
+    settings.TEACHER_WIDTHS[index[1] - 1],
   )
 
 
@@ -68,8 +68,9 @@ def kd(s, t, labels):
 
 
 def lskd(s, t, labels):
-  s, t = ((z - z.mean(1, True)) / (z.std(1, keepdim=True) + 1e-7)
-          for z in (s, t))
+  s, t = (
+    (z - z.mean(1, True)) / (z.std(1, keepdim=True) + 1e-7) for z in (s, t)
+  )
   return 4 * kl(t, s, 2)
 
 
@@ -139,8 +140,9 @@ class Gaussian(nn.Module):
   def __init__(self, a, b):
     super().__init__()
     convs = [nn.Conv2d(x, b, 1, bias=False) for x in (a, b, b)]
-    self.mean = nn.Sequential(convs[0], nn.ReLU(), convs[1], nn.ReLU(),
-                              convs[2])
+    self.mean = nn.Sequential(
+      convs[0], nn.ReLU(), convs[1], nn.ReLU(), convs[2]
+    )
     self.raw = nn.Parameter(torch.full((b,), math.log(math.expm1(5 - 1e-5))))
 
   def forward(self, x):

@@ -6,13 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.benchmarks import (
-  library,
-  pair_losses,
-  pairs,
-  settings,
-  sides,
-)
+from experiments.benchmarks import library, pair_losses, pairs, settings, sides
 
 
 class Stages(nn.Module):
@@ -64,7 +58,8 @@ def _task(twin, pair):
   teacher = pairs.ask(stages_of(settings.TEACHER_WIDTHS, pair).eval(), images)
   parts = twin.parts().to(memory_format=torch.channels_last)
   optimizer = torch.optim.SGD(
-    [*student.parameters(), *parts.parameters()], lr=settings.SGD_RATE,
+    [*student.parameters(), *parts.parameters()],
+    lr=settings.SGD_RATE,
     momentum=settings.MOMENTUM,
   )
 

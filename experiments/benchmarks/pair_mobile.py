@@ -28,9 +28,14 @@ class Inverted(nn.Module):
     wide, norm = inputs * expansion, pair_models.norm
     self.adds = stride == 1 and inputs == outputs
     self.conv = nn.Sequential(
-      pair_models.conv1(inputs, wide), norm(wide), nn.ReLU(),
-      per_channel(wide, stride), norm(wide), nn.ReLU(),
-      pair_models.conv1(wide, outputs), norm(outputs),
+      pair_models.conv1(inputs, wide),
+      norm(wide),
+      nn.ReLU(),
+      per_channel(wide, stride),
+      norm(wide),
+      nn.ReLU(),
+      pair_models.conv1(wide, outputs),
+      norm(outputs),
     )
 
   def forward(self, x):
@@ -79,7 +84,8 @@ class Unit(nn.Module):
       layers = [] if side == 'left' else [pair_models.conv1(width, half)]
       wide = width if side == 'left' else half
       layers += [
-        per_channel(wide, 2 if down else 1), pair_models.conv1(wide, half)
+        per_channel(wide, 2 if down else 1),
+        pair_models.conv1(wide, half),
       ]
       for layer in layers:
         setattr(self, f'conv{place}', layer)

@@ -17,8 +17,9 @@ def train(point, data, epochs: int, batch_size: int) -> float:
     epochs, batch_size: of the training.
   """
   temperature, alpha, beta = point
-  teacher, student = pairs.teacher_of(settings.CNNS), pairs.student_of(
-    settings.CNNS
+  teacher, student = (
+    pairs.teacher_of(settings.CNNS),
+    pairs.student_of(settings.CNNS),
   )
   adapter = nn.Conv2d(32, 128, 1)
   optimizer = torch.optim.Adam(
@@ -37,7 +38,8 @@ def train(point, data, epochs: int, batch_size: int) -> float:
       logits = student.classifier(maps.flatten(1))
       soft = functional.kl_div(
         functional.log_softmax(logits / temperature, 1),
-        functional.softmax(target / temperature, 1), reduction='batchmean',
+        functional.softmax(target / temperature, 1),
+        reduction='batchmean',
       )
       loss = (
         alpha * temperature**2 * soft

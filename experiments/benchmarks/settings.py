@@ -80,9 +80,24 @@ METHODS = {
   **{
     name: Entry()
     for name in (
-      'kd', 'dkd', 'nkd', 'dist', 'lskd', 'mlld', 'ttm', 'wsld', 'logit_mse',
-      'reverse_kl', 'generalized_jsd', 'skew_kl', 'skew_reverse_kl',
-      'symmetric_kl', 'js', 'tv', 'ofa', 'topk_kd',
+      'kd',
+      'dkd',
+      'nkd',
+      'dist',
+      'lskd',
+      'mlld',
+      'ttm',
+      'wsld',
+      'logit_mse',
+      'reverse_kl',
+      'generalized_jsd',
+      'skew_kl',
+      'skew_reverse_kl',
+      'symmetric_kl',
+      'js',
+      'tv',
+      'ofa',
+      'topk_kd',
     )
   },
   'ctkd': Entry({'decay_steps': 100.0}),

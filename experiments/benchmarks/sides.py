@@ -195,9 +195,7 @@ def peak_memory() -> int:
   # Not ru_maxrss where it can be helped: a child inherits its parent's.
   status = pathlib.Path('/proc/self/status')
   if status.exists():
-    lines = dict(
-      line.split(':', 1) for line in status.read_text().splitlines()
-    )
+    lines = dict(line.split(':', 1) for line in status.read_text().splitlines())
     return int(lines['VmHWM'].split()[0]) * 1024
   most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return most if sys.platform == 'darwin' else most * 1024

@@ -1,7 +1,7 @@
 """Times a distillation step of kd_jax beside a plain PyTorch loop.
 
-  python -m experiments.benchmarks.step [--write] [--quick]
-    [--repeats N] [--batch_sizes 32 128]
+python -m experiments.benchmarks.step [--write] [--quick]
+  [--repeats N] [--batch_sizes 32 128]
 """
 
 import argparse
@@ -67,10 +67,15 @@ def measure(size: int, repeats: int, seconds: float) -> list[list[str]]:
       # Of the whole step alone: what later tasks add does not belong to it.
       memory = memory or [sides.ask(x, 'memory') for x in (ours, theirs)]
   a, b = memory
-  return [*rows, [
-    f'peak memory of the process, batch {size} (MB)', timing.megabytes(a),
-    timing.megabytes(b), f'{a / b:.2f}',
-  ]]
+  return [
+    *rows,
+    [
+      f'peak memory of the process, batch {size} (MB)',
+      timing.megabytes(a),
+      timing.megabytes(b),
+      f'{a / b:.2f}',
+    ],
+  ]
 
 
 def start(library: str, side: str, size: int, cache: str) -> Mapping:
@@ -93,8 +98,11 @@ def start(library: str, side: str, size: int, cache: str) -> Mapping:
   code = START.format(library=library, side=side, size=size)
   begun = time.perf_counter()
   done = subprocess.run(
-    [sys.executable, '-c', code], env=environment, capture_output=True,
-    text=True, check=False,
+    [sys.executable, '-c', code],
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
   )
   whole = time.perf_counter() - begun
   if done.returncode:
@@ -118,9 +126,10 @@ def measure_start(size: int, repeats: int) -> list[list[str]]:
     'whole': 'the process, from start to end',
   }
   return [
-    [f'{label} (s)', *(
-      timing.shown(timing.spread([x[part] for x in side])) for side in found
-    )]
+    [
+      f'{label} (s)',
+      *(timing.shown(timing.spread([x[part] for x in side])) for side in found),
+    ]
     for part, label in parts.items()
   ]
 
@@ -144,21 +153,26 @@ def main(argv: list[str] | None = None) -> int:
       for size in options.batch_sizes
       for row in measure(size, options.repeats, seconds)
     ]
-    starts = measure_start(
-      options.batch_sizes[0], 1 if options.quick else 3
-    )
+    starts = measure_start(options.batch_sizes[0], 1 if options.quick else 3)
   except RuntimeError as error:
     print(f'error: {error}', file=sys.stderr)
     return 1
-  text = '\n\n'.join([
-    f'{timing.command(MODULE, argv)}: {options.repeats} repeats, median '
-    f'(quartiles). {about}',
-    timing.table(['', 'kd_jax', 'PyTorch', 'kd_jax / PyTorch'], rows),
-    timing.table(
-      [f'start, batch {options.batch_sizes[0]}', 'kd_jax, first start',
-       'kd_jax, second start', 'PyTorch'], starts,
-    ),
-  ])
+  text = '\n\n'.join(
+    [
+      f'{timing.command(MODULE, argv)}: {options.repeats} repeats, median '
+      f'(quartiles). {about}',
+      timing.table(['', 'kd_jax', 'PyTorch', 'kd_jax / PyTorch'], rows),
+      timing.table(
+        [
+          f'start, batch {options.batch_sizes[0]}',
+          'kd_jax, first start',
+          'kd_jax, second start',
+          'PyTorch',
+        ],
+        starts,
+      ),
+    ]
+  )
   timing.publish('step', text, options.write)
   return 0
 

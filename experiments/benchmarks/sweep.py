@@ -62,7 +62,9 @@ def side(what: str, **options) -> dict[str, float]:
   )
   done = subprocess.run(
     [sys.executable, '-c', code, what, json.dumps(options)],
-    capture_output=True, text=True, check=False,
+    capture_output=True,
+    text=True,
+    check=False,
     env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '2'},
   )
   if done.returncode:
@@ -101,7 +103,8 @@ def race(effort: Effort, data: str, folder: str) -> list[list[str]]:
   }
   return [
     [
-      text, timing.shown(timing.spread(seconds[name]), 1),
+      text,
+      timing.shown(timing.spread(seconds[name]), 1),
       timing.shown(timing.ratio(seconds['torch'], seconds[name]), 1),
       timing.shown(timing.ratio(seconds['single'], seconds[name]), 1),
       timing.megabytes(memory[name]),
@@ -113,9 +116,10 @@ def race(effort: Effort, data: str, folder: str) -> list[list[str]]:
 def growth(effort: Effort, data: str, folder: str) -> list[dict]:
   """Milliseconds of a step and peak memory by the number of lanes."""
   return [
-    {'lanes': k, **side(
-      'growth', data=data, teacher=folder, lanes=k, steps=effort.steps
-    )}
+    {
+      'lanes': k,
+      **side('growth', data=data, teacher=folder, lanes=k, steps=effort.steps),
+    }
     for k in effort.lanes
   ]
 
@@ -128,11 +132,13 @@ def draw(found: Sequence[dict], path: pathlib.Path) -> None:
   axes = figure.add_subplot()
   lanes = [row['lanes'] for row in found]
   for key, label in (('step', 'time of a step'), ('memory', 'peak memory')):
-    axes.plot(lanes, [row[key] / found[0][key] for row in found], 'o-',
-              label=label)
+    axes.plot(
+      lanes, [row[key] / found[0][key] for row in found], 'o-', label=label
+    )
   axes.plot(lanes, lanes, '--', color='grey', label='as many single runs')
-  axes.set(xscale='log', yscale='log', xlabel='lanes',
-           ylabel='relative to one lane')
+  axes.set(
+    xscale='log', yscale='log', xlabel='lanes', ylabel='relative to one lane'
+  )
   axes.set_xticks(lanes, map(str, lanes))
   axes.legend()
   figure.savefig(path, format='svg', metadata={'Date': None})
@@ -152,27 +158,39 @@ def report(
     found = growth(effort, data, folder)
   if draws:
     draw(found, PICTURE)
-  scaled = '' if effort.singles == len(sweep_sides.POINTS) else (
-    f' Of the single runs and of PyTorch\'s {effort.singles} were timed, '
-    'spread over the sweep; their time is scaled to 24.'
+  scaled = (
+    ''
+    if effort.singles == len(sweep_sides.POINTS)
+    else (
+      f" Of the single runs and of PyTorch's {effort.singles} were timed, "
+      'spread over the sweep; their time is scaled to 24.'
+    )
   )
   kind = 'MNIST' if raw_dir else 'synthetic'
-  return '\n\n'.join([
-    f'{timing.command(MODULE, argv)}: {effort.repeats} repeats, median '
-    f'(quartiles). {machine}',
-    f'{effort.images:,} {kind} images, {effort.epochs} epochs of batch '
-    f'{sweep_sides.BATCH}.{scaled}',
-    table,
-    f'How a grid grows, over {effort.steps} steps (compiling left out; memory '
-    'is that of the process):',
-    timing.table(
-      ['lanes', 'ms a step', 'to one lane', 'peak MB'],
-      [[str(row['lanes']), f"{1e3 * row['step']:.1f}",
-        f"{row['step'] / found[0]['step']:.2f}",
-        timing.megabytes(row['memory'])] for row in found],
-    ),
-    f'![Time and memory over lanes]({PICTURE.name})',
-  ])
+  return '\n\n'.join(
+    [
+      f'{timing.command(MODULE, argv)}: {effort.repeats} repeats, median '
+      f'(quartiles). {machine}',
+      f'{effort.images:,} {kind} images, {effort.epochs} epochs of batch '
+      f'{sweep_sides.BATCH}.{scaled}',
+      table,
+      f'How a grid grows, over {effort.steps} steps (compiling left out; '
+      'memory is that of the process):',
+      timing.table(
+        ['lanes', 'ms a step', 'to one lane', 'peak MB'],
+        [
+          [
+            str(row['lanes']),
+            f'{1e3 * row["step"]:.1f}',
+            f'{row["step"] / found[0]["step"]:.2f}',
+            timing.megabytes(row['memory']),
+          ]
+          for row in found
+        ],
+      ),
+      f'![Time and memory over lanes]({PICTURE.name})',
+    ]
+  )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -181,7 +199,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser.add_argument('--singles', type=int, help='single runs timed (24)')
   parser.add_argument('--repeats', type=int, help='of everything (3)')
   parser.add_argument(
-    '--raw_dir', default=os.environ.get('KD_JAX_RAW_DIR', ''),
+    '--raw_dir',
+    default=os.environ.get('KD_JAX_RAW_DIR', ''),
     help="with MNIST's four files; without it images are synthetic",
   )
   options = parser.parse_args(argv)

@@ -12,9 +12,13 @@ from experiments.benchmarks import settings
 
 BATCH = 128
 LAYERS = [('pool2', 'pool2')]
-POINTS = list(itertools.product(
-  (1.0, 2.0, 4.0, 8.0), (0.5, 0.9), (0.0, 1.0, 10.0)  # T, alpha, beta
-))
+POINTS = list(
+  itertools.product(
+    (1.0, 2.0, 4.0, 8.0),
+    (0.5, 0.9),
+    (0.0, 1.0, 10.0),  # T, alpha, beta
+  )
+)
 
 
 def prepare(folder: str, images: int, raw_dir: str) -> str:
@@ -62,8 +66,7 @@ def config_of(point, teacher: str, epochs: int, stored: bool = False):
   c.networks.student = dict(name='cnn_student')
   c.terms.hard = dict(method='cross_entropy', weight=1 - c.get_ref('alpha'))
   c.terms.soft = dict(
-    method='kd', weight=c.get_ref('alpha'),
-    temperature=c.get_ref('temperature'),
+    method='kd', weight=c.get_ref('alpha'), temperature=c.get_ref('temperature')
   )
   c.terms.feature = dict(
     method='feature_mse', weight=c.get_ref('beta'), layers=LAYERS
@@ -82,13 +85,19 @@ def data_of(path: str):
   found = np.load(path)
   few = found['test_x'][:500], found['test_y'][:500]  # no test is chosen by
   return sources.make_data(
-    'arrays', train=(found['x'], found['y']), validation=few,
-    test=(found['test_x'], found['test_y']), classes=settings.CNNS.classes,
+    'arrays',
+    train=(found['x'], found['y']),
+    validation=few,
+    test=(found['test_x'], found['test_y']),
+    classes=settings.CNNS.classes,
   )
 
 
 def grid(
-  data: str, teacher: str, epochs: int, points: Sequence[int] | None = None,
+  data: str,
+  teacher: str,
+  epochs: int,
+  points: Sequence[int] | None = None,
   stored: bool = False,
 ) -> dict[str, float]:
   """kd_jax: settings as lanes, kept on disk, and their accuracy on test."""
@@ -99,7 +108,8 @@ def grid(
     root = pathlib.Path(folder)
     places = [
       runs.Place(
-        config_of(POINTS[k], teacher, epochs, stored), root / str(k),
+        config_of(POINTS[k], teacher, epochs, stored),
+        root / str(k),
         root / str(k),
       )
       for k in chosen
@@ -117,9 +127,7 @@ def grid(
   return {'accuracy': float(np.mean(accuracy))}
 
 
-def growth(
-  data: str, teacher: str, lanes: int, steps: int
-) -> dict[str, float]:
+def growth(data: str, teacher: str, lanes: int, steps: int) -> dict[str, float]:
   """Seconds of a step of so many lanes, compiling left out."""
   import jax
 
@@ -127,10 +135,13 @@ def growth(
 
   points = list(itertools.islice(itertools.cycle(POINTS), lanes))
   nowhere = pathlib.Path()
-  group = runs.make_group([
-    runs.Place(config_of(point, teacher, 1), nowhere, nowhere)
-    for point in points
-  ], data_of(data))
+  group = runs.make_group(
+    [
+      runs.Place(config_of(point, teacher, 1), nowhere, nowhere)
+      for point in points
+    ],
+    data_of(data),
+  )
   first: build.Experiment = group[0][1]
   stage = first.stages[-1]
   frozen = {'teacher': first.loaded['teacher']}
@@ -165,9 +176,7 @@ def torch(
   framework.set_num_threads(sides.THREADS)
   found = np.load(data)
   start = time.perf_counter() - begun
-  accuracy = [
-    pair_sweep.train(POINTS[k], found, epochs, BATCH) for k in points
-  ]
+  accuracy = [pair_sweep.train(POINTS[k], found, epochs, BATCH) for k in points]
   return {'accuracy': float(np.mean(accuracy)), 'start': start}
 
 

@@ -24,8 +24,7 @@ def get_config(arg: str = ''):
   c.networks.student = dict(name='cnn', hidden=8)
   c.terms.hard = dict(method='cross_entropy', weight=1 - c.get_ref('alpha'))
   c.terms.soft = dict(
-    method='kd', weight=c.get_ref('alpha'),
-    temperature=c.get_ref('temperature'),
+    method='kd', weight=c.get_ref('alpha'), temperature=c.get_ref('temperature')
   )
   c.teacher.epochs, c.train.epochs = 20, 60
   c.teacher.optimizer.learning_rate = 3e-3

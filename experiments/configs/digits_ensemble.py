@@ -15,7 +15,8 @@ def get_config(arg: str = ''):
   c.networks.middle = dict(name='cnn', hidden=64)
   c.networks.flat = dict(name='mlp', widths=[256, 128])
   c.scheme = dict(
-    name='ensemble', teachers=['wide', 'middle', 'flat'],
+    name='ensemble',
+    teachers=['wide', 'middle', 'flat'],
     combine=arg or 'mean_probs',
   )
   if arg == 'weighted':

@@ -19,9 +19,23 @@ VECTORS = [('features', 'features')]
 SOFT = {
   name: {}
   for name in (
-    'kd', 'lskd', 'ttm', 'wsld', 'ctkd', 'logit_mse', 'topk_kd', 'dist',
-    'mlld', 'reverse_kl', 'generalized_jsd', 'skew_kl', 'skew_reverse_kl',
-    'symmetric_kl', 'js', 'tv', 'ofa',
+    'kd',
+    'lskd',
+    'ttm',
+    'wsld',
+    'ctkd',
+    'logit_mse',
+    'topk_kd',
+    'dist',
+    'mlld',
+    'reverse_kl',
+    'generalized_jsd',
+    'skew_kl',
+    'skew_reverse_kl',
+    'symmetric_kl',
+    'js',
+    'tv',
+    'ofa',
   )
 } | {'topk_kd': {'k': 3}, 'ctkd': {'decay_steps': 200.0}}
 

@@ -32,8 +32,13 @@ def get_config(arg: str = 'KD,imagenet_resnet34,imagenet_resnet18'):
   loss = weights.loss_of(name, teacher, student)
   c = config.default()
   c.data = dict(
-    name='tfds', dataset='imagenet2012', test_split='validation', size=224,
-    validation=0, seed=0, **NORMAL,
+    name='tfds',
+    dataset='imagenet2012',
+    test_split='validation',
+    size=224,
+    validation=0,
+    seed=0,
+    **NORMAL,
   )
   c.networks.teacher = dict(name=teacher, load=folder)
   c.networks.student = dict(name=student)

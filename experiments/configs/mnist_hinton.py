@@ -16,11 +16,7 @@ and 5,000 validate, where the paper trains on all 60,000.
 from kd_jax import config
 
 # The transfer set of each part: the training classes that stay in it.
-PARTS = {
-  'all': (),
-  'no_3': (0, 1, 2, 4, 5, 6, 7, 8, 9),
-  'only_7_8': (7, 8),
-}
+PARTS = {'all': (), 'no_3': (0, 1, 2, 4, 5, 6, 7, 8, 9), 'only_7_8': (7, 8)}
 # Where the first part leaves the teacher of the others.
 TEACHER = 'runs/hinton/all/seed_0/networks/teacher'
 
@@ -41,8 +37,7 @@ def get_config(arg: str = 'all'):
     c.baseline = False
   c.terms.hard = dict(method='cross_entropy', weight=1 - c.get_ref('alpha'))
   c.terms.soft = dict(
-    method='kd', weight=c.get_ref('alpha'),
-    temperature=c.get_ref('temperature'),
+    method='kd', weight=c.get_ref('alpha'), temperature=c.get_ref('temperature')
   )
   c.teacher_outputs = 'cache'  # the student sees the images as they are
   c.teacher.epochs, c.train.epochs = 25, 20

@@ -69,8 +69,9 @@ def expected(method: str, teacher: str, student: str) -> float | None:
   Raises:
     ValueError: for a pair that is in neither.
   """
-  pair, tables = (teacher, student), (
-    (pairs.CIFAR100, _CIFAR100), (pairs.IMAGENET, _IMAGENET)
+  pair, tables = (
+    (teacher, student),
+    ((pairs.CIFAR100, _CIFAR100), (pairs.IMAGENET, _IMAGENET)),
   )
   pairs.check(*pair, (*pairs.CIFAR100, *pairs.IMAGENET))
   columns, text = next(found for found in tables if pair in found[0])

@@ -121,12 +121,16 @@ CIFAR100 = {
 
 # The settings of the methods above that differ by pair.
 _DKD_BETA = {
-  ('resnet56', 'resnet20'): 2.0, ('resnet110', 'resnet32'): 2.0,
-  ('wrn_40_2', 'wrn_16_2'): 6.0, ('wrn_40_2', 'wrn_40_1'): 6.0,
-  ('vgg13', 'vgg8'): 6.0, ('vgg13', 'mobilenet_v2'): 6.0,
+  ('resnet56', 'resnet20'): 2.0,
+  ('resnet110', 'resnet32'): 2.0,
+  ('wrn_40_2', 'wrn_16_2'): 6.0,
+  ('wrn_40_2', 'wrn_40_1'): 6.0,
+  ('vgg13', 'vgg8'): 6.0,
+  ('vgg13', 'mobilenet_v2'): 6.0,
 }
 _LSKD = {  # temperature, weight
-  ('vgg13', 'vgg8'): (3.0, 9.0), ('vgg13', 'mobilenet_v2'): (3.0, 9.0),
+  ('vgg13', 'vgg8'): (3.0, 9.0),
+  ('vgg13', 'mobilenet_v2'): (3.0, 9.0),
   ('resnet50', 'mobilenet_v2'): (3.0, 1.0),
   ('resnet110', 'resnet20'): (4.0, 12.0),
 }

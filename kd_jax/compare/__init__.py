@@ -70,7 +70,8 @@ def compare(
   moments = {
     moment: {
       row: scored(fidelity.right(run_of(row, v)['logits'], labels))
-      for row, v in rows.items() if row in line.networks
+      for row, v in rows.items()
+      if row in line.networks
     }
     for moment, rows in (others or {}).items()
   }
@@ -113,9 +114,7 @@ def described(experiment, line: lineup.Lineup, labels) -> dict[str, Any]:
     'teacher': line.teacher,
     'means': {row: list(of) for row, of in line.means.items()},
     'students': dict(line.students),
-    'device': {
-      'kind': device.device_kind, 'peak_bytes': latency.device_peak()
-    },
+    'device': {'kind': device.device_kind, 'peak_bytes': latency.device_peak()},
   }
 
 
@@ -161,7 +160,8 @@ def judged(
     verdicts[row] = verdict.of_run(right[row], right[alone]) if alone else None
     gaps[row] = (
       evidence.gap_closed(right[line.teacher], right[alone], right[row])
-      if alone and line.teacher else None
+      if alone and line.teacher
+      else None
     )
   main = next(iter(line.students))
   found = {'verdicts': verdicts, 'verdict': verdicts[main], 'gap_closed': gaps}
@@ -262,4 +262,3 @@ def main(argv: Sequence[str] | None = None) -> int:
   for name, one in found.items():
     print(f'\n{name}\n{tables.headline(one)}')
   return 0
-

@@ -31,9 +31,11 @@ def wilson(
   z = _normal(level)
   share = correct / count
   middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-  half = z * math.sqrt(
-    share * (1 - share) / count + z * z / (4 * count * count)
-  ) / (1 + z * z / count)
+  half = (
+    z
+    * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    / (1 + z * z / count)
+  )
   # Rounding must not leave the proportion outside its interval.
   return max(0.0, min(middle - half, share)), min(
     1.0, max(middle + half, share)

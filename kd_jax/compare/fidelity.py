@@ -90,7 +90,9 @@ def reliability(
     return [float(s / n) if n else None for s, n in zip(sums, count)]
 
   return {
-    'count': count.tolist(), 'confidence': means(sure), 'accuracy': means(hits)
+    'count': count.tolist(),
+    'confidence': means(sure),
+    'accuracy': means(hits),
   }
 
 
@@ -126,8 +128,7 @@ def per_class(logits: np.ndarray, labels: np.ndarray) -> list[float | None]:
   """Accuracy on the examples of each class; None where there are none."""
   matrix = confusion(logits, labels)
   return [
-    float(matrix[k, k] / n) if n else None
-    for k, n in enumerate(matrix.sum(-1))
+    float(matrix[k, k] / n) if n else None for k, n in enumerate(matrix.sum(-1))
   ]
 
 

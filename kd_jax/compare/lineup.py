@@ -85,8 +85,9 @@ def top_of(
 
   A chain of one architecture (generations) ends at the direct teacher.
   """
-  keeps = {kept: k for k, stage in enumerate(made)
-           for kept in stage.kept.values()}
+  keeps = {
+    kept: k for k, stage in enumerate(made) for kept in stage.kept.values()
+  }
   found, before = _teachers(made[-1], networks, row), len(made) - 1
   while len(found) == 1 and keeps.get(found[0], before) < before:
     before = keeps[found[0]]
@@ -105,7 +106,8 @@ def _teachers(stage, networks, row) -> list[str]:
 def teachers_of(stage: stages.Stage, student: str) -> list[str]:
   """The networks that a student learns from in a stage, views written out."""
   wanted = [
-    t.teacher for t in stage.terms.values()
+    t.teacher
+    for t in stage.terms.values()
     if stages.network_of(t.student) == student
   ]
   found = []

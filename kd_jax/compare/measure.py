@@ -54,8 +54,10 @@ def make_outputs(
     size = min(tools.EVAL_BATCH, count)
     batches = pipeline.eval_batches(split, size)
     parts = [
-      {**once(variables, jax.device_put(batch, device)),
-       'labels': batch['labels']}
+      {
+        **once(variables, jax.device_put(batch, device)),
+        'labels': batch['labels'],
+      }
       for batch in itertools.islice(batches, -(-count // size))
     ]
     whole = jax.tree.map(lambda *x: np.concatenate(x), *jax.device_get(parts))

@@ -69,8 +69,11 @@ def read(folder: str | os.PathLike) -> Result:
   places = [folder / name for name in seeds] if seeds else [folder]
   near = places[0] if not (folder / 'config.json').exists() else folder
   return Result(
-    folder, report, [_run(place) for place in places],
-    _json(near / 'config.json', {}), _text(near / 'command.txt'),
+    folder,
+    report,
+    [_run(place) for place in places],
+    _json(near / 'config.json', {}),
+    _text(near / 'command.txt'),
     _json(near / 'environment.json', {}),
   )
 
@@ -92,7 +95,7 @@ def read_report(folder: pathlib.Path) -> dict:
   done = sorted(p.parent.name for p in folder.glob('networks/*/network.json'))
   raise ValueError(
     f'the run in {folder} is not finished ({REPORT} is missing; networks so '
-    f"far: {', '.join(done) or 'none'}); give its command again"
+    f'far: {", ".join(done) or "none"}); give its command again'
   )
 
 
@@ -107,7 +110,7 @@ def _ordered(report: dict) -> dict:
 def _known(folder: pathlib.Path) -> str:
   """'runs there: ..' for a message."""
   known = sorted(str(p.parent) for p in folder.glob(f'*/{REPORT}'))
-  return f"runs in {folder}: {', '.join(known[:10]) or 'none'}"
+  return f'runs in {folder}: {", ".join(known[:10]) or "none"}'
 
 
 def _run(folder: pathlib.Path) -> Run:

@@ -9,8 +9,13 @@ import numpy as np
 from kd_jax.compare import evidence, fidelity, results, verdict
 
 NUMBERS = (
-  'accuracy', 'kept', 'nll', 'calibration_error', 'agreement',
-  'agreement_top5', 'kl',
+  'accuracy',
+  'kept',
+  'nll',
+  'calibration_error',
+  'agreement',
+  'agreement_top5',
+  'kl',
 )
 
 
@@ -31,7 +36,8 @@ def over_seeds(
   """
   first = reports[0]
   rows = [
-    row for row in first['networks']
+    row
+    for row in first['networks']
     if all(row in other['networks'] for other in reports)
   ]
   mean = None
@@ -97,10 +103,13 @@ def together(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
       0,
     ).tolist(),
     **found,
-    'cost': {**first['cost'], 'latency': {
-      size: middle([row['cost']['latency'][size] for row in rows])
-      for size in first['cost']['latency']
-    }},
+    'cost': {
+      **first['cost'],
+      'latency': {
+        size: middle([row['cost']['latency'][size] for row in rows])
+        for size in first['cost']['latency']
+      },
+    },
   }
 
 

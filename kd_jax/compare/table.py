@@ -147,7 +147,8 @@ def others(report: Mapping[str, Any]) -> list[str]:
   """The verdicts on the students beside the first, a sentence each."""
   return [
     f'{row}: {found["text"]}'
-    for row, found in list(report['verdicts'].items())[1:] if found
+    for row, found in list(report['verdicts'].items())[1:]
+    if found
   ]
 
 
@@ -214,8 +215,13 @@ def _wrapped(text: str) -> list[str]:
 
 # What is shown of a network where there are many runs.
 OVERVIEW = (
-  'network', 'accuracy, %', '95 % interval', 'kept, %', 'parameters',
-  'agrees, %', 'ms, 1 image',
+  'network',
+  'accuracy, %',
+  '95 % interval',
+  'kept, %',
+  'parameters',
+  'agrees, %',
+  'ms, 1 image',
 )
 
 

@@ -44,9 +44,7 @@ def archive(path: pathlib.Path) -> dict[str, Split]:
 
 
 def _join(batches: list[Split]) -> Split:
-  return {
-    key: np.concatenate([b[key] for b in batches]) for key in batches[0]
-  }
+  return {key: np.concatenate([b[key] for b in batches]) for key in batches[0]}
 
 
 def _images(planes: np.ndarray) -> np.ndarray:

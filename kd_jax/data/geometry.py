@@ -39,8 +39,7 @@ def pad_crop(pad: int = 4, mode: str = 'constant') -> lift.Step:
 
 
 def resized_crop(
-  scale: Sequence[float] = (0.08, 1.0),
-  ratio: Sequence[float] = (3 / 4, 4 / 3),
+  scale: Sequence[float] = (0.08, 1.0), ratio: Sequence[float] = (3 / 4, 4 / 3)
 ) -> lift.Step:
   """Cuts a random part out and scales it to the whole: as for ImageNet.
 

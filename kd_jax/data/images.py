@@ -22,13 +22,15 @@ def describe(
   classes = {'num_classes': names} if isinstance(names, int) else {
     'names': list(names)
   }  # fmt: skip
-  features = tfds.features.FeaturesDict({
-    'image': tfds.features.Tensor(
-      shape=shape, dtype=np.uint8, encoding='bytes'
-    ),
-    'label': tfds.features.ClassLabel(**classes),
-    **more,
-  })
+  features = tfds.features.FeaturesDict(
+    {
+      'image': tfds.features.Tensor(
+        shape=shape, dtype=np.uint8, encoding='bytes'
+      ),
+      'label': tfds.features.ClassLabel(**classes),
+      **more,
+    }
+  )
   # Unshuffled, so that an example's index is its place in the raw file.
   return tfds.core.DatasetInfo(
     builder=builder,

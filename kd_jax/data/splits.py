@@ -102,9 +102,7 @@ def check(
   """
   inputs = checks.images(inputs, where)
   if like is not None:
-    found, legal = (
-      f'{list(x.shape[1:])} {x.dtype}' for x in (inputs, like)
-    )
+    found, legal = (f'{list(x.shape[1:])} {x.dtype}' for x in (inputs, like))
     if found != legal:
       raise ValueError(
         f'images of {where} are {found}; legal: {legal}, as in training'

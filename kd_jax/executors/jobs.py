@@ -67,7 +67,12 @@ def arguments(
   texts = {k: v for k, v in changes.items() if k not in rest}
   texts |= {key: text_of(key, value) for key, value in rest.items()}
   return (
-    '-m', 'experiments.launch', '--config', path, '--workdir', str(folder),
+    '-m',
+    'experiments.launch',
+    '--config',
+    path,
+    '--workdir',
+    str(folder),
     *(f'--config.{key}={text}' for key, text in texts.items()),
   )
 
@@ -76,7 +81,7 @@ def split(file: str, setting: sweep.Setting) -> tuple[str, sweep.Setting]:
   """'FILE:arg' with the setting's own arg, and what else it changes."""
   rest = dict(setting)
   if 'arg' in rest:
-    file = f"{file.partition(':')[0]}:{rest.pop('arg')}"
+    file = f'{file.partition(":")[0]}:{rest.pop("arg")}'
   return file, rest
 
 

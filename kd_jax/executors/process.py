@@ -14,7 +14,9 @@ from kd_jax.executors import jobs, status
 
 EVERY = 0.1  # seconds between looks at the children
 _THREADS = (
-  'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS',
+  'OMP_NUM_THREADS',
+  'OPENBLAS_NUM_THREADS',
+  'MKL_NUM_THREADS',
   'NPROC',  # XLA on CPU
 )
 
@@ -51,7 +53,10 @@ def gpus() -> tuple[str, ...]:
     return ()
   try:
     found = subprocess.run(
-      ['nvidia-smi', '-L'], capture_output=True, text=True, timeout=30,
+      ['nvidia-smi', '-L'],
+      capture_output=True,
+      text=True,
+      timeout=30,
       check=False,
     )
   except subprocess.TimeoutExpired:
@@ -104,8 +109,12 @@ def start(
   env = {**os.environ, 'PYTHONUNBUFFERED': '1', **(slot.env if slot else {})}
   with status.open_log(job) as log, _pinned(slot):
     process = subprocess.Popen(
-      job.command, stdin=subprocess.DEVNULL, stdout=log,
-      stderr=subprocess.STDOUT, env=env, pass_fds=(life.fileno(),),
+      job.command,
+      stdin=subprocess.DEVNULL,
+      stdout=log,
+      stderr=subprocess.STDOUT,
+      env=env,
+      pass_fds=(life.fileno(),),
       # A Ctrl-C reaches the whole group of a terminal: it is sent on once.
       start_new_session=slot is not None,
     )

@@ -45,7 +45,11 @@ class Options(NamedTuple):
 
 
 def make_options(
-  partition: str, time: str, gpus: int, cpus: int, workers: int,
+  partition: str,
+  time: str,
+  gpus: int,
+  cpus: int,
+  workers: int,
   more: Sequence[str],
 ) -> Options:
   """The options, where more is ['flag=value', or 'flag', ..] of sbatch.
@@ -90,12 +94,11 @@ def parameters(options: Options) -> dict[str, Any]:
   """
   for name in ('gpus', 'cpus', 'workers'):
     if getattr(options, name) < 0:
-      raise ValueError(
-        f'{name} must not be negative: {getattr(options, name)}'
-      )
+      raise ValueError(f'{name} must not be negative: {getattr(options, name)}')
   minutes = minutes_of(options.time)
   made = {
-    'job_name': 'kd_jax', 'time': minutes,
+    'job_name': 'kd_jax',
+    'time': minutes,
     # So long before the end of its time is a job asked to save.
     'signal_delay_s': min(90, minutes * 20),
     'stderr_to_stdout': True,
@@ -177,7 +180,8 @@ def run(
   queued = _queue()
   leave = {status.DONE, status.RUNNING} | (set() if retry else {status.FAILED})
   todo = [
-    job for job, state in zip(many, status.of(many).values())
+    job
+    for job, state in zip(many, status.of(many).values())
     if state.what not in leave and _number(job) not in queued
   ]
   if not todo:

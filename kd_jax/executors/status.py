@@ -1,9 +1,9 @@
 """How far the jobs of a sweep are, read from disk alone.
 
-  WORKDIR/NAME/report.json         done
-  WORKDIR/logs/NAME/running.json   locked by the process that trains it
-  WORKDIR/logs/NAME/failed.txt     the line with which it failed
-  WORKDIR/logs/NAME/log.txt        what it said
+WORKDIR/NAME/report.json         done
+WORKDIR/logs/NAME/running.json   locked by the process that trains it
+WORKDIR/logs/NAME/failed.txt     the line with which it failed
+WORKDIR/logs/NAME/log.txt        what it said
 """
 
 import contextlib
@@ -22,7 +22,12 @@ from kd_jax import locks
 from kd_jax.executors import jobs
 
 DONE, RUNNING, FAILED, STOPPED, DROPPED, WAITING = STATES = (
-  'done', 'running', 'failed', 'stopped', 'dropped', 'not started'
+  'done',
+  'running',
+  'failed',
+  'stopped',
+  'dropped',
+  'not started',
 )
 STOPPED_CODE = 130  # of the launcher, when it was asked to stop and has saved
 STALE = 120.0  # seconds without a sign of life, on another machine
@@ -88,11 +93,11 @@ def _lives(path: pathlib.Path) -> str:
     about = {}
   host = about.get('host', '')
   if locks.is_held(path):
-    return f"process {about.get('pid', '?')} on {host or 'this machine'}"
+    return f'process {about.get("pid", "?")} on {host or "this machine"}'
   # Not every network file system shows the locks of other machines.
   elsewhere = about and host != socket.gethostname()
   if elsewhere and time.time() - path.stat().st_mtime < STALE:
-    return f"process {about['pid']} on {host}"
+    return f'process {about["pid"]} on {host}'
   return ''
 
 
@@ -140,9 +145,7 @@ def taken(many: Sequence[jobs.Job]) -> Iterator[None]:
         stack.callback(let_go, life)
         started(job, life, os.getpid())
       elif (found := state_of(job)).what != DONE:
-        raise Taken(
-          f'{job.folder} is trained already, by {found.detail}'
-        )
+        raise Taken(f'{job.folder} is trained already, by {found.detail}')
     yield
 
 

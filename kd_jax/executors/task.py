@@ -96,7 +96,9 @@ def requeue() -> None:
     number = '_'.join(os.environ[name] for name in names)
   shown = subprocess.run(
     ['scontrol', 'show', 'job', '-o', number],
-    capture_output=True, text=True, check=False,
+    capture_output=True,
+    text=True,
+    check=False,
   ).stdout
   if ' JobState=RUNNING ' in shown:
     subprocess.run(['scontrol', 'requeue', number], check=True)

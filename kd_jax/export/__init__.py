@@ -65,8 +65,16 @@ def export(
   part.mkdir(parents=True)
   try:
     found = job.write(
-      part, format, chosen, student, data, quantize=quantize, names=names,
-      license=license, examples=examples, seconds=seconds,
+      part,
+      format,
+      chosen,
+      student,
+      data,
+      quantize=quantize,
+      names=names,
+      license=license,
+      examples=examples,
+      seconds=seconds,
     )
     part.rename(out)
   finally:
@@ -79,20 +87,32 @@ def _parser() -> argparse.ArgumentParser:
     prog='python -m kd_jax.export', description=__doc__.split('\n')[0]
   )
   parser.add_argument('source', metavar='RUN_OR_NETWORK')
-  parser.add_argument('--format', default='onnx',
-                      help='stablehlo, onnx, safetensors or tflite')
+  parser.add_argument(
+    '--format', default='onnx', help='stablehlo, onnx, safetensors or tflite'
+  )
   parser.add_argument('--out', required=True, metavar='DIR')
-  parser.add_argument('--quantize', default='',
-                      help='int8 (onnx, tflite) or bf16 (the others)')
-  parser.add_argument('--names', default='jax',
-                      help='of weights in safetensors: jax or torch')
-  parser.add_argument('--network', default='', metavar='NAME',
-                      help='of the run, in place of its student')
-  parser.add_argument('--config', default='', metavar='FILE',
-                      help='whose data set the network is tested on')
+  parser.add_argument(
+    '--quantize', default='', help='int8 (onnx, tflite) or bf16 (the others)'
+  )
+  parser.add_argument(
+    '--names', default='jax', help='of weights in safetensors: jax or torch'
+  )
+  parser.add_argument(
+    '--network',
+    default='',
+    metavar='NAME',
+    help='of the run, in place of its student',
+  )
+  parser.add_argument(
+    '--config',
+    default='',
+    metavar='FILE',
+    help='whose data set the network is tested on',
+  )
   parser.add_argument('--license', default='', help='for the card')
-  parser.add_argument('--examples', type=int, default=0,
-                      help='test images to check on; 0: all')
+  parser.add_argument(
+    '--examples', type=int, default=0, help='test images to check on; 0: all'
+  )
   return parser
 
 

@@ -25,15 +25,14 @@ def card(
   """
   parts = [
     f'---\nlicense: {license or UNSTATED}\ntags: [knowledge-distillation]\n---',
-    f"# {student.spec['build']['name']}, {meta['format']}",
+    f'# {student.spec["build"]["name"]}, {meta["format"]}',
     _network(student, meta),
     _data(student, meta),
     _training(student),
     _numbers(student),
     _parity(parity, meta),
-    '## License\n\n' + (
-      license or 'Not stated: whoever publishes the weights fills this in.'
-    ),
+    '## License\n\n'
+    + (license or 'Not stated: whoever publishes the weights fills this in.'),
   ]
   return '\n\n'.join(filter(None, parts)) + '\n'
 
@@ -50,27 +49,34 @@ def _network(student, meta) -> str:
   teachers = source.teachers(student)
   told = [
     ('', ''),
-    ('network', f"`{student.spec['build']}`"),
+    ('network', f'`{student.spec["build"]}`'),
     ('parameters', f'{base.num_params(student.variables):,}'),
-    ('hash', f"`{student.spec['hash']}`"),
-    ('file', f"`{meta['file']}`, {meta['weights']}"),
-    ('input', f"`{meta['input']['name']}` [{shape}], float32, prepared: "
-              f"`{meta['prepare']['formula']}`, see meta.json"),
-    ('output', f"logits of {meta['classes']} classes"),
-    *((f'teacher `{row}`',
-       f"`{one.spec['build']}`, {base.num_params(one.variables):,} "
-       f"parameters, hash `{one.spec['hash']}`")
-      for row, one in teachers.items()),
+    ('hash', f'`{student.spec["hash"]}`'),
+    ('file', f'`{meta["file"]}`, {meta["weights"]}'),
+    (
+      'input',
+      f'`{meta["input"]["name"]}` [{shape}], float32, prepared: '
+      f'`{meta["prepare"]["formula"]}`, see meta.json',
+    ),
+    ('output', f'logits of {meta["classes"]} classes'),
+    *(
+      (
+        f'teacher `{row}`',
+        f'`{one.spec["build"]}`, {base.num_params(one.variables):,} '
+        f'parameters, hash `{one.spec["hash"]}`',
+      )
+      for row, one in teachers.items()
+    ),
   ]
   return '## Network\n\n' + rows(told)
 
 
 def _data(student, meta) -> str:
   noted = student.spec.get('data', {})
-  text = f"Tested on `{meta['data']['name']}`"
+  text = f'Tested on `{meta["data"]["name"]}`'
   if noted:
     text += (
-      f"; trained on `{noted['name']}`, fingerprint `{noted['fingerprint']}`"
+      f'; trained on `{noted["name"]}`, fingerprint `{noted["fingerprint"]}`'
     )
   return f'## Data\n\n{text}.'
 
@@ -81,9 +87,17 @@ def _training(student) -> str:
   if not config:
     return ''
   terms = [
-    (name, term.get('method'), f"{term.get('weight', 1.0):g}",
-     ', '.join(f'{k}={v}' for k, v in sorted(term.items())
-               if k not in ('method', 'weight')) or '-')
+    (
+      name,
+      term.get('method'),
+      f'{term.get("weight", 1.0):g}',
+      ', '.join(
+        f'{k}={v}'
+        for k, v in sorted(term.items())
+        if k not in ('method', 'weight')
+      )
+      or '-',
+    )
     for name, term in sorted(config.get('terms', {}).items())
   ]
   train = config.get('train', {})
@@ -96,11 +110,13 @@ def _training(student) -> str:
     'learning rate': train.get('optimizer', {}).get('learning_rate'),
     'selected': spec.get('select'),
   }
-  return '\n\n'.join([
-    '## Training',
-    rows([('term', 'method', 'weight', 'options'), *terms]),
-    rows([('', ''), *recipe.items()]),
-  ])
+  return '\n\n'.join(
+    [
+      '## Training',
+      rows([('term', 'method', 'weight', 'options'), *terms]),
+      rows([('', ''), *recipe.items()]),
+    ]
+  )
 
 
 def _numbers(student) -> str:
@@ -111,7 +127,7 @@ def _numbers(student) -> str:
   told = f'{seeds} seeds' if seeds > 1 else 'one seed'
   return (
     f'## Results\n\nOf the run, {told}; the exported network is that of seed '
-    f"{student.spec.get('seed')}.\n\n```\n{table.table(student.report)}\n```"
+    f'{student.spec.get("seed")}.\n\n```\n{table.table(student.report)}\n```'
   )
 
 
@@ -127,22 +143,29 @@ def _parity(parity, meta) -> str:
   named = {'exported file': times['exported'], 'student in JAX': times['jax']}
   named |= {f'{row} in JAX': t for row, t in times['teachers'].items()}
   speed += [
-    (name, *(f"{t['median']:.3g}" for t in one.values()))
+    (name, *(f'{t["median"]:.3g}' for t in one.values()))
     for name, one in named.items()
   ]
   told = [
     ('', ''),
     ('test images', parity['examples']),
-    ('largest difference of logits', f"{parity['logits']['largest']:.2g}"),
-    ('mean difference of logits', f"{parity['logits']['mean']:.2g}"),
-    ('same top class, %', f"{100 * parity['agreement']:.2f}"),
-    ('accuracy of the file, %', f"{100 * accuracy['exported']:.2f} (95 %: "
-     f"{table.interval(accuracy['interval'])})"),
-    ('accuracy in JAX, %', f"{100 * accuracy['jax']:.2f}"),
+    ('largest difference of logits', f'{parity["logits"]["largest"]:.2g}'),
+    ('mean difference of logits', f'{parity["logits"]["mean"]:.2g}'),
+    ('same top class, %', f'{100 * parity["agreement"]:.2f}'),
+    (
+      'accuracy of the file, %',
+      f'{100 * accuracy["exported"]:.2f} (95 %: '
+      f'{table.interval(accuracy["interval"])})',
+    ),
+    ('accuracy in JAX, %', f'{100 * accuracy["jax"]:.2f}'),
     ('size', table.size(parity['bytes'])),
     ('ran in', parity['runtime']),
   ]
-  return '\n\n'.join([
-    '## The file beside the network', rows(told), rows(speed),
-    f'Differences are over the largest logit.{asked}',
-  ])
+  return '\n\n'.join(
+    [
+      '## The file beside the network',
+      rows(told),
+      rows(speed),
+      f'Differences are over the largest logit.{asked}',
+    ]
+  )

@@ -73,7 +73,8 @@ def any_batch(shape):
   try:
     yield jax.ShapeDtypeStruct(symbolic, jnp.float32)
   except (
-    jax.errors.InconclusiveDimensionOperation, jax.errors.JAXTypeError
+    jax.errors.InconclusiveDimensionOperation,
+    jax.errors.JAXTypeError,
   ) as error:
     line = ' '.join(str(error).split())[:200]
     raise ValueError(

@@ -163,9 +163,7 @@ def transpose(graph: Graph, value: Value, permutation) -> Value:
   if value.constant is not None:
     return constant(np.transpose(value.constant, permutation))
   shape = [value.shape[p] for p in permutation]
-  return add(
-    graph, 'Transpose', [value], shape, value.dtype, perm=permutation
-  )
+  return add(graph, 'Transpose', [value], shape, value.dtype, perm=permutation)
 
 
 def reshape(graph: Graph, value: Value, shape) -> Value:
@@ -175,6 +173,4 @@ def reshape(graph: Graph, value: Value, shape) -> Value:
   if value.constant is not None and all(isinstance(d, int) for d in shape):
     return constant(np.reshape(value.constant, shape))
   target = dimensions(graph, shape)
-  return add(
-    graph, 'Reshape', [value, target], shape, value.dtype
-  )
+  return add(graph, 'Reshape', [value, target], shape, value.dtype)

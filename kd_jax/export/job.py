@@ -24,19 +24,31 @@ from kd_jax.export import (
 
 FORMATS = {
   'onnx': formats.Format(
-    'model.onnx', onnx_file.write, onnx_file.make_run, ('int8',),
-    'onnxruntime', ('onnx', 'onnxruntime'),
+    'model.onnx',
+    onnx_file.write,
+    onnx_file.make_run,
+    ('int8',),
+    'onnxruntime',
+    ('onnx', 'onnxruntime'),
   ),
   'safetensors': formats.Format(
     'model.safetensors', weights.write, weights.make_run, ('bf16',), 'jax'
   ),
   'stablehlo': formats.Format(
-    'model.stablehlo', stablehlo.write, stablehlo.make_run, ('bf16',), 'jax',
+    'model.stablehlo',
+    stablehlo.write,
+    stablehlo.make_run,
+    ('bf16',),
+    'jax',
     ('flatbuffers',),
   ),
   'tflite': formats.Format(
-    'model.tflite', tflite.write, tflite.make_run, ('int8',),
-    'ai-edge-litert', ('tensorflow', 'ai_edge_litert.interpreter'),
+    'model.tflite',
+    tflite.write,
+    tflite.make_run,
+    ('int8',),
+    'ai-edge-litert',
+    ('tensorflow', 'ai_edge_litert.interpreter'),
   ),
 }
 QUANTIZE = ('int8', 'bf16')
@@ -103,9 +115,7 @@ def write(
   exact = not (quantize or job.build.get('quantize'))
   found['tolerance'] = parity.judge(found, exact)
   found |= parity.machine(chosen.runtime, folder / chosen.file)
-  found['latency'] = parity.times(
-    run, forward, student, job.shape, seconds
-  )
+  found['latency'] = parity.times(run, forward, student, job.shape, seconds)
   found['summary'] = summary(chosen, found)
   meta = described(name, chosen, student, data, job)
   checkpoint.write_json(folder / 'meta.json', meta)
@@ -129,8 +139,14 @@ def make(
   if quantize == 'int8':
     written, ranges = source.plain(student), source.ranges(student, shape)
   job = formats.Job(
-    written.network, written.variables, shape, student.spec['build'], quantize,
-    names, functools.partial(calibration, data), ranges,
+    written.network,
+    written.variables,
+    shape,
+    student.spec['build'],
+    quantize,
+    names,
+    functools.partial(calibration, data),
+    ranges,
   )
   chosen.write(job, folder / chosen.file)
   return job, chosen.make_run(job, folder / chosen.file)
@@ -157,12 +173,15 @@ def described(name, chosen, student, data, job) -> dict[str, Any]:
     'weights': job.quantize or 'f32',
     'names': job.names,
     'input': {
-      'name': graph.INPUT, 'shape': [graph.BATCH, *job.shape],
-      'dtype': 'float32', 'layout': 'NHWC',
+      'name': graph.INPUT,
+      'shape': [graph.BATCH, *job.shape],
+      'dtype': 'float32',
+      'layout': 'NHWC',
     },
     'prepare': {
       'formula': f'({scaled} - mean) / std',
-      'mean': list(data.mean), 'std': list(data.std),
+      'mean': list(data.mean),
+      'std': list(data.std),
     },
     'session': session,
     'output': {'name': graph.OUTPUT, 'shape': [graph.BATCH, data.classes]},
@@ -177,10 +196,10 @@ def summary(chosen: formats.Format, found: Mapping[str, Any]) -> str:
   """One line for the terminal."""
   times = {k: found['latency'][k]['1']['median'] for k in ('exported', 'jax')}
   return (
-    f"{chosen.file}: {found['bytes']:,} bytes; on {found['examples']} test "
-    f"images logits differ by {found['logits']['largest']:.1e} at most, same "
-    f"top class {100 * found['agreement']:.2f} %, accuracy "
-    f"{100 * found['accuracy']['exported']:.2f} % (in JAX "
-    f"{100 * found['accuracy']['jax']:.2f} %); 1 image takes "
-    f"{times['exported']:.2g} ms (in JAX {times['jax']:.2g} ms)"
+    f'{chosen.file}: {found["bytes"]:,} bytes; on {found["examples"]} test '
+    f'images logits differ by {found["logits"]["largest"]:.1e} at most, same '
+    f'top class {100 * found["agreement"]:.2f} %, accuracy '
+    f'{100 * found["accuracy"]["exported"]:.2f} % (in JAX '
+    f'{100 * found["accuracy"]["jax"]:.2f} %); 1 image takes '
+    f'{times["exported"]:.2g} ms (in JAX {times["jax"]:.2g} ms)'
   )

@@ -30,11 +30,16 @@ def convolution(graph, equation, values):
   kernel = graphs.transpose(graph, kernel, numbers.rhs_spec)
   shape, dtype = operations.out(equation)
   found = graphs.add(
-    graph, 'Conv', [x, kernel], [shape[k] for k in numbers.out_spec], dtype,
+    graph,
+    'Conv',
+    [x, kernel],
+    [shape[k] for k in numbers.out_spec],
+    dtype,
     strides=list(params['window_strides']),
     dilations=list(params['rhs_dilation']),
     pads=[p[0] for p in pads] + [p[1] for p in pads],
-    group=params['feature_group_count'], kernel_shape=list(kernel.shape[2:]),
+    group=params['feature_group_count'],
+    kernel_shape=list(kernel.shape[2:]),
   )
   return [graphs.transpose(graph, found, np.argsort(numbers.out_spec))]
 
@@ -67,7 +72,7 @@ def _einsum(graph, equation, x, y):
     right[j] = left[i]
   kept = [left[k] for k in (*xb, *_free(x, xc, xb))]
   kept += [right[k] for k in _free(y, yc, yb)]
-  text = f"{''.join(left)},{''.join(right)}->{''.join(kept)}"
+  text = f'{"".join(left)},{"".join(right)}->{"".join(kept)}'
   return graphs.add(
     graph, 'Einsum', [x, y], *operations.out(equation), equation=text
   )
@@ -82,8 +87,13 @@ def maximum(graph, equation, values):
   shape, dtype = operations.out(equation)
   x = graphs.transpose(graph, x, (0, 3, 1, 2))
   pooled = graphs.add(
-    graph, 'MaxPool', [x], [shape[k] for k in (0, 3, 1, 2)], dtype,
-    kernel_shape=[side, side], strides=[side, side],
+    graph,
+    'MaxPool',
+    [x],
+    [shape[k] for k in (0, 3, 1, 2)],
+    dtype,
+    kernel_shape=[side, side],
+    strides=[side, side],
   )
   return [graphs.transpose(graph, pooled, (0, 2, 3, 1))]
 
@@ -105,9 +115,7 @@ def pool(operation):
   """Writer of a window that slides: 'MaxPool', or 'AveragePool' for sums."""
 
   def write(graph, equation, values):
-    (x,), params = (
-      operations.whole(graph, equation, values), equation.params
-    )
+    (x,), params = (operations.whole(graph, equation, values), equation.params)
     size, strides = params['window_dimensions'], params['window_strides']
     dilated = (*params['base_dilation'], *params['window_dilation'])
     if size[0] != 1 or size[-1] != 1 or any(d != 1 for d in dilated):
@@ -121,10 +129,15 @@ def pool(operation):
     pads = params['padding'][1:-1]
     more = {} if operation == 'MaxPool' else {'count_include_pad': 1}
     found = graphs.add(
-      graph, operation, [graphs.transpose(graph, x, forth)],
-      [shape[k] for k in forth], dtype, kernel_shape=list(size[1:-1]),
+      graph,
+      operation,
+      [graphs.transpose(graph, x, forth)],
+      [shape[k] for k in forth],
+      dtype,
+      kernel_shape=list(size[1:-1]),
       strides=list(strides[1:-1]),
-      pads=[p[0] for p in pads] + [p[1] for p in pads], **more,
+      pads=[p[0] for p in pads] + [p[1] for p in pads],
+      **more,
     )
     if operation == 'AveragePool':
       count = operations.like(found, math.prod(size))

@@ -60,13 +60,16 @@ def _model(nodes, initializers, images, logits):
   kind = TensorProto.FLOAT
   end = helper.make_node('Identity', [logits.name], [graphs.OUTPUT], name='end')
   graph = helper.make_graph(
-    [*nodes, end], 'kd_jax',
+    [*nodes, end],
+    'kd_jax',
     [helper.make_tensor_value_info(graphs.INPUT, kind, text(images))],
     [helper.make_tensor_value_info(graphs.OUTPUT, kind, text(logits.shape))],
     [numpy_helper.from_array(x, name) for name, x in initializers.items()],
   )
   return helper.make_model(
-    graph, producer_name='kd_jax', ir_version=IR,
+    graph,
+    producer_name='kd_jax',
+    ir_version=IR,
     opset_imports=[helper.make_opsetid('', OPSET)],
   )
 

@@ -54,7 +54,10 @@ def quantize(
       return next(batches, None)
 
   quantization.quantize_static(
-    os.fspath(fused), os.fspath(target), Reader(), per_channel=True,
+    os.fspath(fused),
+    os.fspath(target),
+    Reader(),
+    per_channel=True,
     quant_format=quantization.QuantFormat.QDQ,
     activation_type=quantization.QuantType.QInt8,
     weight_type=quantization.QuantType.QInt8,
@@ -81,7 +84,8 @@ def overrides(
   whole = onnx.load(os.fspath(source)).graph
   weights = {x.name for x in whole.initializer}
   layers = [
-    node.name for node in whole.node
+    node.name
+    for node in whole.node
     if node.op_type in _LAYERS and node.input[1] in weights
   ]
   known = dict(zip(layers, ranges, strict=True))

@@ -19,7 +19,12 @@ _SAME = {
   'or': 'Or', 'xor': 'Xor',
 }  # fmt: skip
 _ONNX_TYPES = {
-  'float32': 1, 'uint8': 2, 'int8': 3, 'int32': 6, 'int64': 7, 'bool': 9,
+  'float32': 1,
+  'uint8': 2,
+  'int8': 3,
+  'int32': 6,
+  'int64': 7,
+  'bool': 9,
   'uint32': 12,
 }
 
@@ -40,12 +45,11 @@ def wise(graph, operation, values, dtype=None):
     # A bias [K], not [1, K], is what runtimes fuse into a product.
     values = [
       graphs.constant(v.constant[0])
-      if v.constant is not None and v.shape[:1] == (1,) != v.shape else v
+      if v.constant is not None and v.shape[:1] == (1,) != v.shape
+      else v
       for v in values
     ]
-  return graphs.add(
-    graph, operation, values, shape, dtype or values[-1].dtype
-  )
+  return graphs.add(graph, operation, values, shape, dtype or values[-1].dtype)
 
 
 def out(equation):
@@ -168,9 +172,11 @@ def convert(graph, equation, values):
   (x,), dtype = values, np.dtype(equation.params['new_dtype'])
   if x.dtype == dtype:
     return values
-  return [graphs.add(
-    graph, 'Cast', values, x.shape, dtype, to=_ONNX_TYPES[str(dtype)]
-  )]
+  return [
+    graphs.add(
+      graph, 'Cast', values, x.shape, dtype, to=_ONNX_TYPES[str(dtype)]
+    )
+  ]
 
 
 WRITERS = {

@@ -52,9 +52,9 @@ def compare(
     images = np.asarray(prepare(batch['inputs']))
     # The file also sees a last batch that is not full.
     kept = min(size, count - k * size)
-    parts.append((
-      run(images[:kept]), forward(images)[:kept], batch['labels'][:kept]
-    ))
+    parts.append(
+      (run(images[:kept]), forward(images)[:kept], batch['labels'][:kept])
+    )
   theirs, ours, labels = (np.concatenate(x) for x in zip(*parts))
   right = fidelity.right(theirs, labels)
   difference, scale = np.abs(theirs - ours), np.abs(ours).max()

@@ -4,8 +4,10 @@ from kd_jax.export import graph as graphs
 from kd_jax.export import operations
 
 _REDUCTIONS = {
-  'reduce_sum': 'ReduceSum', 'reduce_max': 'ReduceMax',
-  'reduce_min': 'ReduceMin', 'reduce_prod': 'ReduceProd',
+  'reduce_sum': 'ReduceSum',
+  'reduce_max': 'ReduceMax',
+  'reduce_min': 'ReduceMin',
+  'reduce_prod': 'ReduceProd',
 }
 
 
@@ -44,15 +46,20 @@ def split(graph, equation, values):
   sizes, axis = equation.params['sizes'], equation.params['axis']
   shapes = [v.aval.shape for v in equation.outvars]
   return graphs.split(
-    graph, 'Split', [*values, graphs.integers(sizes)], shapes,
-    values[0].dtype, axis=axis,
+    graph,
+    'Split',
+    [*values, graphs.integers(sizes)],
+    shapes,
+    values[0].dtype,
+    axis=axis,
   )
 
 
 def cut(graph, value, start, stop, step, shape):
   """Slices along every axis that is not taken whole."""
   axes = [
-    k for k, (a, b, s) in enumerate(zip(start, stop, step))
+    k
+    for k, (a, b, s) in enumerate(zip(start, stop, step))
     if not (str(a) == '0' and str(b) == str(value.shape[k]) and s == 1)
   ]
   if not axes:

@@ -69,17 +69,21 @@ def _finished(source: pathlib.Path, name: str) -> pathlib.Path:
   """The folder of the network `name` of a run, of its best seed."""
   places = [source, *sorted(source.glob('seed_*'))]
   found = [
-    place / 'networks' / name for place in places
+    place / 'networks' / name
+    for place in places
     if (place / 'networks' / name / checkpoint.SPEC).exists()
   ]
   if not found:
-    known = sorted({
-      path.parent.name for place in places
-      for path in place.glob(f'networks/*/{checkpoint.SPEC}')
-    })
+    known = sorted(
+      {
+        path.parent.name
+        for place in places
+        for path in place.glob(f'networks/*/{checkpoint.SPEC}')
+      }
+    )
     raise ValueError(
       f"no finished network '{name}' in the run {source}; finished are: "
-      f"{', '.join(known) or 'none'}"
+      f'{", ".join(known) or "none"}'
     )
   return max(found, key=lambda folder: _score(folder, found))
 
@@ -150,7 +154,7 @@ def fitting(student: Student, data: sources.Data) -> sources.Data:
   found = tuple(data.train.inputs.shape[1:]), data.classes
   if wanted != found:
     raise ValueError(
-      f"the network in {student.folder} is for images {wanted[0]} of "
+      f'the network in {student.folder} is for images {wanted[0]} of '
       f"{wanted[1]} classes; '{data.name}' has {found[0]} of {found[1]}"
     )
   return data

@@ -25,8 +25,9 @@ def write(job: formats.Job, path: pathlib.Path) -> None:
     ValueError: PyTorch's names for a network that PyTorch's code lacks.
   """
   if job.names == 'torch':
-    foreign = [k for k in ('reuses', 'quantize', 'exits', 'branches')
-               if job.build.get(k)]
+    foreign = [
+      k for k in ('reuses', 'quantize', 'exits', 'branches') if job.build.get(k)
+    ]
     if foreign:
       raise ValueError(
         f"'{job.build['name']}' with '{foreign[0]}' has no PyTorch names; use "

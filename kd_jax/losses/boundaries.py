@@ -44,9 +44,7 @@ def ab(
   return 0.003 * sum(w * loss for w, loss in zip(weights, losses))
 
 
-def ofd(
-  student: jax.Array, teacher: jax.Array, margin: jax.Array
-) -> jax.Array:
+def ofd(student: jax.Array, teacher: jax.Array, margin: jax.Array) -> jax.Array:
   """Overhaul of feature distillation: the partial L2 distance of one layer.
 
   With the target u = max(t, m), sum over elements of

@@ -64,12 +64,7 @@ def dkd(
 
 
 def nkd(
-  student: Array,
-  teacher: Array,
-  labels: Array,
-  *,
-  temperature=1.0,
-  gamma=1.5,
+  student: Array, teacher: Array, labels: Array, *, temperature=1.0, gamma=1.5
 ) -> Array:
   """Normalized KD: cross-entropies with the target and with the others.
 

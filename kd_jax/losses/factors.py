@@ -41,11 +41,7 @@ def fsp(
 
 
 def factor(
-  student: jax.Array,
-  teacher: jax.Array,
-  *,
-  p1: float = 2,
-  p2: float = 1,
+  student: jax.Array, teacher: jax.Array, *, p1: float = 2, p2: float = 1
 ) -> jax.Array:
   """Factor transfer: distance of normalized factors.
 

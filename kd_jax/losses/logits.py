@@ -105,9 +105,7 @@ def lskd(student: Array, teacher: Array, *, temperature=2.0) -> Array:
   Source: Sun et al. 2024, algorithm 2, https://arxiv.org/abs/2403.01427.
     T = 2 with weight 9 for most pairs; 3 and 9, or 4 and 12, for some.
   """
-  return kd(
-    standardize(student), standardize(teacher), temperature=temperature
-  )
+  return kd(standardize(student), standardize(teacher), temperature=temperature)
 
 
 def logit_mse(student: Array, teacher: Array) -> Array:

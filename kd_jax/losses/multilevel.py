@@ -77,9 +77,7 @@ def _gram(rows: Array) -> Array:
   return jnp.matmul(rows, rows.T, precision='highest')
 
 
-def mlld_instance(
-  student: Array, teacher: Array, *, temperature=4.0
-) -> Array:
+def mlld_instance(student: Array, teacher: Array, *, temperature=4.0) -> Array:
   """The instance level of MLLD, which is `logits.kd`; f32 [B, ...]."""
   return logits.kd(student, teacher, temperature=temperature)
 

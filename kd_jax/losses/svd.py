@@ -19,10 +19,7 @@ from kd_jax.losses import geometry, numerics
 _WIDTH = 8.0
 _SPARE = 3
 _BROADENING = 1e-5
-_FLAT = {
-  'repdistiller': 'bhwc->bhwc',
-  'mdistiller': 'bhwc->bchw',
-}
+_FLAT = {'repdistiller': 'bhwc->bhwc', 'mdistiller': 'bhwc->bchw'}
 
 
 def kdsvd(

@@ -61,8 +61,10 @@ def cat_kd(
     del batch, hparams
     total = sum(
       losses.cat(
-        class_maps(student, pair.student), class_maps(teacher, pair.teacher),
-        resolution=resolution, normalize=normalize,
+        class_maps(student, pair.student),
+        class_maps(teacher, pair.teacher),
+        resolution=resolution,
+        normalize=normalize,
       )
       for pair in plan(student, teacher)
     )
@@ -88,5 +90,5 @@ def class_maps(outputs: Mapping, name: str) -> jax.Array:
   rows = 'not known' if kernel is None else f'{kernel.shape[0]} rows'
   raise ValueError(
     f"'{name}' {adapters.shown(x.shape)} gives no class activation maps: they "
-    f"need a map with a channel for each row of the classifier ({rows})"
+    f'need a map with a channel for each row of the classifier ({rows})'
   )

@@ -10,7 +10,10 @@ _START = 1.0  # tau at the beginning, as in the authors' code: T is 15.62
 
 
 _HPARAMS = {
-  't_start': 1.0, 't_end': 20.0, 'reversal': 1.0, 'decay_steps': 7820.0,
+  't_start': 1.0,
+  't_end': 20.0,
+  'reversal': 1.0,
+  'decay_steps': 7820.0,
 }
 
 
@@ -49,7 +52,8 @@ def ctkd(**options) -> base.Method:
     del key
     base.check_logits('ctkd', student, teacher)
     return {
-      'params': {'tau': jnp.float32(_START)}, 'state': {'step': jnp.int32(0)}
+      'params': {'tau': jnp.float32(_START)},
+      'state': {'step': jnp.int32(0)},
     }
 
   def loss(variables, student, teacher, batch, hparams):

@@ -59,9 +59,7 @@ def on_embeddings(
   """
   name = function.__name__
   naming.need(name, layers)
-  numbers, options = base.divide(
-    name, options, *base.split_options(function)
-  )
+  numbers, options = base.divide(name, options, *base.split_options(function))
 
   def compare(params, student, teacher, hparams):
     total = 0.0
@@ -70,7 +68,9 @@ def on_embeddings(
       pair = params[f'pair{i}']
       total += function(
         embed(pair['student'], student[ours]),
-        embed(pair['teacher'], teacher[theirs]), **options, **hparams,
+        embed(pair['teacher'], teacher[theirs]),
+        **options,
+        **hparams,
       )
     return total
 

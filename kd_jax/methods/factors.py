@@ -32,8 +32,12 @@ class Convolutions(nn.Module):
 
 
 def ft(
-  *, layers: naming.Layers = (), paraphraser_steps: int | None = None,
-  rate: float = 0.5, variant: str = 'code', reconstruction: float = 0.005,
+  *,
+  layers: naming.Layers = (),
+  paraphraser_steps: int | None = None,
+  rate: float = 0.5,
+  variant: str = 'code',
+  reconstruction: float = 0.005,
 ) -> base.Method:
   """Factor transfer: the student translates the teacher's paraphrase.
 
@@ -83,9 +87,13 @@ def ft(
     total, state = 0.0, {'count': variables['state']['count'] + 1}
     for i, pair in enumerate(plan(student, teacher)):
       value, state[f'pair{i}'] = _staged(
-        pair.adapter, features.variables_of(variables, i), first,
-        student[pair.student], teacher[pair.teacher],
-        hparams['reconstruction'], variant,
+        pair.adapter,
+        features.variables_of(variables, i),
+        first,
+        student[pair.student],
+        teacher[pair.teacher],
+        hparams['reconstruction'],
+        variant,
       )
       total += value
     return total, state
@@ -154,7 +162,8 @@ def _staged(parts, variables, first, student, teacher, scale, variant):
     frozen = variables['frozen']
     theirs, _ = parts['encoder'].apply({'params': frozen}, teacher)
     own = {
-      'params': params['translator'], 'batch_stats': variables['batch_stats']
+      'params': params['translator'],
+      'batch_stats': variables['batch_stats'],
     }
     ours, new = parts['translator'].apply(own, student)
     return _distance(ours, theirs, variant), {'frozen': frozen, **new}
@@ -181,8 +190,6 @@ def _either(first, one, other):
 def _distance(student, teacher, variant):
   if variant == 'code':
     return losses.factor(student, teacher)
-  s, t = (
-    x.reshape(x.shape[0], -1, 1) for x in spatial.align(student, teacher)
-  )
+  s, t = (x.reshape(x.shape[0], -1, 1) for x in spatial.align(student, teacher))
   # The mean over places that have one channel, times their number: a sum.
   return losses.factor(s, t, p1=1, p2=1) * s.shape[1]

@@ -117,8 +117,13 @@ def comparing(
 
 
 def check(
-  name: str, made: Sequence[Pair], loss: Callable, variables: types.Variables,
-  student: Mapping, teacher: Mapping, hparams: Mapping,
+  name: str,
+  made: Sequence[Pair],
+  loss: Callable,
+  variables: types.Variables,
+  student: Mapping,
+  teacher: Mapping,
+  hparams: Mapping,
 ) -> None:
   """Traces the loss of the method `name` on shapes, before any work.
 

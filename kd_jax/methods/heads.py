@@ -55,7 +55,8 @@ def pair(
       f'{teacher[theirs].shape[-1]} wide and its classifier reads {wanted}'
     )
   return (
-    as_map(name, ours, student[ours]), as_map(name, theirs, teacher[theirs])
+    as_map(name, ours, student[ours]),
+    as_map(name, theirs, teacher[theirs]),
   )
 
 

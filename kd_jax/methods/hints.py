@@ -43,9 +43,7 @@ class Regressor(nn.Module):
     if not self.plain and all(2 * s == t for s, t in sizes):
       return nn.ConvTranspose(channels, (4, 4), (2, 2), use_bias=bias)(x)
     kernel = tuple(1 + s - t for s, t in sizes)
-    return convolution.conv(
-      channels, kernel, padding='VALID', use_bias=bias
-    )(x)
+    return convolution.conv(channels, kernel, padding='VALID', use_bias=bias)(x)
 
 
 def make_regressor(student, teacher, **options) -> adapters.Adapter:
@@ -68,9 +66,7 @@ def make_regressor(student, teacher, **options) -> adapters.Adapter:
   return adapters.from_module(module, student)
 
 
-def fitnet(
-  *, layers: naming.Layers = (), variant: str = 'code'
-) -> base.Method:
+def fitnet(*, layers: naming.Layers = (), variant: str = 'code') -> base.Method:
   """Hints: the teacher's feature, predicted from the student's.
 
     'code' (default)  mean (r(F_s) - F_t)^2 over all elements

@@ -27,8 +27,7 @@ class Generator(nn.Module):
 
 
 def mgd(
-  *, layers: naming.Layers = (), masked: float = 0.15,
-  variant: str = 'channels',
+  *, layers: naming.Layers = (), masked: float = 0.15, variant: str = 'channels'
 ) -> base.Method:
   """Masked generative distillation: rebuild the teacher's map from a part.
 

@@ -66,7 +66,7 @@ def _named(pattern: str, outputs: Mapping, who: str) -> list[str]:
     listed = ', '.join(
       f'{n} {adapters.shown(known[n])}' for n in sorted(known, key=_order)
     )
-    raise ValueError(f"{error.split(' known:')[0]} known: {listed or 'none'}")
+    raise ValueError(f'{error.split(" known:")[0]} known: {listed or "none"}')
   return sorted(names, key=_order)
 
 

@@ -47,9 +47,7 @@ class Review(nn.Module):
     return fused[::-1]
 
 
-def review_kd(
-  *, layers: naming.Layers = (), width: int = 0
-) -> base.Method:
+def review_kd(*, layers: naming.Layers = (), width: int = 0) -> base.Method:
   """Knowledge review: the student's layers, fused, match the teacher's.
 
   sum_i HCL(ABF(s_i, fused_{i+1}), t_i) from the deepest layer up. ABF takes s_i

@@ -56,14 +56,16 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
     grid = tuple(map(min, ours.shape[1:3], theirs.shape[1:3]))
     width = theirs.shape[-1]
     made = lazy.init(
-      _connector(factor, width, grid), key,
+      _connector(factor, width, grid),
+      key,
       jax.ShapeDtypeStruct((1, *grid, ours.shape[-1]), jnp.float32),
     )
     head = {
       k: jnp.zeros(v.shape, jnp.float32) for k, v in teacher[heads.HEAD].items()
     }
     state = {
-      'batch_stats': made['batch_stats'], 'head': head,
+      'batch_stats': made['batch_stats'],
+      'head': head,
       # What `predict` must pool to; only its shape matters.
       'grid': jnp.zeros(grid, jnp.float32),
     }
@@ -104,6 +106,8 @@ def _project(factor, variables, feature, train):
   module = _connector(factor, state['head']['kernel'].shape[0], grid)
   held = {'params': variables['params'], 'batch_stats': state['batch_stats']}
   return module.apply(
-    held, spatial.pool(feature, grid), train,
+    held,
+    spatial.pool(feature, grid),
+    train,
     mutable=['batch_stats'] if train else False,
   )

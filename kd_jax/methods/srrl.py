@@ -12,7 +12,9 @@ from kd_jax.models import lazy
 
 
 def srrl(
-  *, layers: Sequence = (), feature_weight: float = 1.0,
+  *,
+  layers: Sequence = (),
+  feature_weight: float = 1.0,
   logit_weight: float = 1.0,
 ) -> base.Method:
   """Softmax regression representation learning: match features and logits.
@@ -58,7 +60,8 @@ def srrl(
     shape = jax.ShapeDtypeStruct((1, *ours.shape[1:]), jnp.float32)
     made = lazy.init(connector(theirs), key, shape)
     return {
-      'params': made['params'], 'state': {'batch_stats': made['batch_stats']}
+      'params': made['params'],
+      'state': {'batch_stats': made['batch_stats']},
     }
 
   def loss(variables, student, teacher, batch, hparams):

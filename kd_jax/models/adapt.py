@@ -30,7 +30,7 @@ def as_outputs(value: Any) -> dict[str, Array]:
   if not hasattr(outputs.get('logits'), 'dtype'):
     got = type(value).__name__
     if isinstance(value, Mapping):
-      got += f" with keys {', '.join(map(str, value)) or 'none'}"
+      got += f' with keys {", ".join(map(str, value)) or "none"}'
     raise ValueError(
       f"a network must return logits or a dict with 'logits'; got a {got}"
     )

@@ -19,8 +19,16 @@ WIDE = 256 * 256  # a kernel's gradient of so many channels keeps XLA busy
 
 
 def convolve(
-  x, kernel, window_strides, padding, *, dimension_numbers,
-  feature_group_count=1, lhs_dilation=None, rhs_dilation=None, precision=None,
+  x,
+  kernel,
+  window_strides,
+  padding,
+  *,
+  dimension_numbers,
+  feature_group_count=1,
+  lhs_dilation=None,
+  rhs_dilation=None,
+  precision=None,
 ):
   """`lax.conv_general_dilated` for a Linen Conv on [B, H, W, C].
 
@@ -31,8 +39,12 @@ def convolve(
   if not isinstance(padding, str):
     padding = tuple(map(tuple, padding))
   plain = _with(
-    lax.conv_general_dilated, window_strides=window_strides, padding=padding,
-    lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation, precision=precision,
+    lax.conv_general_dilated,
+    window_strides=window_strides,
+    padding=padding,
+    lhs_dilation=lhs_dilation,
+    rhs_dilation=rhs_dilation,
+    precision=precision,
     dimension_numbers=dimension_numbers,
     feature_group_count=feature_group_count,
   )
@@ -132,10 +144,12 @@ def _small_backward(plain, stride, padding, saved, given):
   def rows(a):
     return a.reshape(halves, -1, a.shape[-1])
 
-  to_kernel = jnp.stack([
-    jnp.einsum('pni,pno->pio', rows(shift), rows(given)).sum(0)
-    for shift in _shifts(x, kernel.shape[:2], stride, padding)
-  ])
+  to_kernel = jnp.stack(
+    [
+      jnp.einsum('pni,pno->pio', rows(shift), rows(given)).sum(0)
+      for shift in _shifts(x, kernel.shape[:2], stride, padding)
+    ]
+  )
   return to_x, to_kernel.reshape(kernel.shape)
 
 

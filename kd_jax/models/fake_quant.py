@@ -140,9 +140,8 @@ def _apply(network, seen, variables, inputs, **options):
 
   def intercept(call, args, kwargs, context):
     module = context.module
-    if (
-      context.method_name != '__call__'
-      or not isinstance(module, (nn.Conv, nn.Dense))
+    if context.method_name != '__call__' or not isinstance(
+      module, (nn.Conv, nn.Dense)
     ):
       return call(*args, **kwargs)
     return call(_observed(seen, module, args[0]), *args[1:], **kwargs)

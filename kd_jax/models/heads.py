@@ -92,7 +92,10 @@ def _with_heads(network, layers, kind, classes, combine, gates=0):
   def apply(variables, inputs, *, train=False, rng=None, axis_name=None):
     params = variables['params']
     outputs, carried = network.apply(
-      {**variables, 'params': params['own']}, inputs, train=train, rng=rng,
+      {**variables, 'params': params['own']},
+      inputs,
+      train=train,
+      rng=rng,
       axis_name=axis_name,
     )
     outputs = dict(outputs)

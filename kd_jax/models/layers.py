@@ -36,16 +36,25 @@ def conv(features, size=3, stride=1, *, groups=1, bias=False, dtype, name):
   """A square convolution, padded by size // 2 as PyTorch's is."""
   pad = size // 2
   return convolution.conv(
-    features, (size, size), (stride, stride), padding=((pad, pad), (pad, pad)),
-    feature_group_count=groups, use_bias=bias, dtype=dtype,
-    kernel_init=he_out, name=name,
+    features,
+    (size, size),
+    (stride, stride),
+    padding=((pad, pad), (pad, pad)),
+    feature_group_count=groups,
+    use_bias=bias,
+    dtype=dtype,
+    kernel_init=he_out,
+    name=name,
   )
 
 
 def batch_norm(train, *, dtype, name):
   """Batch norm with PyTorch's constants; its arithmetic is f32 throughout."""
   return nn.BatchNorm(
-    use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype,
+    use_running_average=not train,
+    momentum=0.9,
+    epsilon=1e-5,
+    dtype=dtype,
     name=name,
   )
 

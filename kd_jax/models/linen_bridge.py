@@ -27,15 +27,20 @@ def functions(module: nn.Module, taps: tuple[str, ...]):
       capture = _matcher(taps)
     with _synchronized(axis_name):
       result = module.apply(
-        variables, inputs, **flags(train), rngs=_streams(rng),
-        mutable=mutable or False, capture_intermediates=capture,
+        variables,
+        inputs,
+        **flags(train),
+        rngs=_streams(rng),
+        mutable=mutable or False,
+        capture_intermediates=capture,
       )
     value, new = result if mutable else (result, {})
     outputs = adapt.as_outputs(value)
     if taps:
       tapped = _select(new.get('intermediates', {}), taps)
       adapt.check_taps(
-        taps, tapped,
+        taps,
+        tapped,
         functools.partial(_paths, module, variables, inputs, flags(False)),
       )
       outputs = {**tapped, **outputs}
@@ -74,7 +79,10 @@ def _paths(module, variables, inputs, flags):
 
   def run(variables, inputs):
     return module.apply(
-      variables, inputs, **flags, mutable=['intermediates'],
+      variables,
+      inputs,
+      **flags,
+      mutable=['intermediates'],
       capture_intermediates=True,
     )[1]
 

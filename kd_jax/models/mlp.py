@@ -53,7 +53,10 @@ def mlp(
   if any(width < 1 for width in widths):
     raise ValueError(f'widths must be positive; got {tuple(widths)}')
   module = MLP(
-    tuple(widths), classes, layers.rate('dropout', dropout),
-    layers.rate('input_dropout', input_dropout), dtype,
+    tuple(widths),
+    classes,
+    layers.rate('dropout', dropout),
+    layers.rate('input_dropout', input_dropout),
+    dtype,
   )
   return base.from_linen(module, head='logits')

@@ -7,15 +7,31 @@ from kd_jax.models import base, layers
 # (width, blocks, stride) of the seven groups of V2 for 32x32 images, and
 # after which of them a stage of the distillation literature ends.
 _V2 = (
-  (16, 1, 1), (24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2),
+  (16, 1, 1),
+  (24, 2, 1),
+  (32, 3, 2),
+  (64, 4, 2),
+  (96, 3, 1),
+  (160, 3, 2),
   (320, 1, 1),
 )
 _V2_STAGES = {1: 1, 2: 2, 4: 3, 6: 4}
 
 # (width, stride) of V1's thirteen separable convolutions, and stage ends.
 _V1 = (
-  (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1),
-  (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
+  (64, 1),
+  (128, 2),
+  (128, 1),
+  (256, 2),
+  (256, 1),
+  (512, 2),
+  (512, 1),
+  (512, 1),
+  (512, 1),
+  (512, 1),
+  (512, 1),
+  (1024, 2),
+  (1024, 1),
 )
 _V1_STAGES = {3: 1, 5: 2, 11: 3, 13: 4}
 
@@ -33,7 +49,9 @@ class InvertedResidual(nn.Module):
     dtype = layers.compute_dtype(self.dtype)
     wide = x.shape[-1] * self.expansion
     plan = (
-      (wide, 1, 1, 1), (wide, 3, self.stride, wide), (self.width, 1, 1, 1)
+      (wide, 1, 1, 1),
+      (wide, 3, self.stride, wide),
+      (self.width, 1, 1, 1),
     )
     y = x
     for i, (features, size, stride, groups) in enumerate(plan):
@@ -73,8 +91,11 @@ class MobileNetV2(nn.Module):
     for i, (width, count, stride) in enumerate(_V2):
       for j in range(count):
         x = InvertedResidual(
-          int(width * self.width), stride if j == 0 else 1,
-          self.expansion if i else 1, self.dtype, name=f'blocks_{i}_{j}',
+          int(width * self.width),
+          stride if j == 0 else 1,
+          self.expansion if i else 1,
+          self.dtype,
+          name=f'blocks_{i}_{j}',
         )(x, train)
       if i in _V2_STAGES:
         stage = f'stage{_V2_STAGES[i]}'
@@ -104,12 +125,16 @@ class MobileNetV1(nn.Module):
 
     def step(x, name, index, features, size, stride, groups=1):
       x = layers.conv(
-        features, size, stride, groups=groups, dtype=dtype,
+        features,
+        size,
+        stride,
+        groups=groups,
+        dtype=dtype,
         name=f'{name}_{index}',
       )(x)
-      return layers.batch_norm(
-        train, dtype=dtype, name=f'{name}_{index + 1}'
-      )(x)
+      return layers.batch_norm(train, dtype=dtype, name=f'{name}_{index + 1}')(
+        x
+      )
 
     outputs = {}
     x = nn.relu(step(x.astype(dtype), 'model_0', 0, 32, 3, 2))

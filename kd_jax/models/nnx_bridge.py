@@ -57,7 +57,9 @@ def _variables(flat):
 def _kind(variable):
   """The collection of a variable; None for random streams: not carried."""
   kinds = (
-    (nnx.RngState, None), (nnx.Param, 'params'), (nnx.BatchStat, 'batch_stats')
+    (nnx.RngState, None),
+    (nnx.Param, 'params'),
+    (nnx.BatchStat, 'batch_stats'),
   )
   for kind, name in kinds:
     if isinstance(variable, kind):

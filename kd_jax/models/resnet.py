@@ -79,8 +79,12 @@ class ResNet(nn.Module):
     for i, depth in enumerate(self.depths, 1):
       for j in range(depth):
         pre = Block(
-          self.widths[i], 2 if i > 1 and j == 0 else 1, self.bottleneck,
-          self.shortcut, self.dtype, name=f'layer{i}_{j}',
+          self.widths[i],
+          2 if i > 1 and j == 0 else 1,
+          self.bottleneck,
+          self.shortcut,
+          self.dtype,
+          name=f'layer{i}_{j}',
         )(x, train)
         x = nn.relu(pre)
       outputs |= {f'stage{i}_pre': pre, f'stage{i}': x}
@@ -95,8 +99,10 @@ def cifar(depth: int, width: int = 1) -> Callable[..., base.Network]:
   https://arxiv.org/abs/1910.10699.
   """
   blocks = (depth - 2) // 6
-  widths = (16, 16, 32, 64) if width == 1 else tuple(
-    width * w for w in (8, 16, 32, 64)
+  widths = (
+    (16, 16, 32, 64)
+    if width == 1
+    else tuple(width * w for w in (8, 16, 32, 64))
   )
 
   def make(*, classes: int, dtype: str = 'float32') -> base.Network:

@@ -72,8 +72,11 @@ class ShuffleNetV1(nn.Module):
       for j in range(count):
         new = width - x.shape[-1] if j == 0 else width
         pre = UnitV1(
-          new, 2 if j == 0 else 1, self.groups,
-          1 if i == 1 and j == 0 else self.groups, self.dtype,
+          new,
+          2 if j == 0 else 1,
+          self.groups,
+          1 if i == 1 and j == 0 else self.groups,
+          self.dtype,
           name=f'layer{i}_{j}',
         )(x, train)
         x = nn.relu(pre)
@@ -99,8 +102,12 @@ class UnitV2(nn.Module):
     def step(x, index, size=1, stride=1, per_channel=False):
       features = x.shape[-1] if per_channel else self.width // 2
       x = layers.conv(
-        features, size, stride, groups=features if per_channel else 1,
-        dtype=dtype, name=f'conv{index}',
+        features,
+        size,
+        stride,
+        groups=features if per_channel else 1,
+        dtype=dtype,
+        name=f'conv{index}',
       )(x)
       return layers.batch_norm(train, dtype=dtype, name=f'bn{index}')(x)
 

@@ -73,12 +73,15 @@ class Patches(nn.Module):
   def __call__(self, x):
     b, h, w, _ = x.shape
     if h % self.patch or w % self.patch:
-      raise ValueError(
-        f'patch must divide the image: {h}x{w} by {self.patch}'
-      )
+      raise ValueError(f'patch must divide the image: {h}x{w} by {self.patch}')
     size = (self.patch, self.patch)
     x = nn.Conv(
-      self.width, size, size, 'VALID', kernel_init=_normal, name='proj',
+      self.width,
+      size,
+      size,
+      'VALID',
+      kernel_init=_normal,
+      name='proj',
       dtype=layers.compute_dtype(self.dtype),
     )(x)
     return x.reshape(b, -1, self.width)
@@ -125,9 +128,7 @@ class ViT(nn.Module):
     outputs['pooled'] = x[:, 0]
 
     def linear(name):
-      return nn.Dense(
-        self.classes, dtype=dtype, kernel_init=_normal, name=name
-      )
+      return nn.Dense(self.classes, dtype=dtype, kernel_init=_normal, name=name)
 
     logits = linear('head')(x[:, 0]).astype(jnp.float32)
     if self.distilled:

@@ -73,8 +73,11 @@ class WideResNet(nn.Module):
     outputs = {'stage0_pre': x, 'stage0': x}
     for i in (1, 2, 3):
       stage = Stage(
-        (self.depth - 4) // 6, 2 ** (i + 3) * self.width, 1 if i == 1 else 2,
-        self.dtype, name=f'block{i}',
+        (self.depth - 4) // 6,
+        2 ** (i + 3) * self.width,
+        1 if i == 1 else 2,
+        self.dtype,
+        name=f'block{i}',
       )
       x, normed = stage(x, train)
       outputs[f'stage{i}'] = x

@@ -95,12 +95,18 @@ def _tiles(x, high, wide, padding) -> jax.Array:
   # Else what gives x is computed again for each of its 16 readers.
   x = lax.optimization_barrier(x)
   (top, _), (left, _) = padding
-  x = jnp.pad(x, (
-    (0, 0), (top, 2 * high + 2 - top - x.shape[1]),
-    (left, 2 * wide + 2 - left - x.shape[2]), (0, 0),
-  ))
+  x = jnp.pad(
+    x,
+    (
+      (0, 0),
+      (top, 2 * high + 2 - top - x.shape[1]),
+      (left, 2 * wide + 2 - left - x.shape[2]),
+      (0, 0),
+    ),
+  )
   seen = [
     x[:, i : i + 2 * high : 2, j : j + 2 * wide : 2].reshape(-1)
-    for i in range(4) for j in range(4)
+    for i in range(4)
+    for j in range(4)
   ]
   return (INPUT @ jnp.stack(seen)).reshape(16, -1, x.shape[-1])

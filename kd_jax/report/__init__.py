@@ -65,8 +65,11 @@ def render(template: str, context: dict[str, Any]) -> str:
 
   here = pathlib.Path(__file__).parent
   environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(here), autoescape=True, trim_blocks=True,
-    lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    loader=jinja2.FileSystemLoader(here),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
   )
   return environment.get_template(template).render(context)
 
@@ -77,8 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     prog='python -m kd_jax.report', description=__doc__.split('\n')[0]
   )
   parser.add_argument('folders', nargs='+', metavar='DIR')
-  parser.add_argument('--out', type=pathlib.Path, metavar='FILE',
-                      help='a page that has all of them beside each other')
+  parser.add_argument(
+    '--out',
+    type=pathlib.Path,
+    metavar='FILE',
+    help='a page that has all of them beside each other',
+  )
   options = parser.parse_args(argv)
   try:
     for folder in options.folders:
@@ -90,4 +97,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f'error: {mistake}', file=sys.stderr)
     return 2
   return 0
-

@@ -59,8 +59,13 @@ def cards(
           'color': colors[row],
           'answer': known[logits[row][index].argmax()],
           'right': bool(logits[row][index].argmax() == labels[index]),
-          'bars': bars(logits[row][index], shown(index, row), known,
-                       temperature, labels[index]),
+          'bars': bars(
+            logits[row][index],
+            shown(index, row),
+            known,
+            temperature,
+            labels[index],
+          ),
         }
         for row in rows
       ],
@@ -77,8 +82,9 @@ def classes_of(logits: Sequence[np.ndarray], label: int) -> list[int]:
   size = len(logits[0])
   if size <= BARS:
     return list(range(size))
-  return sorted(likeliest(np.max(list(map(fidelity.log_softmax, logits)), 0),
-                          label, BARS))
+  return sorted(
+    likeliest(np.max(list(map(fidelity.log_softmax, logits)), 0), label, BARS)
+  )
 
 
 def likeliest(logits: np.ndarray, label: int, most: int) -> list[int]:
@@ -101,7 +107,9 @@ def bars(
   soft = 100 * np.exp(fidelity.log_softmax(logits / (temperature or 1)))
   return [
     {
-      'name': known[k], 'truth': k == label, 'height': round(plain[k], 1),
+      'name': known[k],
+      'truth': k == label,
+      'height': round(plain[k], 1),
       'soft': round(soft[k], 1),
     }
     for k in shown

@@ -25,28 +25,46 @@ def draw(
       lines.append(curve(runs, stage, key, text, paint[stage], style, 100))
   made = []
   if lines:
-    made.append(pictures.curves(
-      lines, 'validation', 'Accuracy on validation', '%'
-    ))
+    made.append(
+      pictures.curves(lines, 'validation', 'Accuracy on validation', '%')
+    )
   for k, stage in enumerate(stages):
     keys = _keys(runs, stage, 'loss')
     terms = [key for key in keys if key != 'loss']
     shown = terms if len(terms) == 1 else keys
-    made.append(pictures.curves(
-      [curve(runs, stage, key, key.removeprefix('loss/') if '/' in key
-             else 'total', f'other{i % 6}' if '/' in key else 'ink')
-       for i, key in enumerate(sorted(shown, key=lambda x: x == 'loss'))],
-      f'loss{k}', f'Losses: {names.get(stage, stage)}', 'nats', log=True,
-    ))
+    made.append(
+      pictures.curves(
+        [
+          curve(
+            runs,
+            stage,
+            key,
+            key.removeprefix('loss/') if '/' in key else 'total',
+            f'other{i % 6}' if '/' in key else 'ink',
+          )
+          for i, key in enumerate(sorted(shown, key=lambda x: x == 'loss'))
+        ],
+        f'loss{k}',
+        f'Losses: {names.get(stage, stage)}',
+        'nats',
+        log=True,
+      )
+    )
   return made
 
 
 def _keys(runs, stage: str, start: str) -> list[str]:
   """The metrics of a stage that start so, in the order of the file."""
-  return list(dict.fromkeys(
-    key for rows in runs for row in rows if row['stage'] == stage
-    for key in row if key.startswith(start)
-  ))
+  return list(
+    dict.fromkeys(
+      key
+      for rows in runs
+      for row in rows
+      if row['stage'] == stage
+      for key in row
+      if key.startswith(start)
+    )
+  )
 
 
 def curve(

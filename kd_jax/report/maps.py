@@ -18,7 +18,8 @@ def varied(rows: Sequence[Mapping]) -> dict[str, list]:
       found.setdefault(key, set()).add(value)
   return {
     key: sorted(values, key=lambda v: (isinstance(v, str), v))
-    for key, values in found.items() if len(values) > 1
+    for key, values in found.items()
+    if len(values) > 1
   }
 
 
@@ -36,8 +37,10 @@ def heats(rows: Sequence[Mapping]) -> list[str]:
   if rest:
     third = rest[0]
     parts = [
-      (f'{title(third)} = {text(v)}',
-       [r for r in rows if r['values'].get(third) == v])
+      (
+        f'{title(third)} = {text(v)}',
+        [r for r in rows if r['values'].get(third) == v],
+      )
       for v in keys[third][:PANELS]
     ]
   return [
@@ -62,16 +65,34 @@ def heat(rows, x, y, span, name: str, head: str) -> str:
     for (a, b), value in means.items():
       i, j = columns.index(a), lines.index(b)
       share = (value - span[0]) / max(span[1] - span[0], 1e-9)
-      axes.add_patch(Rectangle(
-        (i - 0.48, j - 0.48), 0.96, 0.96, color=svg.COLORS['student'],
-        alpha=0.06 + 0.6 * share, linewidth=0,
-      ))
-      axes.text(i, j, f'{100 * value:.1f}', ha='center', va='center', size=8,
-                weight='bold' if (a, b) == best else 'normal')
+      axes.add_patch(
+        Rectangle(
+          (i - 0.48, j - 0.48),
+          0.96,
+          0.96,
+          color=svg.COLORS['student'],
+          alpha=0.06 + 0.6 * share,
+          linewidth=0,
+        )
+      )
+      axes.text(
+        i,
+        j,
+        f'{100 * value:.1f}',
+        ha='center',
+        va='center',
+        size=8,
+        weight='bold' if (a, b) == best else 'normal',
+      )
     axes.set_xticks(range(len(columns)), map(text, columns))
     axes.set_yticks(range(len(lines)), map(text, lines))
-    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(lines) - 0.5),
-             xlabel=title(across), ylabel=title(up), title=head)
+    axes.set(
+      xlim=(-0.5, len(columns) - 0.5),
+      ylim=(-0.5, len(lines) - 0.5),
+      xlabel=title(across),
+      ylabel=title(up),
+      title=head,
+    )
     axes.grid(visible=False)
 
   label = f'Accuracy on validation over {across} and {up} {head}'
@@ -99,19 +120,27 @@ def parallel(rows: Sequence[Mapping]) -> str | None:
     for row in sorted(rows, key=lambda r: r['validation']):
       share = (row['validation'] - low) / max(high - low, 1e-9)
       axes.plot(
-        range(len(keys) + 1), [*(height(row, k) for k in keys), share],
+        range(len(keys) + 1),
+        [*(height(row, k) for k in keys), share],
         color=svg.COLORS['student' if share > 0.9 else 'muted'],
-        alpha=0.15 + 0.75 * share**2, lw=1 + share,
+        alpha=0.15 + 0.75 * share**2,
+        lw=1 + share,
       )
     for i, values in enumerate(keys.values()):
       shown = values if len(values) <= 6 else [values[0], values[-1]]
       for value in shown:
         at = values.index(value) / (len(values) - 1)
-        axes.annotate(text(value), (i, at), (4, 2), size=8,
-                      textcoords='offset points')
+        axes.annotate(
+          text(value), (i, at), (4, 2), size=8, textcoords='offset points'
+        )
     for value, at in ((low, 0), (high, 1)):
-      axes.annotate(f'{100 * value:.1f} %', (len(keys), at), (4, 2), size=8,
-                    textcoords='offset points')
+      axes.annotate(
+        f'{100 * value:.1f} %',
+        (len(keys), at),
+        (4, 2),
+        size=8,
+        textcoords='offset points',
+      )
     axes.set_xticks(range(len(keys) + 1), [*map(title, keys), 'validation'])
     axes.set_yticks([])
     axes.spines['left'].set_visible(False)

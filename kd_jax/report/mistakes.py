@@ -24,8 +24,15 @@ def confusion(
       color, alpha = ('muted', 0.18) if i == j else ('bad', 0.85 * paint[i, j])
       _cell(axes, i, j, color, alpha)
       if len(names) <= 12:
-        axes.text(j, i, f'{matrix[i, j]}', ha='center', va='center', size=7.5,
-                  color=svg.COLORS['muted' if i == j else 'ink'])
+        axes.text(
+          j,
+          i,
+          f'{matrix[i, j]}',
+          ha='center',
+          va='center',
+          size=7.5,
+          color=svg.COLORS['muted' if i == j else 'ink'],
+        )
     _grid(axes, names, title)
 
   errors = int(matrix.sum() - np.trace(matrix))
@@ -46,8 +53,9 @@ def changes(
       alpha = 0.8 * np.sqrt(abs(matrix[i, j]) / scale)
       _cell(axes, i, j, color, alpha)
       if len(names) <= 12:
-        axes.text(j, i, f'{matrix[i, j]:+d}', size=7.5, ha='center',
-                  va='center')
+        axes.text(
+          j, i, f'{matrix[i, j]:+d}', size=7.5, ha='center', va='center'
+        )
     _grid(axes, names, title)
 
   label = f'{title}: difference of two confusion matrices'
@@ -57,10 +65,16 @@ def changes(
 def _cell(axes, i, j, color, alpha) -> None:
   from matplotlib.patches import Rectangle
 
-  axes.add_artist(Rectangle(
-    (j - 0.46, i - 0.46), 0.92, 0.92, facecolor=svg.COLORS[color],
-    alpha=float(alpha), linewidth=0,
-  ))
+  axes.add_artist(
+    Rectangle(
+      (j - 0.46, i - 0.46),
+      0.92,
+      0.92,
+      facecolor=svg.COLORS[color],
+      alpha=float(alpha),
+      linewidth=0,
+    )
+  )
 
 
 def _grid(axes, names, title) -> None:
@@ -70,15 +84,24 @@ def _grid(axes, names, title) -> None:
   long = max(map(len, shown)) > 2
   axes.set_xticks(every, shown, rotation=90 if long else 0)
   axes.set_yticks(every, shown)
-  axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect='equal',
-           title=title, xlabel='taken for', ylabel='is')
+  axes.set(
+    xlim=(-0.5, size - 0.5),
+    ylim=(size - 0.5, -0.5),
+    aspect='equal',
+    title=title,
+    xlabel='taken for',
+    ylabel='is',
+  )
   axes.grid(visible=False)
   for side in ('left', 'bottom'):
     axes.spines[side].set_visible(False)
 
 
 def reliability(
-  bins: Mapping[str, Sequence], color: str, name: str, title: str,
+  bins: Mapping[str, Sequence],
+  color: str,
+  name: str,
+  title: str,
   seeds: int = 1,
 ) -> str:
   """Accuracy against confidence: on the line a network is as sure as right.
@@ -100,19 +123,35 @@ def reliability(
     paint = svg.COLORS[color]
     axes.plot([0, 1], [0, 1], color=svg.COLORS['muted'], lw=1, ls='--')
     for x, y, n in zip(sure, right, count / seeds):
-      axes.plot([x, x], evidence.wilson(y * n, n), color=paint, lw=2.5,
-                alpha=0.3, solid_capstyle='round')
+      axes.plot(
+        [x, x],
+        evidence.wilson(y * n, n),
+        color=paint,
+        lw=2.5,
+        alpha=0.3,
+        solid_capstyle='round',
+      )
     axes.plot(sure, right, color=paint, lw=1.2, alpha=0.6)
-    axes.scatter(sure, right, s=14 + 160 * count / count.sum(), color=paint,
-                 linewidth=0)
-    axes.set(xlim=(0, 1.04), ylim=(-0.02, 1.04), title=title, aspect='equal',
-             xlabel='confidence', ylabel='share that is right')
+    axes.scatter(
+      sure, right, s=14 + 160 * count / count.sum(), color=paint, linewidth=0
+    )
+    axes.set(
+      xlim=(0, 1.04),
+      ylim=(-0.02, 1.04),
+      title=title,
+      aspect='equal',
+      xlabel='confidence',
+      ylabel='share that is right',
+    )
 
   return svg.panel(draw, name, f'{title}: reliability diagram', 3.4, 3.4)
 
 
 def bars(
-  names: Sequence[str], values: Sequence[float], name: str, title: str,
+  names: Sequence[str],
+  values: Sequence[float],
+  name: str,
+  title: str,
   unit: str,
 ) -> str:
   """Changes as bars from zero: green up, red down; the largest ones."""

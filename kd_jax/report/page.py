@@ -36,9 +36,12 @@ def context(result: results.Result) -> dict[str, Any]:
     'tiles': tiles(report),
     'seeds': seed_lines(result),
     'accuracies': pictures.accuracies(dots, 1 + len(seeds)),
-    'difference': verdict and pictures.difference(
-      verdict['interval'], verdict['difference'],
-      dict(zip(seeds, verdict.get('differences', ()))), len(dots),
+    'difference': verdict
+    and pictures.difference(
+      verdict['interval'],
+      verdict['difference'],
+      dict(zip(seeds, verdict.get('differences', ()))),
+      len(dots),
     ),
     'columns': list(names.values()),
     'colors': list(colors.values()),
@@ -48,8 +51,12 @@ def context(result: results.Result) -> dict[str, Any]:
     'curves': curves.draw(result, names, colors),
     'costs': [
       pictures.tradeoff(
-        [p._replace(x=_mean(tables.find(report['networks'][row], path)))
-         for row, p in zip(report['networks'], dots)], name, unit,
+        [
+          p._replace(x=_mean(tables.find(report['networks'][row], path)))
+          for row, p in zip(report['networks'], dots)
+        ],
+        name,
+        unit,
       )
       for name, path, unit in COSTS
     ],
@@ -58,9 +65,7 @@ def context(result: results.Result) -> dict[str, Any]:
     'reliability': reliabilities(result, names, colors),
     'confusions': confusions(result, names),
     'examples': report['examples'],
-    'cards': cards.cards(
-      result, names, colors, temperature(result.config)
-    ),
+    'cards': cards.cards(result, names, colors, temperature(result.config)),
     'temperature': temperature(result.config),
     'command': result.command,
     'environment': dict(result.environment),
@@ -91,9 +96,9 @@ def points(report, names, colors) -> list[pictures.Point]:
     found = own['accuracy']
     values = tuple(found['values']) if isinstance(found, Mapping) else ()
     low, high = own.get('interval') or (min(values), max(values))
-    made.append(pictures.Point(
-      names[row], colors[row], _mean(found), low, high, values
-    ))
+    made.append(
+      pictures.Point(names[row], colors[row], _mean(found), low, high, values)
+    )
   return made
 
 
@@ -102,25 +107,32 @@ def tiles(report) -> list[tuple[str, str, str]]:
   student, alone = next(iter(report['students'].items()))
   rows, teacher = report['networks'], report['teacher']
   wanted = (
-    (teacher, 'teacher', 'teacher'), (alone, 'student alone', 'alone'),
+    (teacher, 'teacher', 'teacher'),
+    (alone, 'student alone', 'alone'),
     (student, 'student distilled' if alone else student, 'student'),
   )
   made = [
     (f'{100 * _mean(rows[row]["accuracy"]):.1f} %', text, color)
-    for row, text, color in wanted if row
+    for row, text, color in wanted
+    if row
   ]
   if not teacher:
     return made
-  made.append((tables.number(tables.times)(rows[student]['ratio']),
-               'fewer parameters', 'ink'))
+  made.append(
+    (
+      tables.number(tables.times)(rows[student]['ratio']),
+      'fewer parameters',
+      'ink',
+    )
+  )
   times = [
-    tables.find(rows[row], 'cost.latency.1.median') for row in
-    (teacher, student)
+    tables.find(rows[row], 'cost.latency.1.median')
+    for row in (teacher, student)
   ]
   if all(times):
-    made.append((
-      tables.times(times[0] / times[1]), 'as fast, one image', 'ink'
-    ))
+    made.append(
+      (tables.times(times[0] / times[1]), 'as fast, one image', 'ink')
+    )
   return made
 
 
@@ -133,13 +145,17 @@ def seed_lines(result) -> list[dict]:
   for name, run in zip(result.report['runs'], result.runs):
     rows = run.report['networks']
     change = alone and rows[student]['accuracy'] - rows[alone]['accuracy']
-    made.append({
-      'name': name,
-      'page': f'{name}/report.html',
-      'cells': [tables.percent(rows[row]['accuracy'])
-                for row in result.report['networks']],
-      'change': typeset(f'{100 * change:+.1f}') if alone else '',
-    })
+    made.append(
+      {
+        'name': name,
+        'page': f'{name}/report.html',
+        'cells': [
+          tables.percent(rows[row]['accuracy'])
+          for row in result.report['networks']
+        ],
+        'change': typeset(f'{100 * change:+.1f}') if alone else '',
+      }
+    )
   return made
 
 
@@ -148,16 +164,19 @@ def classes(report) -> str:
   student, alone = next(iter(report['students'].items()))
   if not alone:
     return ''
-  ours, theirs = (report['networks'][row]['per_class']
-                  for row in (student, alone))
+  ours, theirs = (
+    report['networks'][row]['per_class'] for row in (student, alone)
+  )
   pairs = [
     (name, 100 * (a - b))
     for name, a, b in zip(report['data']['classes'], ours, theirs)
     if None not in (a, b)
   ]
   return mistakes.bars(
-    *map(list, zip(*pairs)), 'classes', 'Accuracy by class: distilled minus '
-    'alone', 'points',
+    *map(list, zip(*pairs)),
+    'classes',
+    'Accuracy by class: distilled minus alone',
+    'points',
   )
 
 
@@ -169,8 +188,11 @@ def alike(report, names) -> dict[str, Any] | None:
   return {
     'heads': [names[row] for row in rows],
     'rows': [
-      (pair['student'], pair['teacher'],
-       [tables.number(tables.decimal)(pair['rows'][row]) for row in rows])
+      (
+        pair['student'],
+        pair['teacher'],
+        [tables.number(tables.decimal)(pair['rows'][row]) for row in rows],
+      )
       for pair in report['alike']
     ],
   }
@@ -183,9 +205,11 @@ def reliabilities(result, names, colors) -> list[str]:
     logits = np.concatenate([run.logits[row] for run in result.runs])
     labels = np.concatenate([run.labels for run in result.runs])
     bins = fidelity.reliability(logits, labels)
-    made.append(mistakes.reliability(
-      bins, colors[row], f'reliability{k}', names[row], len(result.runs)
-    ))
+    made.append(
+      mistakes.reliability(
+        bins, colors[row], f'reliability{k}', names[row], len(result.runs)
+      )
+    )
   return made
 
 
@@ -195,8 +219,9 @@ def confusions(result, names) -> list[str]:
   if len(known) > mistakes.DRAWN:
     return []
   matrices = {
-    row: sum(fidelity.confusion(run.logits[row], run.labels)
-             for run in result.runs)
+    row: sum(
+      fidelity.confusion(run.logits[row], run.labels) for run in result.runs
+    )
     for row in names
   }
   made = [
@@ -205,10 +230,14 @@ def confusions(result, names) -> list[str]:
   ]
   student, alone = next(iter(result.report['students'].items()))
   if alone:
-    made.append(mistakes.changes(
-      matrices[student] - matrices[alone], known, 'changes',
-      'distilled minus alone',
-    ))
+    made.append(
+      mistakes.changes(
+        matrices[student] - matrices[alone],
+        known,
+        'changes',
+        'distilled minus alone',
+      )
+    )
   return made
 
 
@@ -235,20 +264,23 @@ def across(
     names, colors = tables.titles(report), svg.palette(report)
     own = points(report, names, colors)
     verdict = report['verdict']
-    lines.append({
-      'title': title(result),
-      'page': os.path.relpath(page, beside),
-      'outcome': verdict['outcome'] if verdict else 'none',
-      'headline': typeset(tables.headline(report)),
-      'rows': tables.overview_rows(report),
-    })
+    lines.append(
+      {
+        'title': title(result),
+        'page': os.path.relpath(page, beside),
+        'outcome': verdict['outcome'] if verdict else 'none',
+        'headline': typeset(tables.headline(report)),
+        'rows': tables.overview_rows(report),
+      }
+    )
     dots += [
       p._replace(title=f'{title(result)}: {p.title}', color=f'other{k % 6}')
       for p in own
     ]
   costs = [
     tables.find(own, 'cost.parameters')
-    for result in found for own in result.report['networks'].values()
+    for result in found
+    for own in result.report['networks'].values()
   ]
   dots = [p._replace(x=x) for p, x in zip(dots, costs)]
   return {

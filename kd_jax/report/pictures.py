@@ -55,15 +55,24 @@ def accuracies(points: Sequence[Point], rows: int = 0) -> str:
     for y, point in enumerate(reversed(points)):
       color = svg.COLORS[point.color]
       axes.plot(
-        [100 * point.low, 100 * point.high], [y, y], color=color, lw=5,
-        alpha=0.35, solid_capstyle='round',
+        [100 * point.low, 100 * point.high],
+        [y, y],
+        color=color,
+        lw=5,
+        alpha=0.35,
+        solid_capstyle='round',
       )
       for value in point.values:
         axes.plot(100 * value, y, 'o', color=color, ms=4, alpha=0.6)
       axes.plot(100 * point.accuracy, y, 'o', color=color, ms=9)
       axes.annotate(
-        f'{100 * point.accuracy:.1f}', (100 * point.accuracy, y), (0, 9),
-        textcoords='offset points', ha='center', color=color, weight='bold',
+        f'{100 * point.accuracy:.1f}',
+        (100 * point.accuracy, y),
+        (0, 9),
+        textcoords='offset points',
+        ha='center',
+        color=color,
+        weight='bold',
       )
     _rows(axes, [p.title for p in points])
     axes.set_xlabel('test accuracy, %')
@@ -74,7 +83,9 @@ def accuracies(points: Sequence[Point], rows: int = 0) -> str:
 
 
 def difference(
-  interval: Sequence[float], mean: float, by_seed: Mapping[str, float],
+  interval: Sequence[float],
+  mean: float,
+  by_seed: Mapping[str, float],
   rows: int = 0,
 ) -> str:
   """Distilled minus alone in points, with its interval, and seed by seed.
@@ -95,13 +106,24 @@ def difference(
     for y, value in enumerate(reversed(shown.values())):
       top = y == len(shown) - 1
       if top:
-        axes.plot([low, high], [y, y], color=paint, lw=5, alpha=0.4,
-                  solid_capstyle='round')
+        axes.plot(
+          [low, high],
+          [y, y],
+          color=paint,
+          lw=5,
+          alpha=0.4,
+          solid_capstyle='round',
+        )
       axes.plot(100 * value, y, 'o', color=paint, ms=9 if top else 5)
       axes.annotate(
-        f'{100 * value:+.1f}', (100 * value, y), (0, 9 if top else 6),
-        ha='center', textcoords='offset points', color=paint,
-        weight='bold' if top else 'normal', size=9 if top else 8,
+        f'{100 * value:+.1f}',
+        (100 * value, y),
+        (0, 9 if top else 6),
+        ha='center',
+        textcoords='offset points',
+        color=paint,
+        weight='bold' if top else 'normal',
+        size=9 if top else 8,
       )
     _rows(axes, list(shown))
     axes.set_xlabel('distilled minus alone, points')
@@ -130,11 +152,16 @@ def curves(
     for line in lines:
       color = svg.COLORS[line.color]
       axes.plot(
-        line.x, line.y, line.style, color=color, label=line.title,
+        line.x,
+        line.y,
+        line.style,
+        color=color,
+        label=line.title,
         marker='o' if len(line.x) == 1 else None,
       )
-      axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.15,
-                        linewidth=0)
+      axes.fill_between(
+        line.x, line.low, line.high, color=color, alpha=0.15, linewidth=0
+      )
     if log:
       _scale(axes.yaxis, [v for line in lines for v in (*line.low, *line.high)])
     axes.set(title=title, xlabel='epoch', ylabel=unit)
@@ -143,22 +170,30 @@ def curves(
   return svg.panel(draw, name, f'{title} over epochs')
 
 
-def tradeoff(
-  points: Sequence[Point], name: str, unit: str
-) -> str:
+def tradeoff(points: Sequence[Point], name: str, unit: str) -> str:
   """Accuracy against a cost, with the line that no network is beyond."""
   points = [p for p in points if p.x]
   front = pareto([(p.x, p.accuracy) for p in points])
 
   def draw(axes):
     axes.plot(
-      [points[i].x for i in front], [100 * points[i].accuracy for i in front],
-      color=svg.COLORS['muted'], lw=1.2, ls='--', drawstyle='steps-post',
+      [points[i].x for i in front],
+      [100 * points[i].accuracy for i in front],
+      color=svg.COLORS['muted'],
+      lw=1.2,
+      ls='--',
+      drawstyle='steps-post',
     )
     for point in points:
       color = svg.COLORS[point.color]
-      axes.plot([point.x] * 2, [100 * point.low, 100 * point.high],
-                color=color, lw=3.5, alpha=0.35, solid_capstyle='round')
+      axes.plot(
+        [point.x] * 2,
+        [100 * point.low, 100 * point.high],
+        color=color,
+        lw=3.5,
+        alpha=0.35,
+        solid_capstyle='round',
+      )
       axes.plot(point.x, 100 * point.accuracy, 'o', color=color, ms=8)
     _scale(axes.xaxis, [p.x for p in points])
     axes.margins(x=0.12, y=0.1)
@@ -209,15 +244,21 @@ def _named(axes, points) -> None:
   bottom, top = axes.get_ylim()
   for side in (True, False):
     mine = [
-      p for p in points
+      p
+      for p in points
       if (axes.transData.transform((p.x, 0))[0] < middle) == side
     ]
     heights = spread([100 * p.accuracy for p in mine], 0.08 * (top - bottom))
     for point, y in zip(mine, heights):
       axes.annotate(
-        point.title, (point.x, y), (9 if side else -9, 0),
-        textcoords='offset points', ha='left' if side else 'right',
-        va='center', color=svg.COLORS[point.color], size=8.5,
+        point.title,
+        (point.x, y),
+        (9 if side else -9, 0),
+        textcoords='offset points',
+        ha='left' if side else 'right',
+        va='center',
+        color=svg.COLORS[point.color],
+        size=8.5,
         gid=f'halo-{point.color}',
       )
 

@@ -118,7 +118,7 @@ def inline(text: str, name: str, label: str) -> str:
   text = re.sub(r'url\(#([^)]+)\)', rf'url(#{name}-\1)', text)
   text = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', text)
   text = re.sub(r'<!--.*?-->\s*', '', text, flags=re.DOTALL)
-  text = re.sub(r"font-family: [^;\"]+;?", '', text)
+  text = re.sub(r'font-family: [^;\"]+;?', '', text)
   text = re.sub(r"font: ([^;\"]*?)('[^\"]*|sans-serif)(?=[;\"])", _font, text)
   for variable, stand_in in COLORS.items():
     text = text.replace(stand_in, f'var(--{variable})')

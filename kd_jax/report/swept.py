@@ -27,25 +27,32 @@ def write(
     failed: {setting: why it went no further}.
   """
   best = max(rows, key=lambda row: row['validation'])
-  return report.save(workdir / PAGE, 'sweep.html.jinja', {
-    'title': f'{len(rows)} settings',
-    'rows': rows,
-    'best': best,
-    'command': commands.get(best['setting']),
-    'failed': failed,
-    'heats': maps.heats(rows),
-    'parallel': maps.parallel(rows),
-    'curves': learning(workdir, rows),
-    'accuracies': pictures.accuracies(points(rows, baseline)),
-  })
+  return report.save(
+    workdir / PAGE,
+    'sweep.html.jinja',
+    {
+      'title': f'{len(rows)} settings',
+      'rows': rows,
+      'best': best,
+      'command': commands.get(best['setting']),
+      'failed': failed,
+      'heats': maps.heats(rows),
+      'parallel': maps.parallel(rows),
+      'curves': learning(workdir, rows),
+      'accuracies': pictures.accuracies(points(rows, baseline)),
+    },
+  )
 
 
 def points(rows, baseline) -> list[pictures.Point]:
   """The settings' test accuracies, and that of the student alone."""
   found = [
     pictures.Point(
-      row['setting'], 'student', row['test'],
-      row['test'] - (row['test_sd'] or 0), row['test'] + (row['test_sd'] or 0),
+      row['setting'],
+      'student',
+      row['test'],
+      row['test'] - (row['test_sd'] or 0),
+      row['test'] + (row['test_sd'] or 0),
     )
     for row in rows
   ]
@@ -64,8 +71,12 @@ def learning(workdir: pathlib.Path, rows) -> str | None:
     folder = workdir / row['setting']
     seeds = sorted(folder.glob('seed_*')) or [folder]
     line = curves.curve(
-      [metrics.read_rows(seed) for seed in seeds], 'student',
-      'validation_accuracy/student', row['setting'], f'other{i}', scale=100,
+      [metrics.read_rows(seed) for seed in seeds],
+      'student',
+      'validation_accuracy/student',
+      row['setting'],
+      f'other{i}',
+      scale=100,
     )
     if line.x:
       lines.append(line)

@@ -48,8 +48,7 @@ def alone(network: str, recipe: stages.Recipe, name: str = '') -> stages.Stage:
   """A network that learns from the labels alone, kept as `name`."""
   name = name or network
   return stages.Stage(
-    name, {'hard': hard(network)}, (network,), recipe,
-    hands_on={network: name},
+    name, {'hard': hard(network)}, (network,), recipe, hands_on={network: name}
   )
 
 
@@ -87,8 +86,13 @@ def stage(
   views = {**cast.views, **changes.pop('views', {})}
   used = _used(views, of)
   return stages.Stage(
-    name, of, tuple(students), recipe, frozen,
-    {n: v for n, v in views.items() if n in used}, **changes,
+    name,
+    of,
+    tuple(students),
+    recipe,
+    frozen,
+    {n: v for n, v in views.items() if n in used},
+    **changes,
   )
 
 
@@ -134,7 +138,8 @@ def retarget(
     name: term._replace(
       student=stages.signal_of(student, like=term.student),
       teacher=stages.signal_of(new, like=term.teacher)
-      if stages.network_of(term.teacher) == old else term.teacher,
+      if stages.network_of(term.teacher) == old
+      else term.teacher,
     )
     for name, term in of.items()
   }

@@ -48,9 +48,7 @@ def progressive(
     of = base.retarget(cast.terms, name, base.BEFORE, older)
     links.append(base.stage(cast, name, (name,), of))
     older = name
-  others = [
-    n for link in links for n in link.frozen if n not in chain[1:]
-  ]
+  others = [n for link in links for n in link.frozen if n not in chain[1:]]
   needed = list(dict.fromkeys([*top, *others]))
   return [
     *base.teachers(cast, needed),

@@ -87,13 +87,19 @@ def two_phase(
   return [
     *base.before(cast, student),
     base.stage(
-      cast, hinted, (student,), early,
+      cast,
+      hinted,
+      (student,),
+      early,
       recipe=cast.train._replace(steps=round(share * steps)),
       trains=(*moving, 'terms/*') if moving else (),
       hands_on={student: hinted},
     ),
     base.stage(
-      cast, student, (student,), late,
+      cast,
+      student,
+      (student,),
+      late,
       recipe=cast.train._replace(steps=steps - round(share * steps)),
       starts={student: hinted},
     ),
@@ -101,10 +107,7 @@ def two_phase(
 
 
 def head_start(
-  cast: base.Cast,
-  *,
-  order: Sequence[Sequence[str]] = (),
-  student='student',
+  cast: base.Cast, *, order: Sequence[Sequence[str]] = (), student='student'
 ) -> list[stages.Stage]:
   """Any stages in any order: each is a list of terms, trained in its turn.
 
@@ -123,10 +126,15 @@ def head_start(
   for i, names in enumerate(order):
     name = student if i == last else f'{student}_{i}'
     steps = cast.train.steps - share * last if i == last else share
-    made.append(base.stage(
-      cast, name, (student,), {n: cast.terms[n] for n in names},
-      recipe=cast.train._replace(steps=steps),
-      starts={student: f'{student}_{i - 1}'} if i else {},
-      hands_on={student: name},
-    ))
+    made.append(
+      base.stage(
+        cast,
+        name,
+        (student,),
+        {n: cast.terms[n] for n in names},
+        recipe=cast.train._replace(steps=steps),
+        starts={student: f'{student}_{i - 1}'} if i else {},
+        hands_on={student: name},
+      )
+    )
   return made

@@ -36,7 +36,10 @@ def self_snapshot(
     for name, term in cast.terms.items()
   }
   return _copied(
-    cast, student, of, teacher,
+    cast,
+    student,
+    of,
+    teacher,
     snapshot={teacher: stages.Snapshot(student, first)},
   )
 
@@ -102,9 +105,9 @@ def born_again(
   if generations < 2:
     raise ValueError(f'born_again needs two generations, not {generations}')
   made = [
-    *base.teachers(cast, [
-      n for n in base.taught_by(cast, cast.terms) if n != student
-    ]),
+    *base.teachers(
+      cast, [n for n in base.taught_by(cast, cast.terms) if n != student]
+    ),
     base.alone(student, cast.train, 'baseline'),
   ]
   older = 'baseline'
@@ -115,7 +118,9 @@ def born_again(
     made.append(
       base.stage(
         cast._replace(networks=(*cast.networks, name, older)),
-        name, (name,), of,
+        name,
+        (name,),
+        of,
         hands_on={name: student} if last else {},
         built_as={n: student for n in (name, older) if n != student},
       )
@@ -124,9 +129,7 @@ def born_again(
   return made
 
 
-def self_exits(
-  cast: base.Cast, *, student='student'
-) -> list[stages.Stage]:
+def self_exits(cast: base.Cast, *, student='student') -> list[stages.Stage]:
   """Be your own teacher: deeper exits teach the earlier ones.
 
   The student is a network with exits (`kd_jax.models.heads`). Terms with the

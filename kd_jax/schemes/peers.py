@@ -20,7 +20,8 @@ def online(
   of[f'hard_{teacher}'] = base.hard(teacher)
   if both:
     soft = {
-      n: t for n, t in cast.terms.items()
+      n: t
+      for n, t in cast.terms.items()
       if stages.network_of(t.teacher) == teacher
     }
     back = base.retarget(soft, teacher, teacher, student)
@@ -84,7 +85,8 @@ def _of_peer(cast, peer, others) -> dict[str, terms.Term]:
       continue
     for other in others:
       of[f'{name}_{peer}_{other}'] = term._replace(
-        student=learner, teacher=stages.signal_of(other, like=term.teacher),
+        student=learner,
+        teacher=stages.signal_of(other, like=term.teacher),
         weight=term.weight / len(others),
       )
   return of
@@ -123,7 +125,8 @@ def branches(
         student=stages.signal_of(branch, like=term.student),
         teacher=student if term.teacher == 'ensemble' else term.teacher,
         schedules={'weight': rising}
-        if term.teacher == 'ensemble' else term.schedules,
+        if term.teacher == 'ensemble'
+        else term.schedules,
       )
   return [
     *base.baselines(cast, (student,)),

@@ -18,16 +18,18 @@ def _pillow(name):
   enhance = pytest.importorskip('PIL.ImageEnhance')
   ops = pytest.importorskip('PIL.ImageOps')
   picture = image.fromarray(_IMAGE)
-  return np.asarray({
-    'brighten': lambda: enhance.Brightness(picture).enhance(1.4),
-    'harden': lambda: enhance.Contrast(picture).enhance(1.4),
-    'saturate': lambda: enhance.Color(picture).enhance(0.3),
-    'sharpen': lambda: enhance.Sharpness(picture).enhance(1.7),
-    'posterize': lambda: ops.posterize(picture, 3),
-    'solarize': lambda: ops.solarize(picture, 128),
-    'stretch': lambda: ops.autocontrast(picture),
-    'equalize': lambda: ops.equalize(picture),
-  }[name]())
+  return np.asarray(
+    {
+      'brighten': lambda: enhance.Brightness(picture).enhance(1.4),
+      'harden': lambda: enhance.Contrast(picture).enhance(1.4),
+      'saturate': lambda: enhance.Color(picture).enhance(0.3),
+      'sharpen': lambda: enhance.Sharpness(picture).enhance(1.7),
+      'posterize': lambda: ops.posterize(picture, 3),
+      'solarize': lambda: ops.solarize(picture, 128),
+      'stretch': lambda: ops.autocontrast(picture),
+      'equalize': lambda: ops.equalize(picture),
+    }[name]()
+  )
 
 
 @pytest.mark.parametrize(
@@ -79,9 +81,16 @@ def test_jitter_stays_within_its_ranges():
     'inputs': jnp.full((200, 4, 4, 1), 100, jnp.uint8),
     'index': jnp.arange(200), 'labels': jnp.zeros(200),
   }  # fmt: skip
-  step = augment.make_augment([
-    {'name': 'color_jitter', 'brightness': 0.4, 'contrast': 0, 'saturation': 0}
-  ])
+  step = augment.make_augment(
+    [
+      {
+        'name': 'color_jitter',
+        'brightness': 0.4,
+        'contrast': 0,
+        'saturation': 0,
+      }
+    ]
+  )
   factor = step(jax.random.key(0), batch)['inputs'][:, 0, 0, 0] * 255 / 100
   assert 0.6 <= factor.min() < 0.65 and 1.35 < factor.max() <= 1.4
 
@@ -109,9 +118,9 @@ def test_every_change_of_rand_augment_is_drawn():
     'inputs': jnp.tile(jnp.asarray(_IMAGE[None, :16, :16]), (size, 1, 1, 1)),
     'index': jnp.arange(size), 'labels': jnp.zeros(size),
   }  # fmt: skip
-  step = augment.make_augment([
-    {'name': 'rand_augment', 'operations': 1, 'magnitude': 12}
-  ])
+  step = augment.make_augment(
+    [{'name': 'rand_augment', 'operations': 1, 'magnitude': 12}]
+  )
   found = np.asarray(jax.jit(step)(jax.random.key(0), batch)['inputs'])
   assert found.min() >= 0 and found.max() <= 1
   # Nine kinds have a sign, five have none.

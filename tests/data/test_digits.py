@@ -18,9 +18,9 @@ def test_images_are_those_of_scikit_learn(digits):
 
   original = datasets.load_digits()
   ink = (original.images * 255 / 16).round().astype(np.uint8)
-  known = {(image.tobytes(), label) for image, label in zip(
-    ink, original.target
-  )}
+  known = {
+    (image.tobytes(), label) for image, label in zip(ink, original.target)
+  }
   splits = [digits.train, digits.validation, digits.test()]
   found = [
     (image.tobytes(), label)
@@ -51,9 +51,7 @@ def test_mean_and_std_are_those_of_the_whole_training_set(digits, data_dir):
   )
 
 
-def test_fingerprint_is_the_same_everywhere_and_knows_the_cut(
-  digits, data_dir
-):
+def test_fingerprint_is_the_same_everywhere_and_knows_the_cut(digits, data_dir):
   assert digits.fingerprint == _FINGERPRINT
   others = [{'split_seed': 1}, {'validation': 100}, {'limit': 50}]
   prints = {

@@ -142,12 +142,14 @@ class ForeignSet(tfds.core.GeneratorBasedBuilder):
   def _info(self):
     return tfds.core.DatasetInfo(
       builder=self,
-      features=tfds.features.FeaturesDict({
-        'photo': tfds.features.Tensor(shape=(4, 4, 3), dtype=np.uint8),
-        'ragged': tfds.features.Tensor(shape=(None, 4, 3), dtype=np.uint8),
-        'kind': tfds.features.ClassLabel(names=['cat', 'dog']),
-        'age': np.int64,
-      }),
+      features=tfds.features.FeaturesDict(
+        {
+          'photo': tfds.features.Tensor(shape=(4, 4, 3), dtype=np.uint8),
+          'ragged': tfds.features.Tensor(shape=(None, 4, 3), dtype=np.uint8),
+          'kind': tfds.features.ClassLabel(names=['cat', 'dog']),
+          'age': np.int64,
+        }
+      ),
     )
 
   def _split_generators(self, dl_manager):

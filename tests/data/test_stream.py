@@ -21,12 +21,14 @@ class LargeSet(tfds.core.GeneratorBasedBuilder):
   def _info(self):
     return tfds.core.DatasetInfo(
       builder=self,
-      features=tfds.features.FeaturesDict({
-        'image': tfds.features.Tensor(shape=(16, 16, 3), dtype=np.uint8),
-        'tall': tfds.features.Tensor(shape=(None, 4, 1), dtype=np.uint8),
-        'label': tfds.features.ClassLabel(num_classes=5),
-        'number': np.int64,
-      }),
+      features=tfds.features.FeaturesDict(
+        {
+          'image': tfds.features.Tensor(shape=(16, 16, 3), dtype=np.uint8),
+          'tall': tfds.features.Tensor(shape=(None, 4, 1), dtype=np.uint8),
+          'label': tfds.features.ClassLabel(num_classes=5),
+          'number': np.int64,
+        }
+      ),
     )
 
   def _split_generators(self, dl_manager):
@@ -72,8 +74,9 @@ def test_batches_are_those_of_arrays(options):
   small = sources.make_data('tfds', validation=0, **options)
   for step in (0, 3, 20):
     index = pipeline.indices(1, step, _SIZE, 32)
-    one, other = pipeline.take(large.train, index), pipeline.take(
-      small.train, index
+    one, other = (
+      pipeline.take(large.train, index),
+      pipeline.take(small.train, index),
     )
     assert one.keys() == other.keys()
     for key in one:

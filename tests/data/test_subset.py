@@ -10,8 +10,10 @@ def _data(**options):
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (60, 4, 4, 1), np.uint8)
   return sources.make_data(
-    'arrays', train=(images, np.arange(60) % 3),
-    test=(images[:9], np.arange(9) % 3), **options,
+    'arrays',
+    train=(images, np.arange(60) % 3),
+    test=(images[:9], np.arange(9) % 3),
+    **options,
   )
 
 
@@ -21,9 +23,7 @@ def test_only_the_training_examples_are_fewer():
   np.testing.assert_array_equal(part.train.inputs, whole.train.inputs[kept])
   assert sorted({*part.train.labels.tolist()}) == [0, 2]
   assert part.classes == 3 and part.mean == whole.mean
-  np.testing.assert_array_equal(
-    part.validation.labels, whole.validation.labels
-  )
+  np.testing.assert_array_equal(part.validation.labels, whole.validation.labels)
   assert {*part.test().labels.tolist()} == {0, 1, 2}
 
 
@@ -44,9 +44,10 @@ def test_soft_labels_count_by_their_largest():
   assert len(subset.only(part, [1]).train.labels) == 20
 
 
-@pytest.mark.parametrize('classes, message', [
-  ([3], 'class 3; legal: 0..2'), ([-1], 'class=-1'), (['a'], "class='a'"),
-])
+@pytest.mark.parametrize(
+  'classes, message',
+  [([3], 'class 3; legal: 0..2'), ([-1], 'class=-1'), (['a'], "class='a'")],
+)
 def test_a_class_that_cannot_be(classes, message):
   with pytest.raises(ValueError, match=message):
     _data(train_only=classes)

@@ -6,7 +6,7 @@ import sys
 from kd_jax.executors import jobs
 
 # What a training does, without one: says so, listens, works, reports.
-WORK = '''
+WORK = """
 import json, os, pathlib, signal, sys, time
 folder, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 folder.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ if caught:
   (folder / 'saved').touch()
   sys.exit(130)
 (folder / 'report.json').write_text('{}')
-'''
+"""
 FAIL = "import sys; print('step 1'); sys.exit('error: no such thing')"
 RAISE = "print('step 1'); raise ValueError('a number')"
 KILLED = 'import os; print("ValueError: old"); os.kill(os.getpid(), 9)'

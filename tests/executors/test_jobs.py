@@ -47,19 +47,22 @@ def test_a_command_means_its_setting(tmp_path):
 
 
 def test_a_setting_has_the_last_word(tmp_path):
-  made, = jobs.jobs_of(QUICK, {'alpha': '0.1'}, [{'alpha': 0.9}], tmp_path)
+  (made,) = jobs.jobs_of(QUICK, {'alpha': '0.1'}, [{'alpha': 0.9}], tmp_path)
   assert [t for t in made.command if 'alpha=' in t and t[:2] == '--'] == [
     '--config.alpha=0.9'
   ]
 
 
-@pytest.mark.parametrize('wrong, words', [
-  ([], 'empty sweep'),
-  ([{}], 'no name'),
-  ([{'alpha': 0.5}, {'alpha': 0.5}], 'same folder'),
-  ([{'alpha': float('nan')}], 'alpha.*no command line.*nan'),
-  ([{'alpha': object()}], 'no command line'),
-])
+@pytest.mark.parametrize(
+  'wrong, words',
+  [
+    ([], 'empty sweep'),
+    ([{}], 'no name'),
+    ([{'alpha': 0.5}, {'alpha': 0.5}], 'same folder'),
+    ([{'alpha': float('nan')}], 'alpha.*no command line.*nan'),
+    ([{'alpha': object()}], 'no command line'),
+  ],
+)
 def test_what_cannot_be_is_one_line(wrong, words, tmp_path):
   with pytest.raises(ValueError, match=words) as mistake:
     jobs.jobs_of(QUICK, {}, wrong, tmp_path)

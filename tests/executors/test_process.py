@@ -15,13 +15,13 @@ from kd_jax.executors import jobs, process, status
 from tests.executors import standin
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-POOL = '''
+POOL = """
 import pathlib, sys
 from kd_jax.executors import process
 from tests.executors import standin
 many = [standin.job(pathlib.Path(sys.argv[1]), n, seconds=60) for n in 'ab']
 process.run(many, 2)
-'''
+"""
 
 
 def wait_for(done, seconds=60):
@@ -38,7 +38,10 @@ def test_shares_are_even_and_apart():
   assert [s.env['OMP_NUM_THREADS'] for s in slots] == ['2', '3', '3']
   assert len(process.slots_of(0, range(8))) == 8
   assert [s.cores for s in process.slots_of(4, [5, 9])] == [
-    (5,), (5,), (9,), (9,)
+    (5,),
+    (5,),
+    (9,),
+    (9,),
   ]
   with pytest.raises(ValueError, match='workers.*-1'):
     process.slots_of(-1, range(8))
@@ -53,9 +56,9 @@ def test_each_has_its_gpu():
   assert shared[0].env['XLA_PYTHON_CLIENT_MEM_FRACTION'] == '0.300'
 
 
-@pytest.mark.parametrize('text, found', [
-  ('', ()), ('-1', ()), ('2,GPU-5', ('2', 'GPU-5'))
-])
+@pytest.mark.parametrize(
+  'text, found', [('', ()), ('-1', ()), ('2,GPU-5', ('2', 'GPU-5'))]
+)
 def test_the_gpus_of_the_environment(text, found, monkeypatch):
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', text)
   assert process.gpus() == found
@@ -95,7 +98,11 @@ def test_a_failure_takes_no_other_down(tmp_path, capfd):
   assert codes == {'a': 0, 'b': 1, 'c': -9, 'd': 1, 'e': 0}
   states = status.of(many)
   assert [s.what for s in states.values()] == [
-    'done', 'failed', 'failed', 'failed', 'done'
+    'done',
+    'failed',
+    'failed',
+    'failed',
+    'done',
   ]
   assert 'No such file' in states['d'].detail
   assert 'b: failed: error: no such thing' in capfd.readouterr().err
@@ -131,7 +138,9 @@ def test_a_stop_saves_and_the_same_again_continues(tmp_path):
   assert process.run(many, 2, stop) == {'a': 130, 'b': 130, 'c': 130}
   assert [(j.folder / 'saved').exists() for j in many] == [True, True, False]
   assert [s.what for s in status.of(many).values()] == [
-    'stopped', 'stopped', 'not started'
+    'stopped',
+    'stopped',
+    'not started',
   ]
   many = [standin.job(tmp_path, name) for name in 'abc']
   assert process.run(many[:1], 2) == {'a': 0}

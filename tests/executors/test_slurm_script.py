@@ -9,18 +9,25 @@ from kd_jax.executors import jobs, slurm, status, task
 from tests.executors import standin
 
 
-@pytest.mark.parametrize('text, minutes', [
-  ('90', 90), ('2:00:00', 120), ('0:00:01', 1), ('1-00:30:00', 1470)
-])
+@pytest.mark.parametrize(
+  'text, minutes',
+  [('90', 90), ('2:00:00', 120), ('0:00:01', 1), ('1-00:30:00', 1470)],
+)
 def test_a_time(text, minutes):
   assert slurm.minutes_of(text) == minutes
 
 
-@pytest.mark.parametrize('wrong, words', [
-  ({'time': 'soon'}, "'soon'"), ({'time': '1:30'}, "H:MM:SS.*'1:30'"),
-  ({'time': '0'}, 'more than nothing'), ({'time': ''}, 'time is minutes'),
-  ({'gpus': -1}, 'gpus.*-1'), ({'workers': -2}, 'workers.*-2'),
-])
+@pytest.mark.parametrize(
+  'wrong, words',
+  [
+    ({'time': 'soon'}, "'soon'"),
+    ({'time': '1:30'}, "H:MM:SS.*'1:30'"),
+    ({'time': '0'}, 'more than nothing'),
+    ({'time': ''}, 'time is minutes'),
+    ({'gpus': -1}, 'gpus.*-1'),
+    ({'workers': -2}, 'workers.*-2'),
+  ],
+)
 def test_what_cannot_be_is_one_line(wrong, words):
   with pytest.raises(ValueError, match=words) as mistake:
     slurm.parameters(slurm.Options(**wrong))
@@ -39,7 +46,8 @@ def test_more_flags_of_sbatch():
 def test_what_is_said(tmp_path):
   many = [standin.job(tmp_path, name) for name in 'ab']
   assert slurm.said({'a': '7_0', 'b': '7_1'}, many).splitlines() == [
-    'a: Slurm job 7_0', 'b: Slurm job 7_1',
+    'a: Slurm job 7_0',
+    'b: Slurm job 7_1',
     '2 of 2 settings put into the queue; --status says how far they are',
   ]
   assert '; 2 are done, failed, or there already;' in slurm.said({}, many)
@@ -54,12 +62,18 @@ def test_the_script_needs_no_slurm(tmp_path, monkeypatch):
   )
   lines = slurm.script(many, options).splitlines()
   for flag in (
-    'array=0-2%2', 'partition=long', 'time=120', 'gpus-per-node=1',
-    'cpus-per-task=4', 'account=x', 'requeue', 'signal=USR2@90',
+    'array=0-2%2',
+    'partition=long',
+    'time=120',
+    'gpus-per-node=1',
+    'cpus-per-task=4',
+    'account=x',
+    'requeue',
+    'signal=USR2@90',
     'open-mode=append',
   ):
     assert f'#SBATCH --{flag}' in lines, flag
-  command, = (line for line in lines if line.startswith('srun'))
+  (command,) = (line for line in lines if line.startswith('srun'))
   assert '--cpus-per-task=4' in command
   assert command.endswith(f'{tmp_path}/{jobs.LOGS}/slurm')
   assert lines[-3:] == ['# 0: a', '# 1: b', '# 2: c']
@@ -98,15 +112,24 @@ def fake(folder: pathlib.Path, **commands: str) -> None:
     path.chmod(0o755)
 
 
-@pytest.mark.parametrize('commands, words', [
-  ({'squeue': 'echo "squeue: error: no controller" >&2; exit 1'},
-   'Slurm does not answer: squeue: error: no controller'),
-  ({'sbatch': 'echo "sbatch: error: invalid partition: x" >&2; exit 1'},
-   'Slurm refuses: sbatch: error: invalid partition: x'),
-  ({'sbatch': 'echo "sbatch: unrecognized option --x" >&2; exit 1'},
-   'Slurm refuses: sbatch: unrecognized option --x'),
-  ({'sbatch': 'echo what'}, 'Slurm refuses: .*what'),
-])
+@pytest.mark.parametrize(
+  'commands, words',
+  [
+    (
+      {'squeue': 'echo "squeue: error: no controller" >&2; exit 1'},
+      'Slurm does not answer: squeue: error: no controller',
+    ),
+    (
+      {'sbatch': 'echo "sbatch: error: invalid partition: x" >&2; exit 1'},
+      'Slurm refuses: sbatch: error: invalid partition: x',
+    ),
+    (
+      {'sbatch': 'echo "sbatch: unrecognized option --x" >&2; exit 1'},
+      'Slurm refuses: sbatch: unrecognized option --x',
+    ),
+    ({'sbatch': 'echo what'}, 'Slurm refuses: .*what'),
+  ],
+)
 def test_what_slurm_refuses_is_one_line(
   commands, words, tmp_path, monkeypatch, capfd
 ):
@@ -122,21 +145,17 @@ def test_what_slurm_refuses_is_one_line(
   assert {s.what for s in status.of(many).values()} == {'not started'}
 
 
-def test_who_is_queued_done_or_failed_is_not_given_again(
-  tmp_path, monkeypatch
-):
+def test_who_is_queued_done_or_failed_is_not_given_again(tmp_path, monkeypatch):
   pytest.importorskip('submitit')
   (tmp_path / 'bin').mkdir()
-  fake(
-    tmp_path / 'bin', squeue='echo 7_1',
-    sbatch='echo Submitted batch job 9',
-  )
+  fake(tmp_path / 'bin', squeue='echo 7_1', sbatch='echo Submitted batch job 9')
   monkeypatch.setenv('PATH', f'{tmp_path}/bin:/usr/bin:/bin')
   many = [standin.job(tmp_path, name) for name in 'abcde']
   many[0].folder.mkdir()
   (many[0].folder / 'report.json').touch()
   for job, file, text in (
-    (many[1], status.SUBMITTED, '7_1'), (many[2], status.SUBMITTED, '7_2'),
+    (many[1], status.SUBMITTED, '7_1'),
+    (many[2], status.SUBMITTED, '7_2'),
     (many[3], status.FAILURE, 'error: why'),
   ):
     jobs.records(job).mkdir(parents=True)

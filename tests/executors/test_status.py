@@ -28,15 +28,18 @@ def test_from_nothing_to_done(tmp_path):
   assert status.begin(made) is None
 
 
-@pytest.mark.parametrize('code, line', [
-  (standin.FAIL, 'error: no such thing'),
-  (standin.RAISE, 'ValueError: a number'),
-  (standin.KILLED, 'killed by SIGKILL'),
-  (standin.NOTHING, 'it ended without a report'),
-  ("import sys; print('a\\rb'); print(); sys.exit(3)", 'b'),
-  ('import sys; sys.exit(3)', 'exit code 3'),
-  ("print('error: a'); print('bye'); raise SystemExit(1)", 'error: a'),
-])
+@pytest.mark.parametrize(
+  'code, line',
+  [
+    (standin.FAIL, 'error: no such thing'),
+    (standin.RAISE, 'ValueError: a number'),
+    (standin.KILLED, 'killed by SIGKILL'),
+    (standin.NOTHING, 'it ended without a report'),
+    ("import sys; print('a\\rb'); print(); sys.exit(3)", 'b'),
+    ('import sys; sys.exit(3)', 'exit code 3'),
+    ("print('error: a'); print('bye'); raise SystemExit(1)", 'error: a'),
+  ],
+)
 def test_a_failure_is_its_last_error_line(code, line, tmp_path):
   made = standin.job(tmp_path, 'a=1', code)
   assert ended(made) == ('failed', line)
@@ -65,9 +68,7 @@ def test_a_failure_that_the_run_wrote_is_known(seed, tmp_path):
 def test_stopped_is_no_failure(tmp_path):
   made = standin.job(tmp_path, 'a=1', 'import sys; sys.exit(130)')
   assert ended(made).what == 'stopped'
-  other = standin.job(
-    tmp_path, 'b=1', 'import os; os.kill(os.getpid(), 15)'
-  )
+  other = standin.job(tmp_path, 'b=1', 'import os; os.kill(os.getpid(), 15)')
   assert ended(other, asked=True).what == 'stopped'
   assert ended(other) == ('failed', 'killed by SIGTERM')
 
@@ -78,7 +79,8 @@ def test_sigkill_of_all_is_not_running(tmp_path):
   child = process.start(made, life)
   life.close()  # as the death of this process would
   assert status.state_of(made) == (
-    'running', f'process {child.pid} on {socket.gethostname()}'
+    'running',
+    f'process {child.pid} on {socket.gethostname()}',
   )
   child.kill()
   child.wait()
@@ -107,9 +109,9 @@ def test_another_machine_is_alive_by_its_signs(tmp_path):
 def test_the_table_says_all(tmp_path):
   many = [standin.job(tmp_path, f'alpha={n}') for n in range(6)]
   ended(many[0])
-  ended(many[1]._replace(
-    command=standin.job(tmp_path, 'x', standin.FAIL).command
-  ))
+  ended(
+    many[1]._replace(command=standin.job(tmp_path, 'x', standin.FAIL).command)
+  )
   (many[2].folder / 'seed_1' / 'checkpoints').mkdir(parents=True)
   many[4].folder.mkdir()
   (many[4].folder / 'config.json').touch()
@@ -141,7 +143,9 @@ def test_what_one_process_trains_no_other_takes(tmp_path):
   with status.taken(many):
     here = f'process {os.getpid()} on {socket.gethostname()}'
     assert list(status.of(many).values()) == [
-      ('done', ''), ('running', here), ('running', here)
+      ('done', ''),
+      ('running', here),
+      ('running', here),
     ]
     assert status.begin(many[1]) is None
     again = status.taken(many[1:])

@@ -56,11 +56,18 @@ def save(folder, seed: int = 0, draw: int = 0, **spec):
   """Writes a network folder, said to be of `seed`; network and variables."""
   told = {'classes': CLASSES, 'inputs': list(SHAPE), **spec}
   network, variables = drawn(json.dumps(told), draw)
-  checkpoint.save_network(folder, variables, {
-    'build': told, 'seed': seed, 'steps': 3, 'select': 'last',
-    'validation': {'last': 0.1 * seed},
-    'data': {'name': 'arrays', 'fingerprint': data().fingerprint},
-  })
+  checkpoint.save_network(
+    folder,
+    variables,
+    {
+      'build': told,
+      'seed': seed,
+      'steps': 3,
+      'select': 'last',
+      'validation': {'last': 0.1 * seed},
+      'data': {'name': 'arrays', 'fingerprint': data().fingerprint},
+    },
+  )
   return network, variables
 
 
@@ -82,12 +89,17 @@ def run(folder, seeds: int = 0):
     place = folder / (f'seed_{seed}' if seeds else '') / 'networks'
     save(place / 'teacher', name='mlp', widths=[16])
     save(place / 'student', seed, name='cnn', hidden=8)
-  checkpoint.write_json(folder / 'config.json', {
-    'data': {'name': 'arrays', 'seed': 0},
-    'scheme': {'name': 'offline'},
-    'terms': {'soft': {'method': 'kd', 'weight': 0.9, 'temperature': 4.0}},
-    'networks': {'teacher': {'name': 'mlp'}, 'student': {'name': 'cnn'}},
-    'train': {'batch_size': 16, 'optimizer': {
-      'name': 'adam', 'learning_rate': 1e-3}},
-  })
+  checkpoint.write_json(
+    folder / 'config.json',
+    {
+      'data': {'name': 'arrays', 'seed': 0},
+      'scheme': {'name': 'offline'},
+      'terms': {'soft': {'method': 'kd', 'weight': 0.9, 'temperature': 4.0}},
+      'networks': {'teacher': {'name': 'mlp'}, 'student': {'name': 'cnn'}},
+      'train': {
+        'batch_size': 16,
+        'optimizer': {'name': 'adam', 'learning_rate': 1e-3},
+      },
+    },
+  )
   return folder

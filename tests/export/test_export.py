@@ -46,8 +46,12 @@ def exported(run, tmp_path_factory):
 
 
 CASES = [
-  ('onnx', ''), ('onnx', 'int8'), ('stablehlo', ''), ('stablehlo', 'bf16'),
-  ('safetensors', ''), ('safetensors', 'bf16'),
+  ('onnx', ''),
+  ('onnx', 'int8'),
+  ('stablehlo', ''),
+  ('stablehlo', 'bf16'),
+  ('safetensors', ''),
+  ('safetensors', 'bf16'),
 ]
 
 
@@ -88,7 +92,8 @@ def test_meta_says_how_to_prepare(exported):
   assert meta['input']['shape'] == ['batch', 4, 4, 1]
   assert meta['prepare'] == {
     'formula': '(pixels / 255 - mean) / std',
-    'mean': list(data.mean), 'std': list(data.std),
+    'mean': list(data.mean),
+    'std': list(data.std),
   }
   assert meta['output'] == {'name': 'logits', 'shape': ['batch', 6]}
 
@@ -98,8 +103,13 @@ def test_card_has_what_one_asks_of_a_student(run, exported):
   for folder in ('student', 'teacher'):
     _, spec = checkpoint.load_network(run / 'networks' / folder)
     assert spec['hash'] in card
-  for words in ('license: MIT', '| soft | kd | 0.9 | temperature=4.0 |',
-                '| seed | 0 |', 'same top class', 'adam'):
+  for words in (
+    'license: MIT',
+    '| soft | kd | 0.9 | temperature=4.0 |',
+    '| seed | 0 |',
+    'same top class',
+    'adam',
+  ):
     assert words in card
 
 
@@ -156,8 +166,7 @@ def test_a_student_trained_for_int8_keeps_its_ranges(tmp_path):
   graph = onnx.load(tmp_path / 'out/model.onnx').graph
   held = {x.name: onnx.numpy_helper.to_array(x) for x in graph.initializer}
   scales = {
-    float(held[n.input[1]]) for n in graph.node
-    if n.op_type == 'QuantizeLinear'
+    float(held[n.input[1]]) for n in graph.node if n.op_type == 'QuantizeLinear'
   }
   for layer in variables['ranges'].values():
     wanted = (layer['high'] - layer['low']) / 255
@@ -179,10 +188,17 @@ def test_what_differs_is_not_kept(change, alone, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(parity, change, value)
   monkeypatch.setattr(source, 'read_data', lambda *_: networks.data())
   quantize = {'LOGITS': '', 'AGREEMENT': 'bf16'}[change]
-  code = export.main([
-    str(alone), '--format', 'safetensors', '--out', str(tmp_path / 'out'),
-    '--quantize', quantize,
-  ])
+  code = export.main(
+    [
+      str(alone),
+      '--format',
+      'safetensors',
+      '--out',
+      str(tmp_path / 'out'),
+      '--quantize',
+      quantize,
+    ]
+  )
   assert code == 1
   assert one_line(capsys)
   assert not list(tmp_path.iterdir())
@@ -210,17 +226,22 @@ def refuse(capsys, *arguments) -> str:
   return one_line(capsys)
 
 
-@pytest.mark.parametrize('arguments, words', [
-  (['--format', 'onxn'], ['onxn', "'onnx'", 'stablehlo']),
-  (['--quantize', 'int4'], ['int4', 'int8', 'bf16']),
-  (['--format', 'safetensors', '--quantize', 'int8'], ['int8', 'onnx']),
-  (['--quantize', 'bf16'], ['onnx', 'bf16', 'stablehlo', 'safetensors']),
-  (['--format', 'safetensors', '--names', 'tf'], ["'tf'", 'torch']),
-  (['--format', 'stablehlo', '--names', 'torch'], ['safetensors']),
-  (['--format', 'safetensors', '--network', 'pupil'],
-   ["'pupil'", 'student', 'teacher']),
-  (['--format', 'safetensors', '--config', 'no.py'], ['no.py']),
-])
+@pytest.mark.parametrize(
+  'arguments, words',
+  [
+    (['--format', 'onxn'], ['onxn', "'onnx'", 'stablehlo']),
+    (['--quantize', 'int4'], ['int4', 'int8', 'bf16']),
+    (['--format', 'safetensors', '--quantize', 'int8'], ['int8', 'onnx']),
+    (['--quantize', 'bf16'], ['onnx', 'bf16', 'stablehlo', 'safetensors']),
+    (['--format', 'safetensors', '--names', 'tf'], ["'tf'", 'torch']),
+    (['--format', 'stablehlo', '--names', 'torch'], ['safetensors']),
+    (
+      ['--format', 'safetensors', '--network', 'pupil'],
+      ["'pupil'", 'student', 'teacher'],
+    ),
+    (['--format', 'safetensors', '--config', 'no.py'], ['no.py']),
+  ],
+)
 def test_a_mistake_is_one_line(arguments, words, run, tmp_path, capsys):
   line = refuse(capsys, run, '--out', tmp_path / 'out', *arguments)
   assert all(word in line for word in words), line
@@ -244,7 +265,11 @@ def test_a_network_without_data_asks_for_a_config(tmp_path, capsys):
   spec = {'build': {'name': 'mlp', 'classes': 3, 'inputs': [2, 2, 1]}}
   checkpoint.save_network(tmp_path / 'net', {'params': {}}, spec)
   line = refuse(
-    capsys, tmp_path / 'net', '--format', 'safetensors', '--out',
+    capsys,
+    tmp_path / 'net',
+    '--format',
+    'safetensors',
+    '--out',
     tmp_path / 'out',
   )
   assert '--config FILE' in line
@@ -259,10 +284,13 @@ def test_data_of_another_shape_is_refused(tmp_path):
     source.fitting(student, other)
 
 
-@pytest.mark.parametrize('format, package, pip', [
-  ('onnx', 'onnx', 'pip install onnx onnxruntime'),
-  ('tflite', 'tensorflow', 'pip install tensorflow ai-edge-litert'),
-])
+@pytest.mark.parametrize(
+  'format, package, pip',
+  [
+    ('onnx', 'onnx', 'pip install onnx onnxruntime'),
+    ('tflite', 'tensorflow', 'pip install tensorflow ai-edge-litert'),
+  ],
+)
 def test_a_missing_package_names_its_command(
   format, package, pip, run, tmp_path, capsys, monkeypatch
 ):

@@ -44,7 +44,8 @@ ZOO = {
   'cnn': (models.make_network('cnn', 5, hidden=8), (9, 8, 3)),
   'mlp': (models.make_network('mlp', 5, widths=[7]), (3, 3, 1)),
   'exits': (
-    models.make_network('mlp', 5, widths=[7, 6], exits=['hidden1']), (3, 3, 1)
+    models.make_network('mlp', 5, widths=[7, 6], exits=['hidden1']),
+    (3, 3, 1),
   ),
   'branches': (
     models.make_network(
@@ -53,9 +54,7 @@ ZOO = {
     (8, 8, 1),
   ),
   'resnet8': (models.make_network('resnet8', 5), (9, 8, 3)),
-  'transformer': (
-    base.from_linen(vit.ViT(16, 1, 2, 5, 4, True)), (8, 8, 3)
-  ),
+  'transformer': (base.from_linen(vit.ViT(16, 1, 2, 5, 4, True)), (8, 8, 3)),
 }
 
 

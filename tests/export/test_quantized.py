@@ -19,7 +19,9 @@ def test_the_table_has_every_case(tmp_path, monkeypatch, capsys):
   assert code == 0
   cells = [[c.strip() for c in line.strip('|').split('|')] for line in lines]
   assert [row[0] for row in cells[2:]] == [
-    'full precision', 'int8 after training', 'trained for int8, simulated',
+    'full precision',
+    'int8 after training',
+    'trained for int8, simulated',
     'trained for int8, int8',
   ]
   assert all(' ± ' in row[1] for row in cells[2:])

@@ -1,6 +1,6 @@
 """Every network of the zoo as ONNX beside JAX; minutes, so no test.
 
-  python -m tests.export.zoo [NAME ...]
+python -m tests.export.zoo [NAME ...]
 """
 
 import pathlib

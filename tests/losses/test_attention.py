@@ -60,7 +60,8 @@ def test_attention_kl_of_masked_keys_and_padded_queries(mask):
   )
   short = [ref.probs(x[1, :, :2, :2]) for x in (T, S)]
   expected = [
-    ref.kl(ref.probs(T[0]), ref.probs(S[0])).mean(), ref.kl(*short).mean()
+    ref.kl(ref.probs(T[0]), ref.probs(S[0])).mean(),
+    ref.kl(*short).mean(),
   ]
   np.testing.assert_allclose(got, expected, rtol=1e-5)
   ref.finite(
@@ -129,11 +130,7 @@ def test_value_relation_without_padding():
 
 @pytest.mark.parametrize(
   'loss',
-  [
-    attention.attention_mse,
-    attention.attention_kl,
-    attention.value_relation,
-  ],
+  [attention.attention_mse, attention.attention_kl, attention.value_relation],
 )
 def test_equal_sides_sizes_and_types(loss):
   np.testing.assert_array_equal(loss(T32, T32), 0)

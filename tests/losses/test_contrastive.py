@@ -27,9 +27,9 @@ def test_crd_nce():
 
 def test_crd_nce_is_finite_for_scores_of_any_size():
   scores = jnp.asarray([[0.0, 0.0], [1e-30, 1e30], [1e30, 1e-30]])
-  value, slope = jax.value_and_grad(
-    lambda x: contrastive.crd_nce(x, 10).sum()
-  )(scores)
+  value, slope = jax.value_and_grad(lambda x: contrastive.crd_nce(x, 10).sum())(
+    scores
+  )
   assert jnp.isfinite(value)
   assert jnp.isfinite(slope).all()
 

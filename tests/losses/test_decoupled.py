@@ -41,9 +41,7 @@ def test_dkd(alpha, beta, temperature):
 @pytest.mark.parametrize('temperature', [1.0, 4.0])
 def test_kd_is_the_target_and_the_others(temperature):
   def part(**weights):
-    return decoupled.dkd(
-      S32, T32, LABELS, temperature=temperature, **weights
-    )
+    return decoupled.dkd(S32, T32, LABELS, temperature=temperature, **weights)
 
   miss = 1 - ref.probs(T, temperature)[HOT]
   got = part(alpha=1.0, beta=0.0) + miss * part(alpha=0.0, beta=1.0)
@@ -133,9 +131,7 @@ def test_topk_kd_renormalized():
     return 16 * ref.kl(p, q)
 
   ref.agree(
-    lambda s: decoupled.topk_kd(s, T32, k=3, variant='renormalize'),
-    expected,
-    S,
+    lambda s: decoupled.topk_kd(s, T32, k=3, variant='renormalize'), expected, S
   )
 
 
@@ -190,7 +186,5 @@ def test_labels_to_ignore_are_finite():
 
 
 def test_topk_gradient_reaches_every_class():
-  _, gradient = ref.value_and_slope(
-    lambda s: decoupled.topk_kd(s, T32, k=2), S
-  )
+  _, gradient = ref.value_and_slope(lambda s: decoupled.topk_kd(s, T32, k=2), S)
   assert np.all(np.asarray(gradient) != 0)

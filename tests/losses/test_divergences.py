@@ -211,10 +211,7 @@ def test_skew_reverse_kl():
 
 @pytest.mark.parametrize(
   'loss,limit',
-  [
-    (divergences.skew_kl, _forward),
-    (divergences.skew_reverse_kl, _reverse),
-  ],
+  [(divergences.skew_kl, _forward), (divergences.skew_reverse_kl, _reverse)],
 )
 def test_skew_from_the_kl_to_nothing(loss, limit):
   np.testing.assert_allclose(loss(S32, T32, skew=0.0), limit(S), rtol=1e-5)

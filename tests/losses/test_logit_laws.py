@@ -17,9 +17,7 @@ LOSSES = {
   'logit_mse': (logits.logit_mse, False, {}),
   'ttm': (logits.ttm, False, {'temperature': 3.0}),
   'wsld': (logits.wsld, True, {'temperature': 3.0}),
-  'dkd': (
-    decoupled.dkd, True, {'alpha': 2.0, 'beta': 3.0, 'temperature': 3.0}
-  ),
+  'dkd': (decoupled.dkd, True, {'alpha': 2.0, 'beta': 3.0, 'temperature': 3.0}),
   'nkd': (decoupled.nkd, True, {'temperature': 3.0, 'gamma': 2.0}),
   'ofa': (decoupled.ofa, True, {'eps': 1.5, 'temperature': 3.0}),
   'topk_kd': (
@@ -28,14 +26,18 @@ LOSSES = {
     {'temperature': 3.0},
   ),
   'dist': (
-    multilevel.dist, False, {'beta': 2.0, 'gamma': 3.0, 'temperature': 3.0}
+    multilevel.dist,
+    False,
+    {'beta': 2.0, 'gamma': 3.0, 'temperature': 3.0},
   ),
   'mlld': (multilevel.mlld, False, {'class_weight': 2.0}),
   'forward_kl': (divergences.forward_kl, False, {'temperature': 3.0}),
   'reverse_kl': (divergences.reverse_kl, False, {'temperature': 3.0}),
   'symmetric_kl': (divergences.symmetric_kl, False, {'mix': 0.3}),
   'generalized_jsd': (
-    divergences.generalized_jsd, False, {'beta': 0.3, 'temperature': 3.0}
+    divergences.generalized_jsd,
+    False,
+    {'beta': 0.3, 'temperature': 3.0},
   ),
   'js': (divergences.js, False, {'mix': 0.3, 'temperature': 3.0}),
   'skew_kl': (divergences.skew_kl, False, {'skew': 0.3}),

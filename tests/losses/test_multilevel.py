@@ -125,8 +125,8 @@ def test_finite_where_a_correlation_has_no_spread(loss):
 
 
 def test_temperatures_may_be_traced():
-  got = jax.jit(
-    lambda t: multilevel.mlld(S32, T32, temperatures=(t, 2 * t))
-  )(jnp.float32(2.0))
+  got = jax.jit(lambda t: multilevel.mlld(S32, T32, temperatures=(t, 2 * t)))(
+    jnp.float32(2.0)
+  )
   expected = multilevel.mlld(S32, T32, temperatures=(2.0, 4.0))
   np.testing.assert_allclose(got, expected, rtol=1e-6)

@@ -17,9 +17,9 @@ def test_f32_widens_but_never_narrows():
 def test_kl_allows_zeros_on_either_side():
   log_p = jnp.log(jnp.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]))
   log_q = jnp.log(jnp.array([[0.25, 0.75, 0.0], [0.5, 0.25, 0.25]]))
-  value, gradient = jax.value_and_grad(
-    lambda p: numerics.kl(p, log_q).sum()
-  )(log_p)
+  value, gradient = jax.value_and_grad(lambda p: numerics.kl(p, log_q).sum())(
+    log_p
+  )
   expected = 0.5 * np.log(2) + 0.5 * np.log(2 / 3) + np.log(2)
   np.testing.assert_allclose(value, expected, rtol=1e-6)
   assert np.isfinite(gradient).all()

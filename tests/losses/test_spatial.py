@@ -19,12 +19,7 @@ def _adaptive(x, axis, length):
 
 @pytest.mark.parametrize(
   ('old', 'new'),
-  [
-    ((8, 8), (4, 4)),
-    ((7, 5), (3, 2)),
-    ((5, 6), (5, 1)),
-    ((3, 4), (7, 6)),
-  ],
+  [((8, 8), (4, 4)), ((7, 5), (3, 2)), ((5, 6), (5, 1)), ((3, 4), (7, 6))],
 )
 def test_pool_is_the_mean_over_bins(old, new):
   x = np.random.default_rng(0).normal(size=(2, *old, 3))

@@ -155,9 +155,11 @@ def test_on_cpu_a_matrix_is_solved_after_the_other(lanes):
   """Two batches at once would wait for each other's threads forever."""
   solve = lambda x: svd.leading(x, 1)  # noqa: E731
   shape = (3, 5, 4, 4) if lanes else (5, 4, 4)
-  text = jax.jit(jax.vmap(solve) if lanes else solve).lower(
-    jax.ShapeDtypeStruct(shape, jnp.float32)
-  ).as_text()
+  text = (
+    jax.jit(jax.vmap(solve) if lanes else solve)
+    .lower(jax.ShapeDtypeStruct(shape, jnp.float32))
+    .as_text()
+  )
   calls = [x for x in text.splitlines() if '@lapack_ssyevd_ffi' in x]
   assert calls
   assert all('(tensor<4x4xf32>)' in call for call in calls), calls

@@ -120,7 +120,9 @@ CASES = {
   'fsp': Case({'layers': MAPS}),
   'ab': Case({'layers': PRE}, at=_beyond),
   'ft': Case(
-    {'layers': MAP, 'paraphraser_steps': 0}, least='none', why=_LEARNED,
+    {'layers': MAP, 'paraphraser_steps': 0},
+    least='none',
+    why=_LEARNED,
     idle=('reconstruction',),
   ),
   'vid': Case({'layers': MAPS}, least='none', why=_LEARNED),
@@ -131,9 +133,7 @@ CASES = {
   'review_kd': Case({'layers': MAPS}, least='none', why=_LEARNED),
   'cat_kd': Case({'layers': LAST}),
   # With all channels of an example left out, a ReLU would stand at its kink.
-  'mgd': Case(
-    {'layers': MAPS, 'masked': 0.05}, least='none', why=_LEARNED
-  ),
+  'mgd': Case({'layers': MAPS, 'masked': 0.05}, least='none', why=_LEARNED),
   'feature_mse': Case({'layers': MAPS}),
   'feature_cosine': Case({'layers': MAPS}),
   'simkd': Case({'layers': MAP}, least='none', why=_LEARNED),
@@ -147,7 +147,8 @@ CASES = {
   'ickd': Case({'layers': MAPS}),
   'crd': Case(
     {**_EMBEDDED, 'negatives': 6, 'examples': signals.classes()},
-    least='none', why='a contrast has no zero; see its own test',
+    least='none',
+    why='a contrast has no zero; see its own test',
   ),
   'info_nce': Case(
     _EMBEDDED, least='none', why='a contrast has no zero; see its own test'

@@ -85,7 +85,10 @@ def make(name: str, student: Mapping, teacher: Mapping, **options) -> Made:
 
   init = jax.jit(lambda key: method.init(key, student, teacher))
   return Made(
-    method, student, teacher, init(jax.random.key(0)),
+    method,
+    student,
+    teacher,
+    init(jax.random.key(0)),
     jax.jit(step),
     {'index': jnp.arange(B, dtype=jnp.int32)},
   )

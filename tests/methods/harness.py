@@ -59,8 +59,14 @@ def make(name: str, alike: bool = False) -> Made:
   hparams = {k: jnp.float32(v) for k, v in method.hparams.items()}
   evaluate = jax.jit(functools.partial(differentiate, method))
   return Made(
-    method, shapes, reads, student, teacher, start(name, student, teacher),
-    hparams, evaluate,
+    method,
+    shapes,
+    reads,
+    student,
+    teacher,
+    start(name, student, teacher),
+    hparams,
+    evaluate,
   )
 
 
@@ -78,7 +84,11 @@ def total(method, variables, student, teacher, batch, hparams):
   signals_ = {'student': student, 'teacher': teacher}
   numbers = {**hparams, 'weight': jnp.float32(1)}
   value, (states, _) = terms.total_loss(
-    {'term': term}, {'term': variables}, signals_, batch, {'term': numbers},
+    {'term': term},
+    {'term': variables},
+    signals_,
+    batch,
+    {'term': numbers},
     jnp.int32(0),
   )
   return value, states['term']
@@ -91,9 +101,9 @@ def differentiate(method, variables, student, teacher, batch, hparams):
     held = {**variables, 'params': params}
     return total(method, held, student, teacher, batch, hparams)
 
-  (value, state), gradients = jax.value_and_grad(
-    loss, (0, 1, 2), has_aux=True
-  )(variables['params'], student, teacher)
+  (value, state), gradients = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(
+    variables['params'], student, teacher
+  )
   return value, state, gradients
 
 
@@ -106,14 +116,17 @@ def ask(made: Made, student=None, teacher=None, **changes) -> Any:
     **changes: variables, batch or hparams in place of its own.
   """
   given = {
-    'variables': made.variables, 'batch': BATCH, 'hparams': made.hparams,
+    'variables': made.variables,
+    'batch': BATCH,
+    'hparams': made.hparams,
     **changes,
   }
   found = made.evaluate(
     given['variables'],
     made.student if student is None else student,
     made.teacher if teacher is None else teacher,
-    given['batch'], given['hparams'],
+    given['batch'],
+    given['hparams'],
   )
   return jax.tree.map(np.asarray, found)
 

@@ -72,7 +72,9 @@ def images(seed: int, size: int) -> dict:
   inputs = rng.normal(size=(size, 2, 2, 1)).astype(np.float32)
   inputs[:, 0, 0, 0] += labels
   return {
-    'inputs': inputs, 'labels': labels, 'index': index,
+    'inputs': inputs,
+    'labels': labels,
+    'index': index,
     'mask': np.ones(size, np.float32),
   }
 

@@ -54,8 +54,9 @@ def batches():
     rng.normal(loc=3 * i, size=(2, 2, 2, 3)).astype(np.float32)
     for i in range(3)
   ]
-  return [np.stack([*np.moveaxis(x, -1, 0)[:2], abs(x[..., 2])], -1)
-          for x in made]
+  return [
+    np.stack([*np.moveaxis(x, -1, 0)[:2], abs(x[..., 2])], -1) for x in made
+  ]
 
 
 def test_the_measured_margin_is_the_mean_of_all_negative_values(batches):
@@ -74,7 +75,8 @@ def test_the_normal_margin_is_of_the_moments_of_all_values(batches):
   np.testing.assert_allclose(memory['variance'], whole.var(0), rtol=1e-5)
   np.testing.assert_allclose(
     boundaries.margin_of(memory, 'normal'),
-    losses.ofd_margin(whole.mean(0), whole.std(0)), rtol=1e-5,
+    losses.ofd_margin(whole.mean(0), whole.std(0)),
+    rtol=1e-5,
   )
 
 
@@ -97,9 +99,13 @@ def test_margins_are_used_and_remembered():
   np.testing.assert_allclose(margin, want, rtol=1e-5)
   again = runner.run({**runner.variables, 'state': first.state})
   np.testing.assert_allclose(again.values, first.values, rtol=1e-6)
-  moments = {'pair0': {'count': 1e9 * np.ones(4, np.float32),
-                       'mean': -9 * np.ones(4, np.float32),
-                       'variance': np.zeros(4, np.float32)}}
+  moments = {
+    'pair0': {
+      'count': 1e9 * np.ones(4, np.float32),
+      'mean': -9 * np.ones(4, np.float32),
+      'variance': np.zeros(4, np.float32),
+    }
+  }
   state = {**first.state, 'moments': moments}
   far = runner.run({**runner.variables, 'state': state})
   assert abs(far.values - first.values).min() > 1e-3
@@ -113,5 +119,6 @@ def test_deeper_layers_of_ofd_weigh_twice_as_much():
   shared = {'pair0': params, 'pair1': params}
   np.testing.assert_allclose(
     both.run({**both.variables, 'params': shared}).values,
-    1.5 * one.run().values, rtol=1e-5,
+    1.5 * one.run().values,
+    rtol=1e-5,
   )

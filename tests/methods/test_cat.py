@@ -48,10 +48,13 @@ def test_a_map_of_the_classes_is_itself():
   )
 
 
-@pytest.mark.parametrize('change, rows', [
-  ({'head': {'kernel': jnp.ones((7, 5))}}, '7 rows'),
-  ({'final': jnp.ones((4, 3))}, '3 rows'),
-])
+@pytest.mark.parametrize(
+  'change, rows',
+  [
+    ({'head': {'kernel': jnp.ones((7, 5))}}, '7 rows'),
+    ({'final': jnp.ones((4, 3))}, '3 rows'),
+  ],
+)
 def test_without_a_classifier_that_fits_it_is_refused(change, rows):
   student, teacher = {**_outputs(0, 3), **change}, _outputs(1, 6)
   with pytest.raises(ValueError, match=f"'final' .*no class act.*{rows}"):

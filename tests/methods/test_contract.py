@@ -47,7 +47,11 @@ def test_init_is_a_pure_function_of_key_and_shapes(name):
 def test_gives_one_f32_value_an_example_and_a_state_like_the_old(name):
   made = harness.make(name)
   values, state = jax.eval_shape(
-    made.method.loss, made.variables, made.student, made.teacher, BATCH,
+    made.method.loss,
+    made.variables,
+    made.student,
+    made.teacher,
+    BATCH,
     made.hparams,
   )
   assert values.shape == (B,)
@@ -204,8 +208,12 @@ def _lanes(name):
 
   def evaluate(params, student, hparams):
     return harness.differentiate(
-      made.method, {**held, 'params': params}, student, _wide(made.teacher),
-      _wide(BATCH), hparams,
+      made.method,
+      {**held, 'params': params},
+      student,
+      _wide(made.teacher),
+      _wide(BATCH),
+      hparams,
     )
 
   with jax.enable_x64(True):

@@ -98,8 +98,10 @@ def of(name, state):
   params, carried = state.params, state.carried
   student = _student(name)
   return (
-    params['networks'][student], carried['networks'][student],
-    params['terms'][name], carried['terms'][name],
+    params['networks'][student],
+    carried['networks'][student],
+    params['terms'][name],
+    carried['terms'][name],
   )
 
 

@@ -76,8 +76,10 @@ def test_factors_have_their_share_of_the_channels():
   sides = {'x': jnp.ones((2, 4, 4, 3))}, {'y': jnp.ones((2, 4, 4, 8))}
   made = jax.eval_shape(method.init, jax.random.key(0), *sides)
   own = made['params']['pair0']
-  widths = [own[n]['Conv_2']['kernel'].shape[-1]
-            for n in ('encoder', 'translator', 'decoder')]
+  widths = [
+    own[n]['Conv_2']['kernel'].shape[-1]
+    for n in ('encoder', 'translator', 'decoder')
+  ]
   assert widths == [6, 6, 8]
 
 
@@ -90,11 +92,14 @@ def test_paper_is_the_l1_norm_of_the_difference_of_unit_factors():
   np.testing.assert_allclose(found, want, rtol=1e-5)
 
 
-@pytest.mark.parametrize('options, message', [
-  ({}, 'needs paraphraser_steps'),
-  ({'paraphraser_steps': -1}, 'got -1'),
-  ({'paraphraser_steps': 1, 'variant': 'cod'}, "did you mean 'code'"),
-])
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    ({}, 'needs paraphraser_steps'),
+    ({'paraphraser_steps': -1}, 'got -1'),
+    ({'paraphraser_steps': 1, 'variant': 'cod'}, "did you mean 'code'"),
+  ],
+)
 def test_what_cannot_be_meant_is_refused(options, message):
   with pytest.raises(ValueError, match=message):
     methods.make_method('ft', layers=LAYERS, **options)
@@ -105,8 +110,7 @@ def test_on_an_accelerator_one_stage_is_computed_and_not_both(runner):
 
   def value(variables):
     return runner.method.loss(
-      variables, runner.student, runner.teacher, {},
-      runner.method.hparams,
+      variables, runner.student, runner.teacher, {}, runner.method.hparams
     )[0]
 
   traced = jax.jit(value).trace(runner.variables)

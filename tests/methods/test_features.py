@@ -21,11 +21,19 @@ def _outputs(seed, **shapes):
 
 
 STUDENT = _outputs(
-  0, stage10=(2, 2, 4), stage2=(4, 4, 3), stage1=(4, 4, 3), pooled=(4,),
+  0,
+  stage10=(2, 2, 4),
+  stage2=(4, 4, 3),
+  stage1=(4, 4, 3),
+  pooled=(4,),
   logits=(5,),
 )
 TEACHER = _outputs(
-  1, layer1=(4, 4, 3), layer2=(4, 4, 5), layer3=(2, 2, 6), pooled=(6,),
+  1,
+  layer1=(4, 4, 3),
+  layer2=(4, 4, 5),
+  layer3=(2, 2, 6),
+  pooled=(6,),
   logits=(5,),
 )
 
@@ -41,7 +49,9 @@ def _run(name, student=STUDENT, teacher=TEACHER, **options):
 def test_a_glob_pairs_layers_by_the_numbers_in_their_names():
   found = naming.pairs([('stage*', 'layer?')], STUDENT, TEACHER)
   assert found == [
-    ('stage1', 'layer1'), ('stage2', 'layer2'), ('stage10', 'layer3')
+    ('stage1', 'layer1'),
+    ('stage2', 'layer2'),
+    ('stage10', 'layer3'),
   ]
 
 
@@ -52,20 +62,31 @@ def test_a_name_is_itself_before_it_is_a_glob():
   ]
 
 
-@pytest.mark.parametrize('layers, message', [
-  ([('stge1', 'layer1')],
-   "unknown layer of the student 'stge1'; did you mean 'stage1'? known: logits "
-   '5, pooled 4, stage1 4x4x3, stage2 4x4x3, stage10 2x2x4'),
-  ([('stage1', 'x*')],
-   "unknown layer of the teacher 'x*'; known: layer1 4x4x3, layer2 4x4x5, "
-   'layer3 2x2x6, logits 5, pooled 6'),
-  ([('stage*', 'layer1')],
-   "layers ('stage*', 'layer1') match 3 of the student and 1 of the teacher: "
-   "['stage1', 'stage2', 'stage10'] and ['layer1']"),
-  ([('pooled', 'layer1')],
-   "layers ('pooled', 'layer1'): adapter 'auto' cannot bring 4 of the student "
-   'to 4x4x3 of the teacher'),
-])
+@pytest.mark.parametrize(
+  'layers, message',
+  [
+    (
+      [('stge1', 'layer1')],
+      "unknown layer of the student 'stge1'; did you mean 'stage1'? known: "
+      'logits 5, pooled 4, stage1 4x4x3, stage2 4x4x3, stage10 2x2x4',
+    ),
+    (
+      [('stage1', 'x*')],
+      "unknown layer of the teacher 'x*'; known: layer1 4x4x3, layer2 4x4x5, "
+      'layer3 2x2x6, logits 5, pooled 6',
+    ),
+    (
+      [('stage*', 'layer1')],
+      "layers ('stage*', 'layer1') match 3 of the student and 1 of the "
+      "teacher: ['stage1', 'stage2', 'stage10'] and ['layer1']",
+    ),
+    (
+      [('pooled', 'layer1')],
+      "layers ('pooled', 'layer1'): adapter 'auto' cannot bring 4 of the "
+      'student to 4x4x3 of the teacher',
+    ),
+  ],
+)
 def test_layers_that_do_not_fit_are_refused(layers, message):
   method = methods.make_method('feature_mse', layers=layers)
   with pytest.raises(ValueError) as error:
@@ -82,9 +103,9 @@ def test_layers_must_be_pairs(name, layers):
     methods.make_method(name, layers=layers)
 
 
-@pytest.mark.parametrize('name, option', [
-  ('at', 'powr'), ('feature_mse', 'adaptor'), ('mgd', 'maskd'),
-])
+@pytest.mark.parametrize(
+  'name, option', [('at', 'powr'), ('feature_mse', 'adaptor'), ('mgd', 'maskd')]
+)
 def test_unknown_options_are_refused(name, option):
   with pytest.raises(ValueError, match=f"unknown option .*'{option}'; did you"):
     methods.make_method(name, layers=[('a', 'b')], **{option: 1.0})
@@ -98,14 +119,17 @@ def test_a_mistake_is_seen_before_any_work():
     method.init(jax.random.key(0), STUDENT, TEACHER)
 
 
-@pytest.mark.parametrize('name, layers, adapted', [
-  ('feature_mse', [('stage1', 'layer1'), ('stage2', 'layer2')], {'pair1'}),
-  ('at', [('stage1', 'layer1'), ('stage10', 'layer2')], set()),
-  ('nst', [('stage10', 'layer2')], set()),
-  ('fsp', [('stage1', 'layer1'), ('stage2', 'layer1')], set()),
-  ('fsp', [('stage1', 'layer1'), ('stage2', 'layer2')], {'pair1'}),
-  ('kdsvd', [('stage1', 'layer1'), ('stage10', 'layer3')], {'pair1'}),
-])
+@pytest.mark.parametrize(
+  'name, layers, adapted',
+  [
+    ('feature_mse', [('stage1', 'layer1'), ('stage2', 'layer2')], {'pair1'}),
+    ('at', [('stage1', 'layer1'), ('stage10', 'layer2')], set()),
+    ('nst', [('stage10', 'layer2')], set()),
+    ('fsp', [('stage1', 'layer1'), ('stage2', 'layer1')], set()),
+    ('fsp', [('stage1', 'layer1'), ('stage2', 'layer2')], {'pair1'}),
+    ('kdsvd', [('stage1', 'layer1'), ('stage10', 'layer3')], {'pair1'}),
+  ],
+)
 def test_auto_adapts_what_the_loss_does_not_take(name, layers, adapted):
   method = methods.make_method(name, layers=layers)
   made = jax.eval_shape(method.init, jax.random.key(0), STUDENT, TEACHER)
@@ -149,9 +173,9 @@ def test_statistics_of_an_adapter_are_carried_in_the_state():
   assert abs(new - old).max() > 1e-3
 
 
-@pytest.mark.parametrize('name, options', [
-  ('ofd', {}), ('ft', {'paraphraser_steps': 1}), ('mgd', {}),
-])
+@pytest.mark.parametrize(
+  'name, options', [('ofd', {}), ('ft', {'paraphraser_steps': 1}), ('mgd', {})]
+)
 def test_what_is_remembered_can_be_donated(name, options):
   method = methods.make_method(name, layers=[('stage1', 'layer1')], **options)
   made = method.init(jax.random.key(0), STUDENT, TEACHER)

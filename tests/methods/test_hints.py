@@ -11,14 +11,17 @@ from tests.methods import feature_runs
 LAYERS = [('x', 'y')]
 
 
-@pytest.mark.parametrize('student, teacher, kernel', [
-  ((8, 8, 2), (4, 4, 3), (3, 3)),
-  ((4, 4, 2), (8, 8, 3), (4, 4)),
-  ((4, 4, 2), (4, 4, 3), (1, 1)),
-  ((7, 5, 2), (5, 4, 3), (3, 2)),
-  ((5,), (6,), ()),
-  ((4, 5), (4, 6), ()),
-])
+@pytest.mark.parametrize(
+  'student, teacher, kernel',
+  [
+    ((8, 8, 2), (4, 4, 3), (3, 3)),
+    ((4, 4, 2), (8, 8, 3), (4, 4)),
+    ((4, 4, 2), (4, 4, 3), (1, 1)),
+    ((7, 5, 2), (5, 4, 3), (3, 2)),
+    ((5,), (6,), ()),
+    ((4, 5), (4, 6), ()),
+  ],
+)
 def test_the_sizes_say_which_regressor(student, teacher, kernel):
   made = hints.make_regressor((2, *student), (2, *teacher))
   variables = jax.eval_shape(made.init, jax.random.key(0))
@@ -29,13 +32,16 @@ def test_the_sizes_say_which_regressor(student, teacher, kernel):
   assert layer['kernel'].shape == (*kernel, student[-1], teacher[-1])
 
 
-@pytest.mark.parametrize('student, teacher, plain', [
-  ((4, 4, 2), (6, 6, 2), False),
-  ((4, 4, 2), (8, 8, 2), True),
-  ((4, 8, 2), (8, 4, 2), False),
-  ((4, 4, 2), (5,), False),
-  ((4, 2), (5, 2), False),
-])
+@pytest.mark.parametrize(
+  'student, teacher, plain',
+  [
+    ((4, 4, 2), (6, 6, 2), False),
+    ((4, 4, 2), (8, 8, 2), True),
+    ((4, 8, 2), (8, 4, 2), False),
+    ((4, 4, 2), (5,), False),
+    ((4, 2), (5, 2), False),
+  ],
+)
 def test_a_larger_teacher_is_refused(student, teacher, plain):
   with pytest.raises(ValueError, match="'regressor' cannot bring"):
     hints.make_regressor((2, *student), (2, *teacher), plain=plain)

@@ -36,9 +36,9 @@ def _left_out(runner, **changes):
   return np.asarray(found.grads['student']['x']) == 0
 
 
-@pytest.mark.parametrize('variant, alike', [
-  ('channels', (1, 2)), ('places', (3,)),
-])
+@pytest.mark.parametrize(
+  'variant, alike', [('channels', (1, 2)), ('places', (3,))]
+)
 def test_what_is_left_out_is_whole(variant, alike):
   gone = _left_out(_runner(variant), masked=0.5)
   assert (gone.all(alike) == gone.any(alike)).all()
@@ -69,7 +69,10 @@ def test_the_value_is_the_sum_of_squares_of_what_is_rebuilt():
     for name in ('Conv_0', 'Conv_1'):
       x = jax.nn.relu(x) if name == 'Conv_1' else x
       x = jax.lax.conv_general_dilated(
-        x, own[name]['kernel'], (1, 1), 'SAME',
+        x,
+        own[name]['kernel'],
+        (1, 1),
+        'SAME',
         dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
       )
     return x

@@ -30,7 +30,8 @@ def test_the_value_is_hcl_of_the_fused_maps(runner):
   theirs = [teacher['y1'], teacher['y2'], teacher['w'][:, None, None]]
   module = review.Review(4, tuple(x.shape for x in theirs))
   variables = {
-    'params': runner.variables['params'], **runner.variables['state']
+    'params': runner.variables['params'],
+    **runner.variables['state'],
   }
   apply = jax.jit(lambda v, x: module.apply(v, *x, mutable=['batch_stats']))
   fused, _ = apply(variables, ours)

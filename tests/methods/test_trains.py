@@ -11,9 +11,7 @@ from kd_jax import build, checkpoint, config, methods, metrics, train
 
 FILE = 'experiments/configs/digits_methods.py'
 # Compared in sequence networks alone; test_contract trains on their outputs.
-ELSEWHERE = {
-  'cross_entropy', 'attention_mse', 'attention_kl', 'value_relation'
-}
+ELSEWHERE = {'cross_entropy', 'attention_mse', 'attention_kl', 'value_relation'}
 NAMES = [*digits_methods.SOFT, *digits_methods.BESIDE]
 STEPS, WINDOW = 48, 8
 
@@ -70,8 +68,12 @@ def test_its_own_loss_falls(name, taught):
   made = build.make_experiment(c, data)
   done = train.run(made, train.Loop(None, writer))
   own = [row['loss/soft'] for row in rows if row['stage'] == 'student']
-  assert all(math.isfinite(value) for row in rows
-             for key, value in row.items() if key != 'stage')
+  assert all(
+    math.isfinite(value)
+    for row in rows
+    for key, value in row.items()
+    if key != 'stage'
+  )
   if name == 'ft':  # the first window is the paraphraser's own error
     own = own[1:]
   if name == 'crd':  # the memory's rows are noise until every image was seen

@@ -13,9 +13,7 @@ LAYERS = [('x', 'y')]
 def _runner(**options):
   student = feature_runs.outputs(x=(4, 4, 2))
   teacher = feature_runs.outputs(1, y=(2, 2, 3))
-  return feature_runs.make(
-    'vid', student, teacher, layers=LAYERS, **options
-  )
+  return feature_runs.make('vid', student, teacher, layers=LAYERS, **options)
 
 
 def _mean(runner, variables):
@@ -52,8 +50,9 @@ def test_its_gradient_rests_where_the_variance_is_the_error():
   runner = _runner()
   error = (_mean(runner, runner.variables) - runner.teacher['y']) ** 2
   raw = np.log(np.expm1(error.mean((0, 1, 2)) - 1e-5)).astype(np.float32)
-  params = {'pair0': {**runner.variables['params']['pair0'],
-                      'raw_variance': raw}}
+  params = {
+    'pair0': {**runner.variables['params']['pair0'], 'raw_variance': raw}
+  }
   grads = runner.run({**runner.variables, 'params': params}).grads
   assert abs(np.asarray(grads['params']['pair0']['raw_variance'])).max() < 1e-6
 

@@ -95,7 +95,8 @@ def test_apply_jits_to_the_same_numbers(make):
   np.testing.assert_allclose(eager['logits'], jitted['logits'], atol=1e-2)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
-    state, jitted_state,
+    state,
+    jitted_state,
   )
 
 
@@ -103,9 +104,7 @@ def test_training_changes_state_and_draws_dropout(make):
   network = make()
   variables = _variables(_kind(make))
   one, state = network.apply(variables, IMAGES, train=True, rng=KEY)
-  two, _ = network.apply(
-    variables, IMAGES, train=True, rng=jax.random.key(9)
-  )
+  two, _ = network.apply(variables, IMAGES, train=True, rng=jax.random.key(9))
   same, _ = network.apply(variables, IMAGES, train=True, rng=KEY)
   structure = jax.tree.structure(state['batch_stats'])
   assert structure == jax.tree.structure(variables['batch_stats'])
@@ -157,8 +156,10 @@ def test_batch_norm_sees_the_whole_batch_under_pmap(kind):
     return network.apply(variables, images, train=True, axis_name=axis_name)
 
   sharded = jax.pmap(
-    lambda v, x: apply(v, x, 'data'), axis_name='data',
-    in_axes=(None, 0), out_axes=(0, None),
+    lambda v, x: apply(v, x, 'data'),
+    axis_name='data',
+    in_axes=(None, 0),
+    out_axes=(0, None),
   )
   whole, state = apply(variables, IMAGES)
   shards, shard_state = sharded(variables, IMAGES.reshape(8, 2, 5, 5, 2))
@@ -172,9 +173,9 @@ def test_batch_norm_sees_the_whole_batch_under_pmap(kind):
 
 
 def test_taps_show_features_by_path(make):
-  taps = {
-    'linen': ['block1/*', 'block1'], 'nnx': ['blocks/*', 'norm'],
-  }[_kind(make)]
+  taps = {'linen': ['block1/*', 'block1'], 'nnx': ['blocks/*', 'norm']}[
+    _kind(make)
+  ]
   network = make(taps)
   variables = _variables(_kind(make))
   outputs, _ = network.apply(variables, IMAGES)

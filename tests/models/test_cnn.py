@@ -32,15 +32,22 @@ def test_teacher_and_student_have_the_published_sizes():
 def test_every_layer_is_shown_by_name():
   _, outputs = _shapes(models.make_network('cnn_teacher', 10), 2, 29, 30, 3)
   assert {k: v.shape for k, v in outputs.items()} == {
-    'conv1_pre': (2, 29, 30, 64), 'conv1': (2, 29, 30, 64),
-    'conv2_pre': (2, 29, 30, 64), 'conv2': (2, 29, 30, 64),
+    'conv1_pre': (2, 29, 30, 64),
+    'conv1': (2, 29, 30, 64),
+    'conv2_pre': (2, 29, 30, 64),
+    'conv2': (2, 29, 30, 64),
     'pool1': (2, 14, 15, 64),
-    'conv3_pre': (2, 14, 15, 128), 'conv3': (2, 14, 15, 128),
-    'conv4_pre': (2, 14, 15, 128), 'conv4': (2, 14, 15, 128),
+    'conv3_pre': (2, 14, 15, 128),
+    'conv3': (2, 14, 15, 128),
+    'conv4_pre': (2, 14, 15, 128),
+    'conv4': (2, 14, 15, 128),
     'pool2': (2, 7, 7, 128),
-    'hidden1_pre': (2, 512), 'hidden1': (2, 512),
-    'hidden2_pre': (2, 256), 'hidden2': (2, 256),
-    'features': (2, 256), 'logits': (2, 10),
+    'hidden1_pre': (2, 512),
+    'hidden1': (2, 512),
+    'hidden2_pre': (2, 256),
+    'hidden2': (2, 256),
+    'features': (2, 256),
+    'logits': (2, 10),
   }
 
 
@@ -59,9 +66,9 @@ def test_intermediate_size_and_perceptron():
   assert outputs['hidden2_pre'].shape == (1, 1200)
 
 
-@pytest.mark.parametrize('name, options', [
-  ('cnn', {'hidden': 16}), ('mlp', {'widths': (8, 4)})
-])
+@pytest.mark.parametrize(
+  'name, options', [('cnn', {'hidden': 16}), ('mlp', {'widths': (8, 4)})]
+)
 def test_bf16_computes_and_logits_are_f32(name, options):
   images = jax.random.uniform(KEY, (4, 9, 7, 1))
   narrow = models.make_network(name, 5, dtype='bfloat16', **options)
@@ -92,27 +99,28 @@ def test_dropout_drops_only_in_training():
   network = models.make_network('mlp', 3, widths=[8], input_dropout=0.5)
   variables = network.init(KEY, images)
   one, _ = network.apply(variables, images, train=True, rng=KEY)
-  two, _ = network.apply(
-    variables, images, train=True, rng=jax.random.key(1)
-  )
+  two, _ = network.apply(variables, images, train=True, rng=jax.random.key(1))
   still, _ = network.apply(variables, images)
   moving, _ = network.apply(variables, images, rng=KEY)
   assert not np.array_equal(one['hidden1'], two['hidden1'])
   np.testing.assert_array_equal(still['logits'], moving['logits'])
 
 
-@pytest.mark.parametrize('name, options, message', [
-  ('cnn_studnet', {}, "unknown network 'cnn_studnet'; did you mean"),
-  ('cnn', {'hiden': 3}, "unknown option of network 'cnn' 'hiden'; did you"),
-  ('cnn', {'hidden': 2.5}, "must be of type int; got float 2.5"),
-  ('cnn', {'hidden': True}, 'must be of type int; got bool True'),
-  ('cnn', {'hidden': 30}, 'multiple of 4; got 30'),
-  ('mlp', {'widths': 30}, 'must be of type list of int; got int 30'),
-  ('mlp', {'widths': [0]}, 'widths must be positive'),
-  ('mlp', {'dropout': 1}, 'dropout must be at least 0 and below 1; got 1'),
-  ('mlp', {'dtype': 'float16'}, "unknown dtype 'float16'; did you mean"),
-  ('mlp', {'classes': 0}, 'classes must be at least 1; got 0'),
-])
+@pytest.mark.parametrize(
+  'name, options, message',
+  [
+    ('cnn_studnet', {}, "unknown network 'cnn_studnet'; did you mean"),
+    ('cnn', {'hiden': 3}, "unknown option of network 'cnn' 'hiden'; did you"),
+    ('cnn', {'hidden': 2.5}, 'must be of type int; got float 2.5'),
+    ('cnn', {'hidden': True}, 'must be of type int; got bool True'),
+    ('cnn', {'hidden': 30}, 'multiple of 4; got 30'),
+    ('mlp', {'widths': 30}, 'must be of type list of int; got int 30'),
+    ('mlp', {'widths': [0]}, 'widths must be positive'),
+    ('mlp', {'dropout': 1}, 'dropout must be at least 0 and below 1; got 1'),
+    ('mlp', {'dtype': 'float16'}, "unknown dtype 'float16'; did you mean"),
+    ('mlp', {'classes': 0}, 'classes must be at least 1; got 0'),
+  ],
+)
 def test_mistakes_are_one_line(name, options, message):
   with pytest.raises(ValueError) as e:
     models.make_network(name, **{'classes': 10, **options})
@@ -124,10 +132,13 @@ def test_images_too_small_are_refused():
     _shapes(models.make_network('cnn_student', 10), 1, 3, 3, 1)
 
 
-@pytest.mark.parametrize('pool, options', [
-  (layers.max_pool, ((2, 2), (2, 2))),
-  (layers.max_pool_3_2, ((3, 3), (2, 2), [(1, 1), (1, 1)])),
-])
+@pytest.mark.parametrize(
+  'pool, options',
+  [
+    (layers.max_pool, ((2, 2), (2, 2))),
+    (layers.max_pool_3_2, ((3, 3), (2, 2), [(1, 1), (1, 1)])),
+  ],
+)
 def test_its_gradient_survives_what_xla_computes_twice(pool, options):
   """A product before the pool: a jitted maximum may see it rounded twice."""
   key = jax.random.key(0)

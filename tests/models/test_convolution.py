@@ -31,9 +31,12 @@ def test_equal_to_the_plain_one(case, padding):
 
   def loss(variables, x, function):
     module = nn.Conv(
-      width, (size, size), (stride, stride),
+      width,
+      (size, size),
+      (stride, stride),
       size // 2 if padding == 'by hand' else padding,
-      feature_group_count=groups, conv_general_dilated=function,
+      feature_group_count=groups,
+      conv_general_dilated=function,
     )
     y = module.apply(variables, x)
     return (y**3).sum(), y
@@ -42,16 +45,15 @@ def test_equal_to_the_plain_one(case, padding):
     jax.random.key(1), (size, size, channels // groups, width)
   )
   variables = {'params': {'kernel': kernel, 'bias': kernel[0, 0, 0]}}
-  both = jax.jit(
-    jax.grad(loss, (0, 1), has_aux=True), static_argnums=2
-  )
+  both = jax.jit(jax.grad(loss, (0, 1), has_aux=True), static_argnums=2)
   ours = both(variables, x, convolution.convolve)
   plain = both(variables, x, jax.lax.conv_general_dilated)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(
       a, b, atol=1e-5 * float(abs(b).max())
     ),
-    ours, plain,
+    ours,
+    plain,
   )
 
 
@@ -60,10 +62,16 @@ def test_the_cpu_takes_no_convolution_per_channel():
   kernel = np.ones((3, 3, 1, 3), np.float32)
 
   def lowered(platform):
-    run = jax.jit(lambda x, k: convolution.convolve(
-      x, k, (1, 1), ((1, 1), (1, 1)), feature_group_count=3,
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    ))
+    run = jax.jit(
+      lambda x, k: convolution.convolve(
+        x,
+        k,
+        (1, 1),
+        ((1, 1), (1, 1)),
+        feature_group_count=3,
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+      )
+    )
     traced = run.trace(x, kernel)
     return traced.lower(lowering_platforms=(platform,)).as_text()
 

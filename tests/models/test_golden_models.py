@@ -16,19 +16,27 @@ IMAGENET = json.loads(
 )['cases']
 
 
-@pytest.mark.parametrize('name', [
-  'ResNet50', 'resnet14', 'resnet32x4', 'vgg13', 'wrn_40_2',
-])
+@pytest.mark.parametrize(
+  'name', ['ResNet50', 'resnet14', 'resnet32x4', 'vgg13', 'wrn_40_2']
+)
 def test_names_shapes_and_sizes(name):
   path = shared.need('golden', 'models', f'{name}.json')
   _, ours, theirs = golden_models.parameters(path)
   assert ours == theirs
 
 
-@pytest.mark.parametrize('name', [
-  'MobileNetV2', 'ShuffleV1', 'ShuffleV2', 'resnet8', 'resnet8x4', 'vgg8',
-  'wrn_16_2',
-])
+@pytest.mark.parametrize(
+  'name',
+  [
+    'MobileNetV2',
+    'ShuffleV1',
+    'ShuffleV2',
+    'resnet8',
+    'resnet8x4',
+    'vgg8',
+    'wrn_16_2',
+  ],
+)
 def test_values(name):
   path = shared.need('golden', 'models', f'{name}.npz')
   good, line = golden_models.check(path.with_suffix('.json'))
@@ -36,9 +44,7 @@ def test_values(name):
   assert 'logits' in line and 'feat_3' in line
 
 
-@pytest.mark.parametrize(
-  'case', IMAGENET, ids=[c['name'] for c in IMAGENET]
-)
+@pytest.mark.parametrize('case', IMAGENET, ids=[c['name'] for c in IMAGENET])
 def test_imagenet_networks(case):
   name, options = case['name'], case['options']
   size = (case['size'], case['size'], 3)

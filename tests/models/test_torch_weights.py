@@ -32,14 +32,17 @@ def _equal(a, b):
   jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-@pytest.mark.parametrize('name, given', [
-  ('resnet8', {}),
-  ('wrn_16_1', {}),
-  ('cnn_teacher', {'inputs': (8, 12, 3)}),
-  ('cnn', {'inputs': (8, 8, 1), 'hidden': 12}),
-  ('mlp', {'inputs': (4, 4, 1), 'widths': (6, 5)}),
-  ('vit_tiny', {'inputs': (8, 8, 3), 'patch': 4, 'distilled': True}),
-])
+@pytest.mark.parametrize(
+  'name, given',
+  [
+    ('resnet8', {}),
+    ('wrn_16_1', {}),
+    ('cnn_teacher', {'inputs': (8, 12, 3)}),
+    ('cnn', {'inputs': (8, 8, 1), 'hidden': 12}),
+    ('mlp', {'inputs': (4, 4, 1), 'widths': (6, 5)}),
+    ('vit_tiny', {'inputs': (8, 8, 3), 'patch': 4, 'distilled': True}),
+  ],
+)
 def test_round_trip_through_a_file_is_exact(name, given, tmp_path):
   variables = _variables(name, **given)
   file = tmp_path / 'new' / 'weights.safetensors'
@@ -54,7 +57,8 @@ def test_a_dense_layer_after_flattening_reads_channels_first():
   variables = _variables('cnn_student', inputs=(8, 8, 1))
   state = torch_weights.state_dict(variables, 'cnn_student')
   assert set(state) == {
-    f'{layer}.{kind}' for kind in ('weight', 'bias')
+    f'{layer}.{kind}'
+    for kind in ('weight', 'bias')
     for layer in ('features.0', 'features.3', 'classifier.0', 'classifier.2')
   }
   image = np.random.default_rng(1).standard_normal((2, 2, 32))
@@ -131,7 +135,8 @@ def test_pth_files_load_and_pickles_do_not(tmp_path):
   }
   file = tmp_path / 'ckpt.pth'
   for content in (
-    state, {'epoch': 240, 'model': state, 'best_acc': np.float64(79.4)}
+    state,
+    {'epoch': 240, 'model': state, 'best_acc': np.float64(79.4)},
   ):
     torch.save(content, file)
     _equal(torch_weights.load(file, 'resnet8'), variables)
@@ -152,27 +157,47 @@ def test_the_command_goes_both_ways(tmp_path, capsys):
   source, back = tmp_path / 'a.safetensors', tmp_path / 'b.safetensors'
   torch_weights.save(source, variables, 'mlp')
   folder = tmp_path / 'networks' / 'teacher'
-  code = command.main([
-    str(source), '--model', 'mlp', '--out', str(folder), '--inputs', '2', '2',
-    '1', '--option', 'widths=[6]',
-  ])
+  code = command.main(
+    [
+      str(source),
+      '--model',
+      'mlp',
+      '--out',
+      str(folder),
+      '--inputs',
+      '2',
+      '2',
+      '1',
+      '--option',
+      'widths=[6]',
+    ]
+  )
   assert code == 0
   assert 'mlp, 4 classes, 58 parameters' in capsys.readouterr().out
   found, spec = checkpoint.load_network(folder)
   _equal(found, variables)
   assert spec['build'] == {
-    'name': 'mlp', 'classes': 4, 'widths': [6], 'inputs': [2, 2, 1]
+    'name': 'mlp',
+    'classes': 4,
+    'widths': [6],
+    'inputs': [2, 2, 1],
   }
   assert command.main([str(folder), '--out', str(back)]) == 0
   _equal(safetensors.load_file(back), safetensors.load_file(source))
 
 
-@pytest.mark.parametrize('given, message', [
-  (['--out', 'x'], '--model is needed to read weights; known: cnn'),
-  (['--out', 'x', '--model', 'resnet9'], "unknown network 'resnet9'; did you"),
-  (['--out', 'x', '--model', 'resnet8'], 'no weights at'),
-  (['--out', 'x', '--option', 'patch'], "KEY=VALUE; got 'patch'"),
-])
+@pytest.mark.parametrize(
+  'given, message',
+  [
+    (['--out', 'x'], '--model is needed to read weights; known: cnn'),
+    (
+      ['--out', 'x', '--model', 'resnet9'],
+      "unknown network 'resnet9'; did you",
+    ),
+    (['--out', 'x', '--model', 'resnet8'], 'no weights at'),
+    (['--out', 'x', '--option', 'patch'], "KEY=VALUE; got 'patch'"),
+  ],
+)
 def test_mistakes_on_the_command_line(given, message, tmp_path, capsys):
   assert command.main([str(tmp_path / 'none.pth'), *given]) == 2
   error = capsys.readouterr().err

@@ -17,9 +17,9 @@ def draw(*shape, seed=0):
   return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize('padding', [
-  SAME, ((0, 0), (0, 0)), ((2, 2), (2, 2)), ((0, 1), (2, 0)),
-])
+@pytest.mark.parametrize(
+  'padding', [SAME, ((0, 0), (0, 0)), ((2, 2), (2, 2)), ((0, 1), (2, 0))]
+)
 @pytest.mark.parametrize('side', [(6, 8), (7, 5)])
 def test_equal_to_the_plain_one(side, padding):
   x, kernel = draw(2, *side, 5), draw(3, 3, 5, 4, seed=1)
@@ -30,10 +30,16 @@ def test_equal_to_the_plain_one(side, padding):
 
   both = jax.jit(jax.grad(loss, (1, 2), has_aux=True), static_argnums=0)
   ours = both(functools.partial(winograd.convolve, padding), x, kernel)
-  plain = both(functools.partial(
-    jax.lax.conv_general_dilated, window_strides=(1, 1), padding=padding,
-    dimension_numbers=NUMBERS,
-  ), x, kernel)
+  plain = both(
+    functools.partial(
+      jax.lax.conv_general_dilated,
+      window_strides=(1, 1),
+      padding=padding,
+      dimension_numbers=NUMBERS,
+    ),
+    x,
+    kernel,
+  )
   for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
     np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * abs(b).max())
 
@@ -75,7 +81,7 @@ def test_an_accelerator_is_given_the_convolution():
 
 
 def test_a_batch_without_a_number_is_plain():
-  batch, = jax.export.symbolic_shape('b')
+  (batch,) = jax.export.symbolic_shape('b')
   shape = jax.ShapeDtypeStruct((batch, 32, 32, 64), np.float32)
   made = jax.export.export(jax.jit(convolve))(shape, draw(3, 3, 64, 64))
   assert 'stablehlo.convolution' in made.mlir_module()

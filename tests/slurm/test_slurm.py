@@ -81,7 +81,8 @@ def hurry(number: str, seconds=60) -> None:
 
 def test_an_array_and_those_that_fail(tmp_path):
   many = [
-    standin.job(tmp_path, 'a'), standin.job(tmp_path, 'b', standin.FAIL),
+    standin.job(tmp_path, 'a'),
+    standin.job(tmp_path, 'b', standin.FAIL),
     standin.job(tmp_path, 'c', seconds=60),
   ]
   numbers = slurm.run(many, slurm.Options(time='10'))
@@ -101,7 +102,7 @@ def test_an_array_and_those_that_fail(tmp_path):
     time.sleep(0.1)
   # The script that ran is the one that a dry run shows.
   folder = jobs.records(many[0]).parent / 'slurm'
-  ran, = folder.glob('*_submission.sh')
+  (ran,) = folder.glob('*_submission.sh')
   shown = slurm.script(many, slurm.Options(time='10'))
   assert shown.startswith(ran.read_text().rstrip())
 
@@ -137,12 +138,19 @@ def test_back_into_the_queue(tmp_path):
 def test_a_training_is_killed_requeued_and_resumed(tmp_path):
   folder = tmp_path / 'alpha=0.5'
   command = (
-    sys.executable, '-m', 'experiments.launch', '--config', QUICK,
-    '--workdir', str(folder), '--config.checkpoint_every=20',
-    '--config.train.steps=400', '--config.baseline=False',
+    sys.executable,
+    '-m',
+    'experiments.launch',
+    '--config',
+    QUICK,
+    '--workdir',
+    str(folder),
+    '--config.checkpoint_every=20',
+    '--config.train.steps=400',
+    '--config.baseline=False',
   )
   made = jobs.Job('alpha=0.5', command, folder)
-  number, = slurm.run([made], slurm.Options()).values()
+  (number,) = slurm.run([made], slurm.Options()).values()
   try:
     newest = folder / 'checkpoints' / 'student'
     end = time.monotonic() + 300
@@ -169,25 +177,43 @@ def test_a_training_is_killed_requeued_and_resumed(tmp_path):
 
 def test_two_processes_of_a_step_train_as_one(tmp_path):
   changes = (
-    '--config.networks.student.dropout=0.0', '--config.baseline=False',
-    '--config.checkpoint_every=6', '--config.train.steps=12',
-    '--config.teacher.steps=12', '--seeds', '2',
+    '--config.networks.student.dropout=0.0',
+    '--config.baseline=False',
+    '--config.checkpoint_every=6',
+    '--config.train.steps=12',
+    '--config.teacher.steps=12',
+    '--seeds',
+    '2',
   )
   command = [
-    sys.executable, '-m', 'experiments.launch', '--config', QUICK,
-    '--workdir', str(tmp_path / 'two'), *changes,
+    sys.executable,
+    '-m',
+    'experiments.launch',
+    '--config',
+    QUICK,
+    '--workdir',
+    str(tmp_path / 'two'),
+    *changes,
   ]
   done = subprocess.run(
-    ['srun', '-n', '2', *command], capture_output=True, text=True,
-    timeout=600, check=False,
+    ['srun', '-n', '2', *command],
+    capture_output=True,
+    text=True,
+    timeout=600,
+    check=False,
   )
   assert done.returncode == 0, done.stderr[-2000:]
-  assert launch.main([
-    *command[3:6], str(tmp_path / 'one'), *changes, '--config.parallel=one',
-  ]) == 0
+  assert (
+    launch.main(
+      [*command[3:6], str(tmp_path / 'one'), *changes, '--config.parallel=one']
+    )
+    == 0
+  )
   found, want = (
-    [checkpoint.load_network(tmp_path / name / f'seed_{n}/networks/student')[0]
-     for n in range(2)]
+    [
+      checkpoint.load_network(tmp_path / name / f'seed_{n}/networks/student')[0]
+      for n in range(2)
+    ]
     for name in ('two', 'one')
   )
   for x, y in zip(*map(jax.tree.leaves, (found, want)), strict=True):

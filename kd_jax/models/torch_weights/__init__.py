@@ -93,9 +93,7 @@ def state_dict(variables: Variables, name: str) -> dict[str, np.ndarray]:
   return state | {key: np.zeros((), np.int64) for key in names.counters(found)}
 
 
-def save(
-  path: str | os.PathLike, variables: Variables, name: str
-) -> None:
+def save(path: str | os.PathLike, variables: Variables, name: str) -> None:
   """Writes `state_dict(variables, name)` to a .safetensors file."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,8 +147,10 @@ def _state_in(content, path):
   """The state dict of a checkpoint: the mapping of names to tensors."""
   for key in (None, 'state_dict', 'model', 'net', 'model_state_dict'):
     inner = content if key is None else content.get(key)
-    if isinstance(inner, Mapping) and inner and all(
-      hasattr(x, 'shape') for x in inner.values()
+    if (
+      isinstance(inner, Mapping)
+      and inner
+      and all(hasattr(x, 'shape') for x in inner.values())
     ):
       return dict(inner)
     if not isinstance(content, Mapping):
@@ -179,7 +179,8 @@ def _check(state, found, name):
   """Raises a one-line ValueError for entries that do not fit."""
   ours = {key: entry.shape for key, entry in found.items()}
   theirs = {
-    key: tuple(x.shape) for key, x in state.items()
+    key: tuple(x.shape)
+    for key, x in state.items()
     if not key.endswith(_COUNTER)
   }
   both = ours.keys() & theirs.keys()
@@ -188,7 +189,8 @@ def _check(state, found, name):
     'unexpected': theirs.keys() - ours.keys(),
     'misshapen': [
       f'{k} {list(theirs[k])} for {list(ours[k])}'
-      for k in both if ours[k] != theirs[k]
+      for k in both
+      if ours[k] != theirs[k]
     ],
   }
   if any(wrong.values()):

@@ -26,9 +26,11 @@ def main(arguments: list[str]) -> int:
       print(to_torch(args.source, args.out))
     else:
       options = dict(map(_option, args.option))
-      print(from_torch(
-        args.source, args.model, args.out, args.classes, args.inputs, options
-      ))
+      print(
+        from_torch(
+          args.source, args.model, args.out, args.classes, args.inputs, options
+        )
+      )
   except (ValueError, OSError) as error:
     print(f'error: {error}', file=sys.stderr)
     return 2
@@ -67,7 +69,8 @@ def to_torch(folder, file) -> str:
 
 def _parser():
   parser = argparse.ArgumentParser(
-    prog='python -m kd_jax.models.torch_weights', description=__doc__,
+    prog='python -m kd_jax.models.torch_weights',
+    description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
   parser.add_argument('source', help='weights, or a network folder')
@@ -75,11 +78,17 @@ def _parser():
   parser.add_argument('--model', help='name of the network')
   parser.add_argument('--classes', type=int, help='if not as the weights say')
   parser.add_argument(
-    '--inputs', type=int, nargs=3, metavar=('H', 'W', 'C'),
+    '--inputs',
+    type=int,
+    nargs=3,
+    metavar=('H', 'W', 'C'),
     help='image shape, where the weights depend on it',
   )
   parser.add_argument(
-    '--option', action='append', default=[], metavar='KEY=VALUE',
+    '--option',
+    action='append',
+    default=[],
+    metavar='KEY=VALUE',
     help='of the network, such as patch=4; may be repeated',
   )
   return parser

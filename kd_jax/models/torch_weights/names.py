@@ -15,22 +15,30 @@ from flax import traverse_util
 from kd_jax.types import Variables
 
 _LEAVES = {
-  'kernel': 'weight', 'scale': 'weight', 'mean': 'running_mean',
+  'kernel': 'weight',
+  'scale': 'weight',
+  'mean': 'running_mean',
   'var': 'running_var',
 }
 
 # PyTorch counts every layer of a Sequential, also ReLU, pool and dropout.
 _SMALL = {
-  'conv1': 'features.0', 'conv2': 'features.3',
-  'hidden1': 'classifier.0', 'logits': 'classifier.2',
+  'conv1': 'features.0',
+  'conv2': 'features.3',
+  'hidden1': 'classifier.0',
+  'logits': 'classifier.2',
 }
 _LAYERS = {
   'cnn': _SMALL,
   'cnn_student': _SMALL,
   'cnn_teacher': {
-    'conv1': 'features.0', 'conv2': 'features.2', 'conv3': 'features.5',
-    'conv4': 'features.7', 'hidden1': 'classifier.1',
-    'hidden2': 'classifier.4', 'logits': 'classifier.6',
+    'conv1': 'features.0',
+    'conv2': 'features.2',
+    'conv3': 'features.5',
+    'conv4': 'features.7',
+    'hidden1': 'classifier.1',
+    'hidden2': 'classifier.4',
+    'logits': 'classifier.6',
   },
 }
 
@@ -69,7 +77,8 @@ def counters(found: Mapping[str, Entry]) -> list[str]:
   end = 'running_mean'
   return [
     f'{key.removesuffix(end)}num_batches_tracked'
-    for key in found if key.endswith(end)
+    for key in found
+    if key.endswith(end)
   ]
 
 
@@ -83,7 +92,9 @@ def _entry(path, leaf, shape, channels):
   if leaf == 'kernel' and len(shape) == 4:
     h, w, i, o = shape
     return Entry(
-      path, (o, i, h, w), lambda x: x.transpose(3, 2, 0, 1),
+      path,
+      (o, i, h, w),
+      lambda x: x.transpose(3, 2, 0, 1),
       lambda x: x.transpose(2, 3, 1, 0),
     )
   if leaf == 'kernel' and channels:
