@@ -113,7 +113,7 @@ first = kd_jax.make_experiment(next(iter(configs.values())))
 experiments = [first] + [
   kd_jax.make_experiment(c, like=first) for c in list(configs.values())[1:]
 ]
-loops = [train.Loop(None, metrics.silent()) for _ in experiments]
+sessions = [train.Session(None, metrics.silent()) for _ in experiments]
 screen = display(notebook.show(), display_id=True)
 history = []
 
@@ -130,7 +130,7 @@ def look(lanes):
 
 
 begun = time.monotonic()
-done = train.run_all(experiments, loops, grid.Plan(judge=look))
+done = train.run_all(experiments, sessions, grid.Plan(judge=look))
 seconds = time.monotonic() - begun
 steps = first.stages[-1].recipe.steps
 print(f'{len(done)} students, {steps} steps each: {seconds:.0f} s in all')

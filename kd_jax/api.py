@@ -220,9 +220,9 @@ def _run(experiment, stage, workdir) -> Distilled:
   folder = None if workdir is None else pathlib.Path(workdir)
   if folder is not None:
     folder.mkdir(parents=True, exist_ok=True)
-  loop = train.Loop(folder, metrics.Writer(keep, lambda: None))
+  session = train.Session(folder, metrics.Writer(keep, lambda: None))
   starts = jax.device_get(experiment.loaded)
-  done = train.train_stage(experiment, stage, starts, {}, loop)['student']
+  done = train.train_stage(experiment, stage, starts, {}, session)['student']
   test = experiment.data.test()
   accuracy = {
     name: tools.make_score(experiment, name, test)(variables)['accuracy']

@@ -59,7 +59,7 @@ def make_plan(strategy: str, lanes: int = 0, halving: int = 0) -> Plan:
 
 def train(
   experiment: build.Experiment,
-  wanted: Sequence[tuple[stages.Stage, Mapping, keep.Loop]],
+  wanted: Sequence[tuple[stages.Stage, Mapping, keep.Session]],
   frozen: Mapping[str, Mapping],
   plan: Plan = ALONE,
 ) -> list[dict[str, keep.Finished] | Exception]:
@@ -100,8 +100,8 @@ def train(
 def _together(experiment, wanted, frozen, tools, strategy, judge) -> list:
   """The lanes that are in memory at the same time."""
   lanes = [
-    lane.open_lane(experiment, stage, tools, starts, loop)
-    for stage, starts, loop in wanted
+    lane.open_lane(experiment, stage, tools, starts, session)
+    for stage, starts, session in wanted
   ]
   try:
     with jax.transfer_guard_device_to_host('disallow'):
@@ -136,7 +136,7 @@ class _Moving(NamedTuple):
 
 def _steps(experiment, tools, frozen, lanes, strategy, judge) -> list:
   """The loop over steps; step n is dispatched before n - 1 is read."""
-  stage, stop = lanes[0].stage, lanes[0].loop.stop
+  stage, stop = lanes[0].stage, lanes[0].session.stop
   total, frozen = stage.recipe.steps, tools.replicate(dict(frozen))
   start = min(one.step for one in lanes)
   name = stage.name if len(lanes) == 1 else f'{stage.name} x{len(lanes)}'

@@ -53,7 +53,7 @@ def make_judge(
   known = [folder.resolve() for folder in folders]
 
   def setting_of(one: lane.Lane) -> pathlib.Path:
-    place = one.loop.folder.resolve()
+    place = one.session.folder.resolve()
     return place if place in known else place.parent
 
   def judge(lanes):

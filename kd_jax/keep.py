@@ -26,7 +26,7 @@ class Finished(NamedTuple):
   cost: Mapping[str, float]
 
 
-class Loop(NamedTuple):
+class Session(NamedTuple):
   """What a stage is trained with, beside the experiment.
 
   Attributes:
@@ -58,11 +58,11 @@ def found(experiment, stage, folder) -> dict | None:
   return networks
 
 
-def _shared(experiment, stage, loop) -> pathlib.Path | None:
+def _shared(experiment, stage, session) -> pathlib.Path | None:
   """Where the runs of a sweep keep what this stage makes."""
-  if loop.shelf is None or stage.name not in experiment.shared:
+  if session.shelf is None or stage.name not in experiment.shared:
     return None
-  return loop.shelf / experiment.settings[stage.name]
+  return session.shelf / experiment.settings[stage.name]
 
 
 @contextlib.contextmanager
@@ -75,7 +75,7 @@ def turns(wanted: Sequence[tuple]) -> Iterator[bool]:
   Yields:
     Whether it is this run's turn; False where it was asked to stop before.
   """
-  _, stage, loop = wanted[0]
+  _, stage, session = wanted[0]
   places = {_shared(*one) for one in wanted} - {None}
   if jax.process_index():
     places = ()  # the first process waits for all of a run
@@ -83,34 +83,34 @@ def turns(wanted: Sequence[tuple]) -> Iterator[bool]:
     # In one order everywhere: nobody waits for one who waits for them.
     yield all(
       stack.enter_context(
-        locks.held(p.with_name(f'{p.name}.lock'), loop.stop, stage.name)
+        locks.held(p.with_name(f'{p.name}.lock'), session.stop, stage.name)
       )
       for p in sorted(places)
     )
 
 
-def take(experiment, stage, loop) -> None:
+def take(experiment, stage, session) -> None:
   """Copies what another run of the sweep has made already."""
-  place = _shared(experiment, stage, loop)
+  place = _shared(experiment, stage, session)
   if place is None:
     return
   if place.exists() and jax.process_index() == 0:
     for network in sorted(place.iterdir()):
-      target = loop.folder / 'networks' / network.name
+      target = session.folder / 'networks' / network.name
       if not target.exists():
         checkpoint.copy_folder(network, target)
   parallel.meet(f'{stage.name} is taken')
 
 
-def give(experiment, stage, loop) -> None:
+def give(experiment, stage, session) -> None:
   """Copies what this run has made, for the other runs of the sweep."""
-  place = _shared(experiment, stage, loop)
+  place = _shared(experiment, stage, session)
   if place is None or place.exists() or jax.process_index():
     return
   names = [n for kept in stage.kept.values() for n in (kept, f'{kept}_best')]
   part = place.with_name(f'.{place.name}.{os.getpid()}')
   for name in names:
-    checkpoint.copy_folder(loop.folder / 'networks' / name, part / name)
+    checkpoint.copy_folder(session.folder / 'networks' / name, part / name)
   part.rename(place)
 
 

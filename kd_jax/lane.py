@@ -19,7 +19,7 @@ class Lane(NamedTuple):
 
   Attributes:
     stage: with the lane's own numbers and seed.
-    loop: folder, writer.
+    session: folder, writer.
     manager: of its checkpoints; None keeps none.
     step: updates made.
     state: of training, at `step` whenever the loop has looked.
@@ -32,7 +32,7 @@ class Lane(NamedTuple):
   """
 
   stage: stages.Stage
-  loop: keep.Loop
+  session: keep.Session
   manager: Any
   step: int
   state: states.State
@@ -48,13 +48,13 @@ def open_lane(
   stage: stages.Stage,
   made: tools.Tools,
   starts: Mapping,
-  loop: keep.Loop,
+  session: keep.Session,
 ) -> Lane:
   """A lane at its newest whole checkpoint, or before its first step."""
   state = made.init(stage, starts)
-  lane = Lane(stage, loop, None, 0, state, _worst(stage, state))
-  if loop.folder is not None:
-    place = loop.folder / 'checkpoints' / stage.name
+  lane = Lane(stage, session, None, 0, state, _worst(stage, state))
+  if session.folder is not None:
+    place = session.folder / 'checkpoints' / stage.name
     manager = checkpoint.make_manager(place, experiment.options['keep'])
     lane = _resume(lane._replace(manager=manager))
   return lane._replace(state=made.replicate(lane.state))
@@ -77,7 +77,7 @@ def _resume(lane: Lane) -> Lane:
   target = {'state': lane.state, 'best': lane.best}
   step, tree, meta = checkpoint.restore(lane.manager, target)
   if jax.process_index() == 0:
-    metrics.forget(lane.loop.folder, lane.stage.name, max(step, 0))
+    metrics.forget(lane.session.folder, lane.stage.name, max(step, 0))
   if step < 0:
     return lane
   return lane._replace(
@@ -96,7 +96,7 @@ def read(lane: Lane, step: int, values: Mapping[str, float]) -> Lane:
   """
   bad = metrics.first_bad(values)
   if bad:
-    lane.loop.writer.write(lane.stage.name, step, values)
+    lane.session.writer.write(lane.stage.name, step, values)
     what = bad.removeprefix('loss/')
     what = 'the loss' if what == 'loss' else f"term '{what}'"
     return lane._replace(
@@ -119,7 +119,7 @@ def validate(lane: Lane, made: tools.Tools) -> Lane:
   }
   means = {name: value / lane.count for name, value in lane.sums.items()}
   row = {**means, **scores, 'epoch': lane.step / made.per_epoch}
-  lane.loop.writer.write(lane.stage.name, lane.step, row)
+  lane.session.writer.write(lane.stage.name, lane.step, row)
   return lane._replace(best=best, sums={}, count=0, scores=scores)
 
 

@@ -25,18 +25,18 @@ class Recall(NamedTuple):
   in_memory: bool
 
 
-def check(experiment: build.Experiment, loop: keep.Loop) -> None:
+def check(experiment: build.Experiment, session: keep.Session) -> None:
   """Refuses caches of something else, as far as is known before any work.
 
   Raises:
     cache.Refused: naming what differs.
   """
-  if experiment.cache is None or loop.shelf is not None:
+  if experiment.cache is None or session.shelf is not None:
     return
   for stage in experiment.stages:
     for name in stage.frozen:
       identity = _identity(experiment, name, experiment.loaded.get(name))
-      cache.check(_place(experiment, name, identity, loop), identity)
+      cache.check(_place(experiment, name, identity, session), identity)
 
 
 def _identity(experiment, name: str, variables) -> dict:
@@ -54,7 +54,9 @@ def _layout(experiment, name: str):
   return stored.layout_of(experiment.cache, outputs)
 
 
-def _place(experiment, name: str, identity, loop: keep.Loop) -> pathlib.Path:
+def _place(
+  experiment, name: str, identity, session: keep.Session
+) -> pathlib.Path:
   """Where the cache of a teacher is.
 
   Many runs share a folder, in which each finds what it would have made.
@@ -62,11 +64,11 @@ def _place(experiment, name: str, identity, loop: keep.Loop) -> pathlib.Path:
   Raises:
     cache.Refused: nowhere.
   """
-  root = loop.shelf or loop.folder
+  root = session.shelf or session.folder
   if not experiment.cache.folder and root is None:
     raise cache.Refused("teacher_outputs='cache' needs cache.folder")
   folder = pathlib.Path(experiment.cache.folder or root / 'cache')
-  if loop.shelf is not None:
+  if session.shelf is not None:
     name = f'{name}-{build.fingerprint(identity)}'
   return folder / name
 
@@ -76,7 +78,7 @@ def open_stage(
   stage: stages.Stage,
   frozen: Mapping[str, types.Variables],
   prepare: Callable,
-  loop: keep.Loop,
+  session: keep.Session,
   tick: Callable[[], None] = lambda: None,
 ) -> Recall | None:
   """Opens the caches of a stage's frozen teachers, makes those missing.
@@ -87,7 +89,7 @@ def open_stage(
     frozen: their variables.
     prepare: (step, batch) -> batch, the stage's augmentation and
       normalization.
-    loop: folder and shelf of the run.
+    session: folder and shelf of the run.
     tick: called after every batch of a cache that is made; may raise to stop.
 
   Returns:
@@ -99,7 +101,7 @@ def open_stage(
   if experiment.cache is None or not stage.frozen:
     return None
   caches = {
-    name: _open(experiment, stage, name, frozen[name], prepare, loop, tick)
+    name: _open(experiment, stage, name, frozen[name], prepare, session, tick)
     for name in stage.frozen
   }
   view_of = functools.partial(
@@ -119,10 +121,10 @@ def _per_epoch(experiment, stage) -> int:
   return pipeline.steps_per_epoch(size, stage.recipe.batch_size)
 
 
-def _open(experiment, stage, name, variables, prepare, loop, tick):
+def _open(experiment, stage, name, variables, prepare, session, tick):
   """The cache of one teacher, made where it is missing."""
   identity = _identity(experiment, name, variables)
-  place = _place(experiment, name, identity, loop)
+  place = _place(experiment, name, identity, session)
   if not cache.check(place, identity):
     compute = make_compute(experiment, stage, name, variables, prepare)
     progress = []

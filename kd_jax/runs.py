@@ -229,12 +229,14 @@ def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
     metrics.make_writer(folder) if first else metrics.silent()
     for folder, _ in todo
   ]
-  loops = [
-    train.Loop(folder, writer, stop, shelf)
+  sessions = [
+    train.Session(folder, writer, stop, shelf)
     for (folder, _), writer in zip(todo, writers)
   ]
   try:
-    found = train.run_all([experiment for _, experiment in todo], loops, plan)
+    found = train.run_all(
+      [experiment for _, experiment in todo], sessions, plan
+    )
   finally:
     for writer in writers:
       writer.close()

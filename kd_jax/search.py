@@ -128,7 +128,7 @@ def make_judge(trials: Mapping[str, object]) -> Callable:
   def judge(lanes):
     scores, dropped = {}, {}
     for i, one in lanes.items():
-      place = one.loop.folder
+      place = one.session.folder
       place = place if place.name in trials else place.parent
       found = i, lane.accuracy(one), one.step
       scores.setdefault(place, []).append(found)

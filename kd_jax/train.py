@@ -6,14 +6,14 @@ from typing import NamedTuple
 from kd_jax import build, grid, keep, lane, recall, stages, types
 
 # The public face of the smaller files.
-Loop = keep.Loop
+Session = keep.Session
 Finished = keep.Finished
 Diverged = lane.Diverged
 Stopped = grid.Stopped
 
 
 def run(
-  experiment: build.Experiment, loop: keep.Loop
+  experiment: build.Experiment, session: keep.Session
 ) -> dict[str, types.Variables]:
   """Trains every stage of an experiment that is not finished yet.
 
@@ -25,7 +25,7 @@ def run(
     Diverged: a loss became NaN or infinite.
     cache.Refused: stored teachers are of something else.
   """
-  (done,) = run_all([experiment], [loop])
+  (done,) = run_all([experiment], [session])
   if isinstance(done, Exception):
     raise done
   return done
@@ -33,7 +33,7 @@ def run(
 
 def run_all(
   experiments: Sequence[build.Experiment],
-  loops: Sequence[keep.Loop],
+  sessions: Sequence[keep.Session],
   plan: grid.Plan = grid.ALONE,
 ) -> list[dict[str, types.Variables] | Exception]:
   """Trains experiments that differ in numbers and seeds alone, at once.
@@ -43,7 +43,7 @@ def run_all(
 
   Args:
     experiments: made `like` the first.
-    loops: one each.
+    sessions: one each.
     plan: how lanes are moved.
 
   Returns:
@@ -52,9 +52,9 @@ def run_all(
   Raises:
     Stopped, cache.Refused: see `run`.
   """
-  for experiment, loop in zip(experiments, loops):
-    recall.check(experiment, loop)
-  many = _Many(experiments, loops, [dict(e.loaded) for e in experiments], {})
+  for experiment, session in zip(experiments, sessions):
+    recall.check(experiment, session)
+  many = _Many(experiments, sessions, [dict(e.loaded) for e in experiments], {})
   for k in range(len(experiments[0].stages)):
     _train(many, k, plan)
   return many.done
@@ -68,7 +68,7 @@ class _Many(NamedTuple):
   """
 
   experiments: Sequence[build.Experiment]
-  loops: Sequence[keep.Loop]
+  sessions: Sequence[keep.Session]
   done: list[dict[str, types.Variables] | Exception]
   known: dict[tuple[str, str], dict[str, types.Variables]]
 
@@ -82,7 +82,7 @@ def _train(many: _Many, k: int, plan: grid.Plan) -> None:
   if not missing:
     return
   wanted = [
-    (many.experiments[i], many.experiments[i].stages[k], many.loops[i])
+    (many.experiments[i], many.experiments[i].stages[k], many.sessions[i])
     for i in missing
   ]
   with keep.turns(wanted) as mine:
@@ -117,11 +117,11 @@ def _key(many, i, k) -> tuple:
 
 def _find(many, i, k) -> bool:
   """Whether the networks of stage k are there already; they are then done."""
-  experiment, loop = many.experiments[i], many.loops[i]
+  experiment, session = many.experiments[i], many.sessions[i]
   stage, key = experiment.stages[k], _key(many, i, k)
-  keep.take(experiment, stage, loop)
-  found = keep.found(experiment, stage, loop.folder)
-  if found is None and loop.folder is not None:
+  keep.take(experiment, stage, session)
+  found = keep.found(experiment, stage, session.folder)
+  if found is None and session.folder is not None:
     return False
   found = many.known.get(key, found)
   if found is None:
@@ -149,17 +149,17 @@ def _train_group(many, k, group, plan) -> None:
   for i in group:
     stage = many.experiments[i].stages[k]
     starts = {s: many.done[i][name] for s, name in stage.starts.items()}
-    wanted.append((stage, starts, many.loops[i]))
+    wanted.append((stage, starts, many.sessions[i]))
   last = k + 1 == len(experiment.stages)
   plan = plan if last else plan._replace(judge=None)
   for i, found in zip(group, grid.train(experiment, wanted, frozen, plan)):
-    own, loop = many.experiments[i], many.loops[i]
+    own, session = many.experiments[i], many.sessions[i]
     if isinstance(found, Exception):
       many.done[i] = found
       continue
     stage = own.stages[k]
-    networks = keep.keep(own, stage, found, loop.folder)
-    keep.give(own, stage, loop)
+    networks = keep.keep(own, stage, found, session.folder)
+    keep.give(own, stage, session)
     many.done[i] |= many.known.setdefault(_key(many, i, k), networks)
 
 
@@ -168,7 +168,7 @@ def train_stage(
   stage: stages.Stage,
   frozen: Mapping[str, types.Variables],
   starts: Mapping[str, types.Variables],
-  loop: keep.Loop,
+  session: keep.Session,
 ) -> dict[str, keep.Finished]:
   """Trains the students of a stage, from its newest checkpoint if it has one.
 
@@ -177,12 +177,12 @@ def train_stage(
     stage: what is trained.
     frozen: {network: variables} that never change.
     starts: {student: variables} of those that do not start afresh.
-    loop: folder, writer, stop.
+    session: folder, writer, stop.
 
   Returns:
     {student: Finished}.
   """
-  (found,) = grid.train(experiment, [(stage, starts, loop)], frozen)
+  (found,) = grid.train(experiment, [(stage, starts, session)], frozen)
   if isinstance(found, Exception):
     raise found
   return found

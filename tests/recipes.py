@@ -167,7 +167,7 @@ def run(recipe: str) -> list[dict]:
   writer = metrics.Writer(write, lambda: None)
   load = f'load={drawn(file_of(recipe), teacher).name}/network'
   made = make(recipe, load, baseline='False')
-  train.run(made, keep.Loop(None, writer))
+  train.run(made, keep.Session(None, writer))
   return rows
 
 

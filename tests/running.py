@@ -22,7 +22,7 @@ def run(
 
   writer = metrics.make_writer(folder)
   try:
-    train.run(made, train.Loop(folder, writer, stop))
+    train.run(made, train.Session(folder, writer, stop))
   finally:
     writer.close()
   return folder

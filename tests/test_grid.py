@@ -65,16 +65,16 @@ def together(configs, folder, plan=grid.ALONE, stop=lambda: False):
     runs.Place(c, folder / name, folder / name) for name, c in configs.items()
   ]
   group = runs.make_group(places)
-  loops = []
+  sessions = []
   for place, _ in group:
     place.folder.mkdir(parents=True, exist_ok=True)
     writer = metrics.make_writer(place.folder)
-    loops.append(train.Loop(place.folder, writer, stop, folder / 'shelf'))
+    sessions.append(train.Session(place.folder, writer, stop, folder / 'shelf'))
   try:
-    return train.run_all([made for _, made in group], loops, plan)
+    return train.run_all([made for _, made in group], sessions, plan)
   finally:
-    for loop in loops:
-      loop.writer.close()
+    for session in sessions:
+      session.writer.close()
 
 
 def launched(configs, folder, plan=grid.ALONE):

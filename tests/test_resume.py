@@ -60,7 +60,7 @@ def test_a_finished_run_is_not_run_again(whole):
   before = (whole / metrics.ROWS).stat().st_mtime
   made = experiment()
   broken = made._replace(data=None)  # training would need it
-  train.run(broken, train.Loop(whole, metrics.silent()))
+  train.run(broken, train.Session(whole, metrics.silent()))
   assert (whole / metrics.ROWS).stat().st_mtime == before
 
 

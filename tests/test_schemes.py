@@ -82,7 +82,7 @@ def trained(made, folder=None, stop_at=()):
       folder.mkdir(exist_ok=True)
       writer = metrics.make_writer(folder)
     try:
-      return train.run(made, train.Loop(folder, writer, stopping))
+      return train.run(made, train.Session(folder, writer, stopping))
     except train.Stopped:
       continue
     finally:
@@ -140,7 +140,7 @@ def test_a_scheme_is_the_same_on_any_devices(case, data):
   results = {
     way: train.run(
       alone._replace(placement=parallel.choose(way)),
-      train.Loop(None, metrics.silent()),
+      train.Session(None, metrics.silent()),
     )
     for way in ('one', 'mesh', 'pmap')
   }

@@ -69,7 +69,7 @@ def test_the_pruner_drops_lanes(tmp_path):
     def __init__(self, name):
       folder = tmp_path / name
       folder.mkdir()
-      self.loop = type('Loop', (), {'folder': folder})
+      self.session = type('Session', (), {'folder': folder})
       self.scores, self.step = {'validation_accuracy/student': 0.5}, 4
 
   trials = {'trial_0000': Trial(False), 'trial_0001': Trial(True)}

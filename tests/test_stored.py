@@ -128,8 +128,8 @@ def test_in_fewer_bits_it_is_within_the_bound(changes, teacher, tmp_path):
   made = experiment(STORED | changes, teacher)
   stage, frozen = made.stages[-1], made.loaded
   prepare = tools.make_prepare(made, stage.recipe)
-  loop = train.Loop(tmp_path, metrics.silent())
-  found = recall.open_stage(made, stage, frozen, prepare, loop)
+  session = train.Session(tmp_path, metrics.silent())
+  found = recall.open_stage(made, stage, frozen, prepare, session)
   compute = recall.make_compute(
     made, stage, 'teacher', frozen['teacher'], prepare
   )
@@ -196,10 +196,12 @@ def test_runs_that_share_a_shelf_share_a_cache(teacher, tmp_path):
   """Seeds and settings; those of another format have their own."""
   for more in {}, {'seed': 1}, {'cache.dtype': 'int8'}:
     made = experiment({**STORED, **more}, teacher)
-    loop = train.Loop(tmp_path, metrics.silent(), shelf=tmp_path / 'shelf')
+    session = train.Session(
+      tmp_path, metrics.silent(), shelf=tmp_path / 'shelf'
+    )
     prepare = tools.make_prepare(made, made.stages[-1].recipe)
-    recall.check(made, loop)
-    recall.open_stage(made, made.stages[-1], made.loaded, prepare, loop)
+    recall.check(made, session)
+    recall.open_stage(made, made.stages[-1], made.loaded, prepare, session)
   assert len(list((tmp_path / 'shelf/cache').iterdir())) == 2
 
 
@@ -237,9 +239,9 @@ def test_a_cache_of_something_else(changes, what, teacher, stored, tmp_path):
   if what != 'outputs':
     given |= FEATURES
   made = experiment(given, teacher)
-  loop = train.Loop(tmp_path, metrics.silent())
+  session = train.Session(tmp_path, metrics.silent())
   with pytest.raises(cache.Refused, match=f'of another {what}: '):
-    train.run(made, loop)
+    train.run(made, session)
 
 
 def test_a_cache_of_another_teacher_is_one_line(

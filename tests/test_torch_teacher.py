@@ -45,9 +45,9 @@ def distil(source, folder) -> dict:
   config.validate(c)
   experiment = build.make_experiment(c, data())
   assert [stage.name for stage in experiment.stages] == ['student']
-  loop = keep.Loop(folder / 'run', metrics.silent())
-  loop.folder.mkdir()
-  return train.run(experiment, loop)
+  session = keep.Session(folder / 'run', metrics.silent())
+  session.folder.mkdir()
+  return train.run(experiment, session)
 
 
 def check(found, state):

@@ -118,7 +118,7 @@ def _steps(experiment, frozen) -> sides.Task:
       stage,
       frozen,
       made.make_prepare(experiment, stage.recipe),
-      keep.Loop(pathlib.Path(folder), metrics.silent()),
+      keep.Session(pathlib.Path(folder), metrics.silent()),
     )
   tools = made.make_tools(experiment, stage, teachers)
   place = {'state': tools.init(stage, {}), 'step': 0}

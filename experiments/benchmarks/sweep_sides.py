@@ -115,12 +115,12 @@ def grid(
       for k in chosen
     ]
     group = runs.make_group(places, data_of(data))
-    loops = []
+    sessions = []
     for place, _ in group:
       place.folder.mkdir()
       writer = metrics.make_writer(place.folder)
-      loops.append(train.Loop(place.folder, writer, shelf=root / 'shelf'))
-    done = train.run_all([made for _, made in group], loops)
+      sessions.append(train.Session(place.folder, writer, shelf=root / 'shelf'))
+    done = train.run_all([made for _, made in group], sessions)
     first = group[0][1]
     score = tools.make_score(first, 'student', first.data.test())
     accuracy = [score(found['student'])['accuracy'] for found in done]

@@ -43,7 +43,7 @@ def taught(tmp_path_factory):
   c = small('kd')
   made = build.make_experiment(c)
   made = made._replace(stages=made.stages[:1])
-  done = train.run(made, train.Loop(None, metrics.silent()))
+  done = train.run(made, train.Session(None, metrics.silent()))
   folder = tmp_path_factory.mktemp('networks') / 'teacher'
   spec = {'build': made.specs['teacher'], 'made_by': ''}
   checkpoint.save_network(folder, done['teacher'], spec)
@@ -66,7 +66,7 @@ def test_its_own_loss_falls(name, taught):
     lambda: None,
   )
   made = build.make_experiment(c, data)
-  done = train.run(made, train.Loop(None, writer))
+  done = train.run(made, train.Session(None, writer))
   own = [row['loss/soft'] for row in rows if row['stage'] == 'student']
   assert all(
     math.isfinite(value)
