@@ -125,9 +125,9 @@ def changes_of(
 
 def set_up() -> None:
   """Quiet start-up, caches of programs and memory; before JAX is imported."""
-  from kd_jax import machine
+  from kd_jax.executors import hardware
 
-  machine.keep_freed()
+  hardware.keep_freed()
   # The backends' own chatter is no news to a user.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault(
@@ -160,17 +160,17 @@ def main(argv: list[str] | None = None) -> int:
   import jax
 
   from kd_jax import cache, strategies, train, work
-  from kd_jax.executors import peers, process, status
+  from kd_jax.executors import distributed, process, status
 
   try:
-    peers.find()
+    distributed.find()
     todo = work.make(options, changes)
   except ValueError as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return USER
   caught = watch()
   try:
-    said = todo(peers.agreed(lambda: bool(caught)))
+    said = todo(distributed.agreed(lambda: bool(caught)))
     if jax.process_index() == 0:
       print(said)
   except train.Stopped as stopped:

@@ -52,7 +52,7 @@ def measure(folder: pathlib.Path, quantize: str) -> dict:
 
 def table(full: pathlib.Path, aware: pathlib.Path, network: str) -> str:
   """The comparison as a Markdown table."""
-  from kd_jax.compare import evidence
+  from kd_jax.compare import statistics
   from kd_jax.export import card
 
   cases = {
@@ -80,7 +80,7 @@ def table(full: pathlib.Path, aware: pathlib.Path, network: str) -> str:
     change = '-'
     if own != first and len(own) == len(first) > 1:
       difference = np.subtract(own, first)
-      low, high = (100 * x for x in evidence.over_seeds(difference))
+      low, high = (100 * x for x in statistics.over_seeds(difference))
       mean = 100 * difference.mean()
       change = f'{mean:+.1f} ({low:+.1f} to {high:+.1f})'
     rows.append(

@@ -13,16 +13,16 @@ from kd_jax import (
   casting,
   checkpoint,
   config,
-  once,
+  memoize,
   parallel,
   parts,
-  reuse,
   schemes,
   stages,
   stored,
   types,
 )
 from kd_jax.data import pipeline, sources
+from kd_jax.methods import reused_head
 from kd_jax.models import base as networks_base
 
 # The public face of the smaller file.
@@ -102,7 +102,7 @@ def make_experiment(
     for name, term in stage.terms.items():
       if term.method.predict is not None:
         student = term.student
-        networks[student] = reuse.wrap(networks[student], term.method)
+        networks[student] = reused_head.wrap(networks[student], term.method)
         told = parts.method_options(c.terms[name].to_dict())
         specs[student] = {**specs[student], 'reuses': told}
   experiment = Experiment(
@@ -173,7 +173,7 @@ def make_data(
 
 def reader(data: sources.Data | None = None) -> Callable:
   """`make_data` that reads each data set once; always `data`, if given."""
-  make = once.once(sources.make_data)
+  make = memoize.once(sources.make_data)
   return lambda c: data or make_data(c, make)
 
 

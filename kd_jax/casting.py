@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from kd_jax import checkpoint, methods, models, parts, reuse, schemes, views
+from kd_jax import checkpoint, methods, models, parts, schemes, views
+from kd_jax.methods import reused_head
 from kd_jax.models import base as networks_base
 
 
@@ -33,7 +34,7 @@ def make_networks(c, data) -> tuple[dict, dict, dict]:
       wanted = networks_base.variable_shapes(
         networks[name], example_inputs(data)
       )
-      checkpoint.check_shapes(reuse.split(found)[0], wanted, folder)
+      checkpoint.check_shapes(reused_head.split(found)[0], wanted, folder)
       loaded[name] = found
   return networks, specs, loaded
 
@@ -72,7 +73,7 @@ def make_network(spec: Mapping) -> networks_base.Network:
   network = models.make_network(**spec)
   if reuses is None:
     return network
-  return reuse.wrap(network, methods.make_method(**reuses))
+  return reused_head.wrap(network, methods.make_method(**reuses))
 
 
 def _same_network(name, folder, spec, stored) -> dict:

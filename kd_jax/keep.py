@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import jax
 
-from kd_jax import checkpoint, locks, metrics, parallel, types
+from kd_jax import checkpoint, metrics, parallel, types
+from kd_jax.executors import locks
 
 
 class Finished(NamedTuple):

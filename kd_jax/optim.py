@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kd_jax import once, types
+from kd_jax import memoize, types
 
 
 def from_hparams(make: Callable) -> optax.GradientTransformationExtraArgs:
@@ -71,7 +71,7 @@ def adamw(*, b1=0.9, b2=0.999, eps=1e-8, decay='weights'):
 OPTIMIZERS = {'sgd': sgd, 'adam': adam, 'adamw': adamw}
 
 
-@once.once
+@memoize.once
 def make_optimizer(
   name: str, *, clip_norm: float = 0.0, accumulate: int = 1, **options
 ) -> optax.GradientTransformationExtraArgs:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 
 from kd_jax import checkpoint, config, grid, halving, runs, sweep, types
-from kd_jax.compare import evidence
+from kd_jax.compare import statistics
 from kd_jax.executors import jobs, status
 from kd_jax.report import swept
 
@@ -234,7 +234,7 @@ def _interval(values: Sequence[float]) -> tuple[float | None, float | None]:
   """The 95 % interval of the mean over seeds (None of one)."""
   if len(values) < 2:
     return None, None
-  return evidence.over_seeds(values)
+  return statistics.over_seeds(values)
 
 
 def write(workdir: pathlib.Path, rows: Sequence[Mapping]) -> None:

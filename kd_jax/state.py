@@ -8,7 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import reuse, stages, terms, types
+from kd_jax import stages, terms, types
+from kd_jax.methods import reused_head
 from kd_jax.models import adapt
 from kd_jax.models import base as models
 
@@ -177,5 +178,5 @@ def variables_of(
         'params': state.params['terms'][name],
         'state': state.carried['terms'][name],
       }
-      return reuse.join(variables, held)
+      return reused_head.join(variables, held)
   return variables

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax.extend.core import Var
 
 from kd_jax import types
-from kd_jax.methods import base, heads
+from kd_jax.methods import base, teacher_head
 
 LABELS = 'labels'
-HEAD = heads.HEAD
+HEAD = teacher_head.HEAD
 
 Schedule = Callable[[jax.Array], jax.Array]  # step -> multiplier
 

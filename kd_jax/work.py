@@ -6,19 +6,9 @@ from collections.abc import Callable, Mapping
 
 import jax
 
-from kd_jax import (
-  build,
-  config,
-  describe,
-  grid,
-  machine,
-  runs,
-  search,
-  settings,
-  train,
-)
+from kd_jax import build, config, describe, grid, runs, search, settings, train
 from kd_jax.compare import table
-from kd_jax.executors import jobs, process, slurm, status
+from kd_jax.executors import hardware, jobs, process, slurm, status
 
 # Asked after every step -> what is said when all is done.
 Work = Callable[[Callable[[], bool]], str]
@@ -116,7 +106,7 @@ def elsewhere(options, changes, swept, many) -> Work:
       return lambda stop: script
     numbers = slurm.run(todo, told, options.retry)
     return lambda stop: slurm.said(numbers, todo)
-  process.slots_of(options.workers, machine.cores())  # refuses what cannot be
+  process.slots_of(options.workers, hardware.cores())  # refuses what cannot be
   if options.dry_run:
     return lambda stop: '\n'.join(shlex.join(job.command) for job in todo)
 

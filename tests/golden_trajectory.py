@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from kd_jax import methods, models, optim, stages, state, step, terms
-from kd_jax.data import mnist, pipeline, raw, splits
+from kd_jax.data import pipeline, splits
+from kd_jax.data.readers import download, mnist
 from kd_jax.models import base, torch_weights
 from tests import golden_models
 
@@ -73,9 +74,9 @@ def images(raw_dir: str, first: int, count: int) -> splits.Split:
   Raises:
     ValueError: where the folder lacks the files, or they the images.
   """
-  found = raw.find('mnist', [FILES], raw_dir)
+  found = download.find('mnist', [FILES], raw_dir)
   if found is None:
-    raise ValueError(f'--raw_dir, or {raw.VARIABLE}, must hold MNIST')
+    raise ValueError(f'--raw_dir, or {download.VARIABLE}, must hold MNIST')
   pixels, labels = (mnist.read_idx(found[file]) for file in FILES)
   if first + count > len(labels):
     raise ValueError(f'MNIST has {len(labels)} images, not {first + count}')

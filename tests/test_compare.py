@@ -12,12 +12,12 @@ from kd_jax import build, compare, schemes
 from kd_jax import report as pages
 from kd_jax import state as states
 from kd_jax.compare import (
-  evidence,
+  cost,
   fidelity,
-  latency,
-  lineup,
-  measure,
+  predict,
   results,
+  roles,
+  statistics,
   table,
 )
 from kd_jax.models import base
@@ -43,7 +43,7 @@ def test_predictions_are_the_networks_logits_in_order():
   of = compared.experiment()
   found = compared.variables(of)['student']
   split = of.data.test()
-  logits = compare.predict(of, 'student', found, split)
+  logits = predict.predict(of, 'student', found, split)
   wanted, _ = of.networks['student'].apply(found, of.prepare(split.inputs))
   assert logits.shape == (compared.TEST, 6) and logits.dtype == np.float32
   np.testing.assert_allclose(logits, wanted['logits'], atol=1e-5)
@@ -64,7 +64,7 @@ def test_report_holds_what_it_should(one):
     right = stored.logits[row].argmax(-1) == stored.labels
     assert own['accuracy'] == pytest.approx(right.mean())
     assert own['interval'] == pytest.approx(
-      evidence.wilson(right.sum(), compared.TEST)
+      statistics.wilson(right.sum(), compared.TEST)
     )
     assert own['kept'] == pytest.approx(own['accuracy'] / teacher['accuracy'])
     assert own['last']['accuracy'] == own['accuracy']
@@ -82,23 +82,23 @@ def test_report_holds_what_it_should(one):
 
 def test_costs_are_those_of_the_network(one):
   _, report = one
-  cost = report['networks']['student']['cost']
+  student_cost = report['networks']['student']['cost']
   parameters = 16 * 8 + 8 + 8 * 6 + 6
-  assert cost['parameters'] == parameters
-  assert cost['bytes'] == 4 * parameters
+  assert student_cost['parameters'] == parameters
+  assert student_cost['bytes'] == 4 * parameters
   # Two for each weight, one for each bias; the ReLU adds a handful.
   products = 2 * (16 * 8 + 8 * 6)
-  assert products <= cost['flops'] <= products + 64
+  assert products <= student_cost['flops'] <= products + 64
   for size in ('1', '128'):
-    time = cost['latency'][size]
+    time = student_cost['latency'][size]
     assert 0 < time['low'] <= time['median'] <= time['high']
-  assert cost == report['networks']['baseline']['cost']
+  assert student_cost == report['networks']['baseline']['cost']
 
 
 def test_statistics_count_as_bytes_and_not_as_parameters():
   network = tiny.networks()['student']
   variables = network.init(jax.random.key(0), tiny.batch()['inputs'])
-  found = latency.cost(network, variables, (4, 4, 1), (1,), seconds=0)
+  found = cost.cost(network, variables, (4, 4, 1), (1,), seconds=0)
   assert found['parameters'] == base.num_params(variables)
   assert found['bytes'] == 4 * (found['parameters'] + 2 * 8)
   assert found['latency']['1']['repeats'] == 5
@@ -140,8 +140,8 @@ def test_several_teachers_are_compared_with_as_one():
   of = build.make_experiment(c, compared.data())
   found = compared.variables(of, {**compared.NAMES, 'second': 'second'})
   report, arrays = compare.compare(of, found)
-  assert report['teacher'] == lineup.TEACHERS
-  assert set(report['means'][lineup.TEACHERS]) == {'teacher', 'second'}
+  assert report['teacher'] == roles.TEACHERS
+  assert set(report['means'][roles.TEACHERS]) == {'teacher', 'second'}
   mean = fidelity.mean_of([arrays['logits/teacher'], arrays['logits/second']])
   student = report['networks']['student']
   assert student['kl'] == pytest.approx(
@@ -165,8 +165,8 @@ def test_a_student_that_kept_more_costs_more():
   )
   kept = states.variables_of(state, 'student', of.stages[-1])
   found['student'] = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), kept)
-  line = lineup.make_lineup(of, found)
-  costs = measure.costs(of, line, found)
+  line = roles.make_lineup(of, found)
+  costs = predict.costs(of, line, found)
   assert costs['baseline']['parameters'] == 190
   assert costs['student']['parameters'] > 190
   assert costs['student']['flops'] > costs['baseline']['flops']
@@ -185,7 +185,7 @@ def lined(scheme, names, networks=('teacher', 'student', 'peer'), **options):
   )
   made = schemes.make_stages(scheme, cast, **options)
   of = types.SimpleNamespace(stages=made, loaded={})
-  return lineup.make_lineup(of, [r for s in made for r in s.kept.values()])
+  return roles.make_lineup(of, [r for s in made for r in s.kept.values()])
 
 
 def test_lineup_of_a_chain_compares_with_its_top():
@@ -196,8 +196,8 @@ def test_lineup_of_a_chain_compares_with_its_top():
   top = [['teacher', 'fourth'], 'peer', 'student']
   networks = ('teacher', 'fourth', 'peer', 'student')
   line = lined('progressive', 'before', networks, chain=top)
-  assert line.teacher == lineup.TEACHERS
-  assert line.means == {lineup.TEACHERS: ('teacher', 'fourth')}
+  assert line.teacher == roles.TEACHERS
+  assert line.means == {roles.TEACHERS: ('teacher', 'fourth')}
 
 
 def test_lineup_of_peers_pairs_each_with_itself_alone():
@@ -214,7 +214,7 @@ def test_lineup_of_generations_ends_at_the_one_before():
   line = lined('born_again', 'before', ('student',), generations=3)
   assert line.teacher == 'generation_1'
   assert line.students == {'student': 'baseline'}
-  assert line.means == {lineup.GENERATIONS: ('generation_1', 'student')}
+  assert line.means == {roles.GENERATIONS: ('generation_1', 'student')}
   assert set(line.networks.values()) == {'student'}
 
 
@@ -232,7 +232,7 @@ def test_lineup_of_a_student_that_teaches_itself():
 
 def test_lineup_of_a_loaded_teacher_without_a_baseline():
   of = types.SimpleNamespace(stages=[tiny.offline()], loaded={'teacher': {}})
-  line = lineup.make_lineup(of, ['teacher', 'student'])
+  line = roles.make_lineup(of, ['teacher', 'student'])
   assert line.teacher == 'teacher'
   assert line.students == {'student': None}
 
@@ -267,8 +267,8 @@ def test_layers_that_the_terms_pair_are_compared():
   of = build.make_experiment(c, compared.data())
   found = compared.variables(of)
   split = of.data.test()
-  line = lineup.make_lineup(of, found)
-  pairs = measure.alike(of, line, found, split)
+  line = roles.make_lineup(of, found)
+  pairs = predict.alike(of, line, found, split)
   hint = next(p for p in pairs if p['teacher'] == 'hidden1_pre')
   layers = [
     of.networks[name].apply(found[name], of.prepare(split.inputs))[0][layer]

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from kd_jax.compare import evidence, fidelity, verdict
+from kd_jax.compare import fidelity, statistics, verdict
 
 
 def logits(seed=0, size=200, classes=7):
@@ -142,16 +142,18 @@ def test_examples_are_what_the_teacher_taught():
    (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )  # fmt: skip
 def test_wilson_is_newcombes_table(correct, count, low, high):
-  assert evidence.wilson(correct, count) == pytest.approx((low, high), abs=5e-5)
+  assert statistics.wilson(correct, count) == pytest.approx(
+    (low, high), abs=5e-5
+  )
   # The other way round is the mirror image.
-  mirror = evidence.wilson(count - correct, count)
+  mirror = statistics.wilson(count - correct, count)
   assert mirror == pytest.approx((1 - high, 1 - low), abs=5e-5)
 
 
 @pytest.mark.parametrize('split', [(0, 0), (1, 0), (3, 12), (12, 3), (8, 8)])
 def test_mcnemar_is_the_exact_binomial_test(split):
   wanted = stats.binomtest(split[0], sum(split)).pvalue if any(split) else 1
-  assert evidence.mcnemar(*split) == pytest.approx(wanted)
+  assert statistics.mcnemar(*split) == pytest.approx(wanted)
 
 
 def test_interval_over_examples_is_agresti_and_mins():
@@ -161,28 +163,28 @@ def test_interval_over_examples_is_agresti_and_mins():
   b, c, n = b + 0.5, c + 0.5, n + 2
   middle, se = (b - c) / n, math.sqrt(b + c - (b - c) ** 2 / n) / n
   wanted = middle - 1.959964 * se, middle + 1.959964 * se
-  assert evidence.over_examples(difference) == pytest.approx(wanted, abs=1e-7)
-  low, high = evidence.over_examples(np.zeros(100))
+  assert statistics.over_examples(difference) == pytest.approx(wanted, abs=1e-7)
+  low, high = statistics.over_examples(np.zeros(100))
   assert low < 0 < high
 
 
 def test_interval_over_seeds_is_the_paired_t():
   ours, theirs = [0.91, 0.93, 0.94, 0.90], [0.90, 0.91, 0.90, 0.91]
   wanted = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
-  found = evidence.over_seeds(np.subtract(ours, theirs))
+  found = statistics.over_seeds(np.subtract(ours, theirs))
   assert found == pytest.approx(tuple(wanted))
   with pytest.raises(ValueError, match='two'):
-    evidence.over_seeds([0.1])
+    statistics.over_seeds([0.1])
 
 
 def test_gap_closed():
   teacher = np.ones(100, bool)
   baseline, student = (np.arange(100) < k for k in (60, 80))
-  assert evidence.gap_closed(teacher, baseline, student) == pytest.approx(0.5)
-  assert evidence.gap_closed(teacher, student, baseline) == pytest.approx(-1)
+  assert statistics.gap_closed(teacher, baseline, student) == pytest.approx(0.5)
+  assert statistics.gap_closed(teacher, student, baseline) == pytest.approx(-1)
   # A gap of one example in a hundred may be none.
   near = np.arange(100) < 99
-  assert evidence.gap_closed(teacher, near, student) is None
+  assert statistics.gap_closed(teacher, near, student) is None
 
 
 def split(only, other, both=100, size=300):
@@ -262,11 +264,12 @@ def test_intervals_hold_what_they_promise():
   rng = np.random.default_rng(0)
   count = rng.binomial(80, 0.93, 2000)
   inside = [
-    low <= 0.93 <= high for low, high in (evidence.wilson(k, 80) for k in count)
+    low <= 0.93 <= high
+    for low, high in (statistics.wilson(k, 80) for k in count)
   ]
   assert 0.93 < np.mean(inside) < 0.98
   draws = rng.choice([-1, 0, 1], (2000, 150), p=[0.04, 0.86, 0.10])
   covered = [
-    low <= 0.06 <= high for low, high in map(evidence.over_examples, draws)
+    low <= 0.06 <= high for low, high in map(statistics.over_examples, draws)
   ]
   assert 0.93 < np.mean(covered) < 0.97

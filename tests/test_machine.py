@@ -9,7 +9,7 @@ PAGES = 64 * 2**20 // 4096
 CODE = """
 import resource
 import numpy as np
-from kd_jax import machine
+from kd_jax.executors import hardware
 {call}
 faults = []
 for _ in range(4):
@@ -33,13 +33,13 @@ def faults(call: str) -> int:
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='of glibc')
 def test_freed_memory_is_not_asked_for_again():
-  kept = faults('assert machine.keep_freed()')
+  kept = faults('assert hardware.keep_freed()')
   assert kept < PAGES / 10
   assert faults('') > kept
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
-  from kd_jax import machine
+  from kd_jax.executors import hardware
 
-  monkeypatch.setattr(machine.ctypes, 'CDLL', lambda name: object())
-  assert not machine.keep_freed()
+  monkeypatch.setattr(hardware.ctypes, 'CDLL', lambda name: object())
+  assert not hardware.keep_freed()

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from kd_jax import models, once
+from kd_jax import memoize, models
 
 
 def test_equal_arguments_give_the_very_same():
-  made = once.once(lambda *args, **options: object())
+  made = memoize.once(lambda *args, **options: object())
   assert made(1, a={'b': [2]}) is made(1, a={'b': (2,)})
   assert made(1) is not made(1.0) is not made(True)
   assert made(a=1, b=2) is made(b=2, a=1)
@@ -17,12 +17,12 @@ def test_equal_arguments_give_the_very_same():
 
 
 def test_only_the_last_ones_are_kept():
-  made = once.once(lambda number: object())
-  first, last = made(0), made(once.KEPT)
-  for number in range(once.KEPT):
+  made = memoize.once(lambda number: object())
+  first, last = made(0), made(memoize.KEPT)
+  for number in range(memoize.KEPT):
     made(number)
-  assert made(once.KEPT) is last
-  made(once.KEPT + 1)
+  assert made(memoize.KEPT) is last
+  made(memoize.KEPT + 1)
   assert made(0) is not first
 
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from kd_jax import machine
+from kd_jax.executors import hardware
 
 THREADS = 2
 PATIENCE = 90  # seconds for one answer; compiling all may take longer
@@ -185,9 +185,9 @@ def compile_quickly() -> None:
 
 def settle(count: int = THREADS) -> None:
   """Keeps this process on `count` cores, and its freed memory, if it can."""
-  machine.keep_freed()
+  hardware.keep_freed()
   if hasattr(os, 'sched_setaffinity'):
-    os.sched_setaffinity(0, machine.cores()[:count])
+    os.sched_setaffinity(0, hardware.cores()[:count])
 
 
 def peak_memory() -> int:

@@ -16,20 +16,19 @@ import numpy as np
 
 from kd_jax import build, checkpoint, types
 from kd_jax.compare import (
-  evidence,
+  cost,
   fidelity,
-  latency,
-  lineup,
-  measure,
+  predict,
   results,
+  roles,
   seeds,
+  statistics,
   verdict,
 )
 from kd_jax.compare import table as tables
 from kd_jax.data import pipeline
 
 # The public face of the smaller files.
-predict = measure.predict
 over_seeds = seeds.over_seeds
 combine = seeds.combine
 
@@ -54,15 +53,15 @@ def compare(
   Returns:
     The report, JSON-like, and the arrays that it is drawn from.
   """
-  line = lineup.make_lineup(experiment, variables)
+  line = roles.make_lineup(experiment, variables)
   split = experiment.data.test()
-  predicts = {
-    name: measure.make_outputs(experiment, name, ('logits',), memo)
+  calls = {
+    name: predict.make_outputs(experiment, name, ('logits',), memo)
     for name in dict.fromkeys(line.networks.values())
   }
 
   def run_of(row, variables):
-    return predicts[line.networks[row]](variables, split)
+    return calls[line.networks[row]](variables, split)
 
   outputs = {row: run_of(row, variables[row]) for row in line.networks}
   labels = next(iter(outputs.values()))['labels']
@@ -76,14 +75,14 @@ def compare(
     for moment, rows in (others or {}).items()
   }
   found = described(experiment, line, labels)
-  costs = measure.costs(experiment, line, variables)
+  costs = predict.costs(experiment, line, variables)
   found['networks'] = measured(line, logits, labels, costs)
   found['rows'] = list(found['networks'])
   for row, own in found['networks'].items():
     own |= {m: moments.get(m, {}).get(row) for m in ('last', 'best')}
     own[found['select']] = scored(fidelity.right(logits[row], labels))
   found |= judged(line, logits, labels)
-  found['alike'] = measure.alike(experiment, line, variables, split, memo)
+  found['alike'] = predict.alike(experiment, line, variables, split, memo)
   return found, arrays(line, logits, labels, split)
 
 
@@ -97,7 +96,7 @@ def with_means(line, logits) -> dict[str, np.ndarray]:
   return {**first, **logits, **means}
 
 
-def described(experiment, line: lineup.Lineup, labels) -> dict[str, Any]:
+def described(experiment, line: roles.Lineup, labels) -> dict[str, Any]:
   """What a report says of data, roles and device."""
   data, labels = experiment.data, fidelity.hard(labels)
   device = jax.local_devices()[0]
@@ -114,18 +113,18 @@ def described(experiment, line: lineup.Lineup, labels) -> dict[str, Any]:
     'teacher': line.teacher,
     'means': {row: list(of) for row, of in line.means.items()},
     'students': dict(line.students),
-    'device': {'kind': device.device_kind, 'peak_bytes': latency.device_peak()},
+    'device': {'kind': device.device_kind, 'peak_bytes': cost.device_peak()},
   }
 
 
 def scored(right: np.ndarray) -> dict[str, Any]:
   """Accuracy and its interval from where a network is right, bool [N]."""
-  interval = evidence.wilson(int(right.sum()), right.size)
+  interval = statistics.wilson(int(right.sum()), right.size)
   return {'accuracy': float(right.mean()), 'interval': list(interval)}
 
 
 def measured(
-  line: lineup.Lineup,
+  line: roles.Lineup,
   logits: Mapping[str, np.ndarray],
   labels: np.ndarray,
   costs: Mapping[str, Mapping],
@@ -151,7 +150,7 @@ def measured(
 
 
 def judged(
-  line: lineup.Lineup, logits: Mapping[str, np.ndarray], labels: np.ndarray
+  line: roles.Lineup, logits: Mapping[str, np.ndarray], labels: np.ndarray
 ) -> dict[str, Any]:
   """The verdict on every student, the gap it closed, what it learned."""
   right = {row: fidelity.right(x, labels) for row, x in logits.items()}
@@ -159,7 +158,7 @@ def judged(
   for row, alone in line.students.items():
     verdicts[row] = verdict.of_run(right[row], right[alone]) if alone else None
     gaps[row] = (
-      evidence.gap_closed(right[line.teacher], right[alone], right[row])
+      statistics.gap_closed(right[line.teacher], right[alone], right[row])
       if alone and line.teacher
       else None
     )

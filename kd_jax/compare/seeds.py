@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax.compare import evidence, fidelity, results, verdict
+from kd_jax.compare import fidelity, results, statistics, verdict
 
 NUMBERS = (
   'accuracy',
@@ -84,7 +84,7 @@ def gap(mean, teacher: str | None, alone: str | None, row: str) -> float | None:
   """The part of the gap that is closed, of the mean over seeds."""
   if mean is None or teacher is None or alone is None:
     return None
-  return evidence.gap_closed(mean[teacher], mean[alone], mean[row])
+  return statistics.gap_closed(mean[teacher], mean[alone], mean[row])
 
 
 def together(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

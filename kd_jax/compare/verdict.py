@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax.compare import evidence
+from kd_jax.compare import statistics
 
 HELPED, HURT, SAME = 'helped', 'hurt', 'no difference'
 
@@ -28,9 +28,9 @@ def of_run(student: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
   student, baseline = np.asarray(student, bool), np.asarray(baseline, bool)
   only = int((student & ~baseline).sum())
   other = int((baseline & ~student).sum())
-  interval = evidence.over_examples(student.astype(float) - baseline)
-  p = evidence.mcnemar(only, other)
-  outcome = _outcome(*interval) if p < 1 - evidence.LEVEL else SAME
+  interval = statistics.over_examples(student.astype(float) - baseline)
+  p = statistics.mcnemar(only, other)
+  outcome = _outcome(*interval) if p < 1 - statistics.LEVEL else SAME
   found = {
     'outcome': outcome,
     'difference': (only - other) / student.size,
@@ -73,17 +73,17 @@ def of_seeds(
   """
   differences = np.subtract(student, baseline)
   mean, seeds = float(differences.mean()), differences.size
-  spread = half = _half(evidence.over_seeds(differences))
+  spread = half = _half(statistics.over_seeds(differences))
   examples = None
   if difference is not None:
-    examples = _half(evidence.over_examples(difference))
+    examples = _half(statistics.over_examples(difference))
     half = math.hypot(half, examples)
   found = {
     'outcome': _outcome(mean - half, mean + half),
     'difference': mean,
     'interval': [max(-1.0, mean - half), min(1.0, mean + half)],
     'differences': differences.tolist(),
-    'over_seeds': list(evidence.over_seeds(differences)),
+    'over_seeds': list(statistics.over_seeds(differences)),
     'seeds': seeds,
     'examples': None if difference is None else len(difference),
   }

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kd_jax import once, types
+from kd_jax import memoize, types
 from kd_jax.data import splits, stream
 
 Split = splits.Split | stream.Stream
@@ -142,7 +142,7 @@ def eval_batches(split: Split, batch_size: int) -> Iterator[types.Batch]:
     yield {**batch, 'mask': mask}
 
 
-@once.once
+@memoize.once
 def make_prepare(
   mean: Sequence[float], std: Sequence[float]
 ) -> Callable[[jax.Array], jax.Array]:

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from kd_jax import types
-from kd_jax.data import checks, records, splits, store, stream, subset
+from kd_jax.data import checks, splits, stream, subset
+from kd_jax.data.readers import prepared, records
 
 Split, Data = splits.Split, splits.Data
 
@@ -67,25 +68,25 @@ def make_data(name: str, **options) -> Data:
 
 def _digits(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
   """scikit-learn's 1,797 handwritten digits, 8x8x1; nothing is downloaded."""
-  from kd_jax.data import digits
+  from kd_jax.data.readers import digits
 
-  path = store.prepare(digits.KdDigits, data_dir)
+  path = prepared.prepare(digits.KdDigits, data_dir)
   return _prepared('digits', path, **common)
 
 
 def _mnist(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
   """MNIST, 28x28x1, from the idx files of `raw_dir`, else downloaded."""
-  from kd_jax.data import mnist
+  from kd_jax.data.readers import mnist
 
-  path = store.prepare(mnist.KdMnist, data_dir, raw_dir=raw_dir)
+  path = prepared.prepare(mnist.KdMnist, data_dir, raw_dir=raw_dir)
   return _prepared('mnist', path, **common)
 
 
 def _cifar10(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
   """CIFAR-10, 32x32x3, from an archive in `raw_dir`, else downloaded."""
-  from kd_jax.data import cifar
+  from kd_jax.data.readers import cifar
 
-  path = store.prepare(cifar.KdCifar10, data_dir, raw_dir=raw_dir)
+  path = prepared.prepare(cifar.KdCifar10, data_dir, raw_dir=raw_dir)
   return _prepared('cifar10', path, **{**cifar.NORMAL_10, **common})
 
 
@@ -105,12 +106,12 @@ def _cifar100(
     label_key: 'label' for the 100 classes, 'coarse_label' for the 20 groups.
     raw_dir, data_dir, **common: those of every data set.
   """
-  from kd_jax.data import cifar
+  from kd_jax.data.readers import cifar
 
   builders = {'archive': cifar.KdCifar100, 'mosaic': cifar.KdCifar100Mosaic}
   if raw_format not in builders:
     raise types.unknown('raw_format', raw_format, builders)
-  path = store.prepare(builders[raw_format], data_dir, raw_dir=raw_dir)
+  path = prepared.prepare(builders[raw_format], data_dir, raw_dir=raw_dir)
   options = {**cifar.NORMAL_100, **common}
   return _prepared('cifar100', path, label_key=label_key, **options)
 
@@ -188,7 +189,7 @@ def _tfds(
     data_dir: TFDS data folder; '' is TFDS's own.
     **common: those of every data set.
   """
-  path = store.locate(dataset, data_dir)
+  path = prepared.locate(dataset, data_dir)
   return _prepared(
     dataset, path, image_key=image_key, label_key=label_key, classes=classes,
     names=(train_split, test_split, validation_split), size=size, **common,

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kd_jax.data import checks, records, splits
+from kd_jax.data import checks, splits
+from kd_jax.data.readers import records
 
 # Training images that mean and std are measured on.
 _SAMPLE = 2048

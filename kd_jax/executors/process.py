@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
-from kd_jax import machine
-from kd_jax.executors import jobs, status
+from kd_jax.executors import hardware, jobs, status
 
 EVERY = 0.1  # seconds between looks at the children
 _THREADS = (
@@ -169,7 +168,7 @@ def run(
     ValueError: for workers that cannot be.
     KeyboardInterrupt: passed on; the children are killed then.
   """
-  pool = _Pool(slots_of(workers, machine.cores(), gpus), list(many), [], {})
+  pool = _Pool(slots_of(workers, hardware.cores(), gpus), list(many), [], {})
   before = status.of(many)
   forgiven = {n for n in before if retry and before[n].what == status.FAILED}
   asked = False

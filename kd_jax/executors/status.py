@@ -18,8 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
-from kd_jax import locks
-from kd_jax.executors import jobs
+from kd_jax.executors import jobs, locks
 
 DONE, RUNNING, FAILED, STOPPED, DROPPED, WAITING = STATES = (
   'done',

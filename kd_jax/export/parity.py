@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from kd_jax import types
-from kd_jax.compare import evidence, fidelity, latency
+from kd_jax.compare import cost, fidelity, statistics
 from kd_jax.data import pipeline, sources
 from kd_jax.export import source
 from kd_jax.models import base
@@ -67,7 +67,7 @@ def compare(
     'agreement': float((theirs.argmax(-1) == ours.argmax(-1)).mean()),
     'accuracy': {
       'exported': float(right.mean()),
-      'interval': list(evidence.wilson(int(right.sum()), right.size)),
+      'interval': list(statistics.wilson(int(right.sum()), right.size)),
       'jax': float(fidelity.right(ours, labels).mean()),
     },
   }
@@ -75,7 +75,7 @@ def compare(
 
 def make_forward(network: base.Network, variables: types.Variables):
   """images -> logits as NumPy, compiled, of the network in JAX."""
-  forward = jax.jit(latency.make_forward(network))
+  forward = jax.jit(cost.make_forward(network))
   return lambda images: np.asarray(forward(variables, images))
 
 
@@ -128,7 +128,7 @@ def times(
   def timed(function):
     images = {n: np.zeros((n, *shape), np.float32) for n in BATCHES}
     return {
-      str(n): latency.timed(lambda x=x: function(x), seconds)
+      str(n): cost.timed(lambda x=x: function(x), seconds)
       for n, x in images.items()
     }
 

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from kd_jax.compare import latency
+from kd_jax.compare import cost
 from kd_jax.export import formats, need
 
 
@@ -19,7 +19,7 @@ def write(job: formats.Job, path: pathlib.Path) -> None:
   tf = need.package('tensorflow')
   from jax.experimental import jax2tf
 
-  forward = latency.make_forward(job.network)
+  forward = cost.make_forward(job.network)
   side = ', '.join(map(str, job.shape))
   call = tf.function(
     jax2tf.convert(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from kd_jax import types
-from kd_jax.methods import base, naming, relations
+from kd_jax.methods import base, layer_names, relations
 
 
 def on_attention(function: Callable) -> Callable:
@@ -22,7 +22,7 @@ def on_attention(function: Callable) -> Callable:
   numbers, static = base.split_options(function)
 
   def make(*, layers=(), tokens: str = '', **options) -> base.Method:
-    naming.need(name, layers)
+    layer_names.need(name, layers)
     _, options = base.divide(name, options, numbers, static)
 
     def compare(student, teacher):

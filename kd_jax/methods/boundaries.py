@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from kd_jax.losses import boundaries as losses
 from kd_jax.losses import numerics
-from kd_jax.methods import adapters, base, features, hints, naming
+from kd_jax.methods import adapters, base, features, hints, layer_names
 
 _MARGINS = ('measured', 'normal')
 
@@ -25,7 +25,7 @@ class Connector(nn.Module):
     return adapters.norm()(x)
 
 
-def ab(*, layers: naming.Layers = (), margin: float = 1.0) -> base.Method:
+def ab(*, layers: layer_names.Layers = (), margin: float = 1.0) -> base.Method:
   """Activation boundaries: the student's neurons fire where the teacher's do.
 
   `losses.boundaries.ab` of r(s) and t, both before the ReLU: a squared hinge
@@ -48,7 +48,7 @@ def ab(*, layers: naming.Layers = (), margin: float = 1.0) -> base.Method:
     https://arxiv.org/abs/1811.03233; layer weights, 0.003 and connectors as
     in RepDistiller.
   """
-  layers = naming.need('ab', layers)
+  layers = layer_names.need('ab', layers)
 
   def plan(student, teacher):
     def make(s, t):
@@ -66,7 +66,7 @@ def ab(*, layers: naming.Layers = (), margin: float = 1.0) -> base.Method:
 
 
 def ofd(
-  *, layers: naming.Layers = (), variant: str = 'measured'
+  *, layers: layer_names.Layers = (), variant: str = 'measured'
 ) -> base.Method:
   """Overhaul of feature distillation: the partial L2 of pre-activations.
 
@@ -93,7 +93,7 @@ def ofd(
     teacher's last batch norm; a method sees outputs alone, and what a shortcut
     adds after that norm is counted here.
   """
-  layers = naming.need('ofd', layers)
+  layers = layer_names.need('ofd', layers)
   numerics.need_variant(variant, _MARGINS)
 
   def connect(student, teacher):

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 
 from kd_jax.losses import features as losses
 from kd_jax.losses import numerics
-from kd_jax.methods import adapters, base, features, heads, naming
+from kd_jax.methods import adapters, base, features, layer_names, teacher_head
 
 
 def cat_kd(
   *,
-  layers: naming.Layers = (('final', 'final'),),
+  layers: layer_names.Layers = (('final', 'final'),),
   resolution: int = 2,
   normalize: bool = True,
 ) -> base.Method:
@@ -41,12 +41,12 @@ def cat_kd(
     the classifier by a 1x1 convolution without bias before pooling, which is
     the same map.
   """
-  layers = naming.need('cat_kd', layers)
+  layers = layer_names.need('cat_kd', layers)
 
   def plan(student, teacher):
     return [
       features.Pair(s, t, adapters.from_function(lambda x: x))
-      for s, t in naming.pairs(layers, student, teacher)
+      for s, t in layer_names.pairs(layers, student, teacher)
     ]
 
   def init(key, student, teacher):
@@ -81,7 +81,11 @@ def class_maps(outputs: Mapping, name: str) -> jax.Array:
       classifier's rows nor the classes.
   """
   x = numerics.f32(outputs[name])
-  kernel = outputs[heads.HEAD]['kernel'] if heads.HEAD in outputs else None
+  kernel = (
+    outputs[teacher_head.HEAD]['kernel']
+    if teacher_head.HEAD in outputs
+    else None
+  )
   if x.ndim == 4 and kernel is not None and kernel.shape[0] == x.shape[-1]:
     kernel = numerics.f32(kernel)
     return jnp.einsum('bhwc,ck->bhwk', x, kernel)

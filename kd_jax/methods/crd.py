@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kd_jax.losses import contrastive, geometry
-from kd_jax.methods import base, embeddings, naming, relations
+from kd_jax.methods import base, embeddings, layer_names, relations
 
 _SIDES = ('student', 'teacher')
 _HPARAMS = {'temperature': 0.07, 'momentum': 0.5}
@@ -55,7 +55,7 @@ def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
   """
   numbers, given = base.divide('crd', options, _HPARAMS, _STATIC)
   static = {**_STATIC, **given}
-  naming.need('crd', layers)
+  layer_names.need('crd', layers)
   if examples is None:
     raise ValueError("method 'crd' needs examples, the training set's classes")
   classes = np.asarray(examples, np.int32)

@@ -8,7 +8,7 @@ from flax import linen as nn
 from kd_jax import types
 from kd_jax.losses import contrastive, numerics
 from kd_jax.losses import relations as relation_losses
-from kd_jax.methods import base, naming, relations
+from kd_jax.methods import base, layer_names, relations
 from kd_jax.models import lazy
 
 DIM = 128
@@ -58,7 +58,7 @@ def on_embeddings(
     dim: of the embeddings.
   """
   name = function.__name__
-  naming.need(name, layers)
+  layer_names.need(name, layers)
   numbers, options = base.divide(name, options, *base.split_options(function))
 
   def compare(params, student, teacher, hparams):

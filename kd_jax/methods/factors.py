@@ -9,7 +9,7 @@ from flax import linen as nn
 from kd_jax.losses import factors as losses
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import numerics, spatial
-from kd_jax.methods import adapters, base, features, naming
+from kd_jax.methods import adapters, base, features, layer_names
 from kd_jax.models import convolution
 
 _VARIANTS = ('code', 'paper')
@@ -33,7 +33,7 @@ class Convolutions(nn.Module):
 
 def ft(
   *,
-  layers: naming.Layers = (),
+  layers: layer_names.Layers = (),
   paraphraser_steps: int | None = None,
   rate: float = 0.5,
   variant: str = 'code',
@@ -71,7 +71,7 @@ def ft(
     via Factor Transfer", https://arxiv.org/abs/1802.04977. 'code' and the
     layers of E, D and R are RepDistiller's.
   """
-  layers, steps = naming.need('ft', layers), _need_steps(paraphraser_steps)
+  layers, steps = layer_names.need('ft', layers), _need_steps(paraphraser_steps)
   numerics.need_variant(variant, _VARIANTS)
 
   def plan(student, teacher):

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import jax
 
 from kd_jax import types
-from kd_jax.methods import adapters, base, naming
+from kd_jax.methods import adapters, base, layer_names
 
-pairs = naming.pairs
+pairs = layer_names.pairs
 
 
 class Pair(NamedTuple):
@@ -21,7 +21,7 @@ class Pair(NamedTuple):
 
 
 def connect(
-  layers: naming.Layers, student: Mapping, teacher: Mapping, make: Callable
+  layers: layer_names.Layers, student: Mapping, teacher: Mapping, make: Callable
 ) -> list[Pair]:
   """The pairs of `layers`, each with its adapter.
 
@@ -144,7 +144,7 @@ class _Plan(NamedTuple):
 
   function: Callable
   joint: bool
-  layers: naming.Layers
+  layers: layer_names.Layers
   adapter: str
   options: Mapping
   hparams: Mapping[str, float]
@@ -177,7 +177,7 @@ def on_features(
   def make(**options) -> base.Method:
     own = {'layers': (), 'adapter': 'auto'}
     numbers, options = base.divide(name, options, hparams, {**rest, **own})
-    layers = naming.need(name, options.pop('layers', ()))
+    layers = layer_names.need(name, options.pop('layers', ()))
     adapter = options.pop('adapter', 'auto')
     plan = _Plan(function, joint, layers, adapter, options, numbers)
     return comparing(

@@ -4,7 +4,7 @@ from flax import linen as nn
 
 from kd_jax.losses import features as losses
 from kd_jax.losses import numerics
-from kd_jax.methods import adapters, base, features, naming
+from kd_jax.methods import adapters, base, features, layer_names
 from kd_jax.models import convolution
 
 _VARIANTS = ('code', 'paper')
@@ -66,7 +66,9 @@ def make_regressor(student, teacher, **options) -> adapters.Adapter:
   return adapters.from_module(module, student)
 
 
-def fitnet(*, layers: naming.Layers = (), variant: str = 'code') -> base.Method:
+def fitnet(
+  *, layers: layer_names.Layers = (), variant: str = 'code'
+) -> base.Method:
   """Hints: the teacher's feature, predicted from the student's.
 
     'code' (default)  mean (r(F_s) - F_t)^2 over all elements
@@ -91,7 +93,7 @@ def fitnet(*, layers: naming.Layers = (), variant: str = 'code') -> base.Method:
     first. 'code' is RepDistiller's and mdistiller's: one stage, mean for sum,
     and batch norm in the regressor.
   """
-  layers = naming.need('fitnet', layers)
+  layers = layer_names.need('fitnet', layers)
   numerics.need_variant(variant, _VARIANTS)
   paper = variant == 'paper'
 

@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from kd_jax.losses import features as losses
 from kd_jax.losses import numerics
-from kd_jax.methods import adapters, base, features, naming
+from kd_jax.methods import adapters, base, features, layer_names
 from kd_jax.models import convolution
 
 _VARIANTS = ('channels', 'places')
@@ -27,7 +27,10 @@ class Generator(nn.Module):
 
 
 def mgd(
-  *, layers: naming.Layers = (), masked: float = 0.15, variant: str = 'channels'
+  *,
+  layers: layer_names.Layers = (),
+  masked: float = 0.15,
+  variant: str = 'channels',
 ) -> base.Method:
   """Masked generative distillation: rebuild the teacher's map from a part.
 
@@ -53,7 +56,7 @@ def mgd(
     2e-5 for detection); the authors' code for classification masks channels,
     with 0.15 and 7e-5.
   """
-  layers = naming.need('mgd', layers)
+  layers = layer_names.need('mgd', layers)
   numerics.need_variant(variant, _VARIANTS)
 
   def plan(student, teacher):

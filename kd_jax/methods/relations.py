@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 
 from kd_jax.losses import relations
-from kd_jax.methods import adapters, base, naming
+from kd_jax.methods import adapters, base, layer_names
 
 
 def named(
@@ -16,7 +16,7 @@ def named(
   Raises:
     ValueError: where there are none, or for names that no output has.
   """
-  return naming.pairs(naming.need(name, layers), student, teacher)
+  return layer_names.pairs(layer_names.need(name, layers), student, teacher)
 
 
 def on_relations(function: Callable, batchwise: bool = True) -> Callable:
@@ -37,7 +37,7 @@ def on_relations(function: Callable, batchwise: bool = True) -> Callable:
   name = function.__name__
 
   def make(*, layers=(), **options) -> base.Method:
-    naming.need(name, layers)
+    layer_names.need(name, layers)
     numbers, options = base.divide(name, options, hparams, static)
 
     def compare(student, teacher, hparams):
@@ -83,7 +83,7 @@ def ickd(*, layers: Sequence = (), variant: str = 'code') -> base.Method:
     Diversity-Preserved Knowledge Distillation", section 3,
     https://arxiv.org/abs/2202.03680. The variants differ in the norm.
   """
-  naming.need('ickd', layers)
+  layer_names.need('ickd', layers)
 
   def adapter(student, teacher):
     shape = (*student.shape[:-1], teacher.shape[-1])

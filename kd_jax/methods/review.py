@@ -5,7 +5,7 @@ from flax import linen as nn
 
 from kd_jax.losses import features as losses
 from kd_jax.losses import spatial
-from kd_jax.methods import adapters, base, naming
+from kd_jax.methods import adapters, base, layer_names
 from kd_jax.models import convolution
 
 _WIDEST = 512
@@ -47,7 +47,9 @@ class Review(nn.Module):
     return fused[::-1]
 
 
-def review_kd(*, layers: naming.Layers = (), width: int = 0) -> base.Method:
+def review_kd(
+  *, layers: layer_names.Layers = (), width: int = 0
+) -> base.Method:
   """Knowledge review: the student's layers, fused, match the teacher's.
 
   sum_i HCL(ABF(s_i, fused_{i+1}), t_i) from the deepest layer up. ABF takes s_i
@@ -71,10 +73,10 @@ def review_kd(*, layers: naming.Layers = (), width: int = 0) -> base.Method:
     section 3, https://arxiv.org/abs/2104.09044; the sizes are those of the
     authors' code, which reads pre-activations and the pooled feature.
   """
-  layers = naming.need('review_kd', layers)
+  layers = layer_names.need('review_kd', layers)
 
   def plan(student, teacher):
-    found = naming.pairs(layers, student, teacher)
+    found = layer_names.pairs(layers, student, teacher)
     ours = [_as_map(student[s].shape, s) for s, _ in found]
     theirs = [_as_map(teacher[t].shape, t) for _, t in found]
     wide = width or min(_WIDEST, ours[-1][-1])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import numerics, spatial
-from kd_jax.methods import base, heads, naming
+from kd_jax.methods import base, layer_names, teacher_head
 from kd_jax.models import lazy
 
 
@@ -45,14 +45,14 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
     and factor 2 as in its code. Where the student's map is larger, its code
     and ours pool it, where the paper speaks of a stride.
   """
-  naming.need('simkd', layers)
+  layer_names.need('simkd', layers)
   if factor < 1:
     raise ValueError(f'simkd needs factor >= 1, not {factor}')
 
   project = functools.partial(_project, factor)
 
   def init(key, student, teacher):
-    ours, theirs = heads.pair('simkd', layers, student, teacher)
+    ours, theirs = teacher_head.pair('simkd', layers, student, teacher)
     grid = tuple(map(min, ours.shape[1:3], theirs.shape[1:3]))
     width = theirs.shape[-1]
     made = lazy.init(
@@ -61,7 +61,8 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
       jax.ShapeDtypeStruct((1, *grid, ours.shape[-1]), jnp.float32),
     )
     head = {
-      k: jnp.zeros(v.shape, jnp.float32) for k, v in teacher[heads.HEAD].items()
+      k: jnp.zeros(v.shape, jnp.float32)
+      for k, v in teacher[teacher_head.HEAD].items()
     }
     state = {
       'batch_stats': made['batch_stats'],
@@ -73,21 +74,21 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
 
   def loss(variables, student, teacher, batch, hparams):
     del batch, hparams
-    ours, theirs = heads.pair('simkd', layers, student, teacher)
+    ours, theirs = teacher_head.pair('simkd', layers, student, teacher)
     state = variables['state']
     projected, new = project(variables, ours, train=True)
     value = feature_losses.feature_mse(
       projected, spatial.pool(theirs, state['grid'].shape)
     )
-    head = jax.tree.map(numerics.f32, dict(teacher[heads.HEAD]))
+    head = jax.tree.map(numerics.f32, dict(teacher[teacher_head.HEAD]))
     return value, {**state, **new, 'head': head}
 
   def predict(variables, student):
     ours = layers[0][0]
-    name, _ = naming.pairs([(ours, ours)], student, student)[0]
-    feature = heads.as_map('simkd', name, student[name])
+    name, _ = layer_names.pairs([(ours, ours)], student, student)[0]
+    feature = teacher_head.as_map('simkd', name, student[name])
     projected = project(variables, feature, train=False)
-    return heads.classify(variables['state']['head'], projected)
+    return teacher_head.classify(variables['state']['head'], projected)
 
   return base.Method(init, loss, {}, batchwise=True, predict=predict)
 
@@ -96,7 +97,7 @@ def _connector(factor, width, grid):
   narrow = max(width // factor, 1)
   # On a map of one place the rest of a 3x3 kernel would meet only padding.
   size = 1 if tuple(grid) == (1, 1) else 3
-  return heads.Connector(((narrow, 1), (narrow, size), (width, 1)))
+  return teacher_head.Connector(((narrow, 1), (narrow, size), (width, 1)))
 
 
 def _project(factor, variables, feature, train):

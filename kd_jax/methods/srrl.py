@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import logits as logit_losses
-from kd_jax.methods import base, heads, naming
+from kd_jax.methods import base, layer_names, teacher_head
 from kd_jax.models import lazy
 
 
@@ -45,18 +45,18 @@ def srrl(
     https://openreview.net/forum?id=ZzwDy_wiWv; means over d and k, and means
     over places before the difference, as in its code.
   """
-  naming.need('srrl', layers)
+  layer_names.need('srrl', layers)
   numbers = {
     'feature_weight': float(feature_weight),
     'logit_weight': float(logit_weight),
   }
 
   def connector(theirs):
-    return heads.Connector(((theirs.shape[-1], 1),))
+    return teacher_head.Connector(((theirs.shape[-1], 1),))
 
   def init(key, student, teacher):
     base.check_logits('srrl', student, teacher)
-    ours, theirs = heads.pair('srrl', layers, student, teacher)
+    ours, theirs = teacher_head.pair('srrl', layers, student, teacher)
     shape = jax.ShapeDtypeStruct((1, *ours.shape[1:]), jnp.float32)
     made = lazy.init(connector(theirs), key, shape)
     return {
@@ -66,13 +66,13 @@ def srrl(
 
   def loss(variables, student, teacher, batch, hparams):
     del batch
-    ours, theirs = heads.pair('srrl', layers, student, teacher)
+    ours, theirs = teacher_head.pair('srrl', layers, student, teacher)
     held = {'params': variables['params'], **variables['state']}
     mapped, new = connector(theirs).apply(held, ours, mutable=['batch_stats'])
     features = feature_losses.feature_mse(
       jnp.mean(mapped, (1, 2)), jnp.mean(theirs, (1, 2))
     )
-    read = heads.classify(teacher[heads.HEAD], mapped)
+    read = teacher_head.classify(teacher[teacher_head.HEAD], mapped)
     logits = logit_losses.logit_mse(read, teacher['logits'])
     value = (
       hparams['feature_weight'] * features + hparams['logit_weight'] * logits

@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from kd_jax.losses import features as losses
 from kd_jax.losses import numerics, spatial
-from kd_jax.methods import adapters, base, features, naming
+from kd_jax.methods import adapters, base, features, layer_names
 
 
 class Gaussian(nn.Module):
@@ -30,7 +30,7 @@ class Gaussian(nn.Module):
 
 
 def vid(
-  *, layers: naming.Layers = (), initial_variance: float = 5.0
+  *, layers: layer_names.Layers = (), initial_variance: float = 5.0
 ) -> base.Method:
   """Variational information distillation: the teacher as a Gaussian.
 
@@ -54,7 +54,7 @@ def vid(
     and the three convolutions as in RepDistiller. mdistiller leaves alpha out
     of what is trained.
   """
-  layers, variance = naming.need('vid', layers), float(initial_variance)
+  layers, variance = layer_names.need('vid', layers), float(initial_variance)
   if not variance > 1e-5:
     raise ValueError(f'initial_variance must be above 1e-5, not {variance}')
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kd_jax import once, types
+from kd_jax import memoize, types
 from kd_jax.models import (
   base,
   cnn,
@@ -63,7 +63,7 @@ MODELS: dict[str, Callable[..., base.Network]] = {
 _ACCEPTED = {float: (int, float), int: (int,), str: (str,), bool: (bool,)}
 
 
-@once.once
+@memoize.once
 def make_network(
   name: str,
   classes: int,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kd_jax.compare import evidence
+from kd_jax.compare import statistics
 from kd_jax.report import svg
 
 DRAWN = 50  # classes that a confusion matrix is drawn of
@@ -125,7 +125,7 @@ def reliability(
     for x, y, n in zip(sure, right, count / seeds):
       axes.plot(
         [x, x],
-        evidence.wilson(y * n, n),
+        statistics.wilson(y * n, n),
         color=paint,
         lw=2.5,
         alpha=0.3,

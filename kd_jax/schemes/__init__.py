@@ -4,25 +4,25 @@ import inspect
 from collections.abc import Callable, Mapping
 
 from kd_jax import stages, types
-from kd_jax.schemes import chains, frozen, own, peers
+from kd_jax.schemes import offline, online, progressive, self_distillation
 from kd_jax.schemes.base import Cast, hard
 
 __all__ = ['SCHEMES', 'Cast', 'hard', 'make_stages']
 
 SCHEMES: Mapping[str, Callable[..., list[stages.Stage]]] = {
-  'offline': frozen.offline,
-  'ensemble': frozen.ensemble,
-  'two_phase': frozen.two_phase,
-  'head_start': frozen.head_start,
-  'online': peers.online,
-  'mutual': peers.mutual,
-  'branches': peers.branches,
-  'self_snapshot': own.self_snapshot,
-  'self_ema': own.self_ema,
-  'born_again': own.born_again,
-  'self_exits': own.self_exits,
-  'self_label': own.self_label,
-  'progressive': chains.progressive,
+  'offline': offline.offline,
+  'ensemble': offline.ensemble,
+  'two_phase': offline.two_phase,
+  'head_start': offline.head_start,
+  'online': online.online,
+  'mutual': online.mutual,
+  'branches': online.branches,
+  'self_snapshot': self_distillation.self_snapshot,
+  'self_ema': self_distillation.self_ema,
+  'born_again': self_distillation.born_again,
+  'self_exits': self_distillation.self_exits,
+  'self_label': self_distillation.self_label,
+  'progressive': progressive.progressive,
 }
 
 

@@ -8,7 +8,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from kd_jax.data import cifar, cifar_raw, raw, sources
+from kd_jax.data import sources
+from kd_jax.data.readers import cifar, cifar_raw, download
 from tests import shared
 
 _RNG = np.random.default_rng(0)
@@ -166,7 +167,7 @@ def test_a_folder_of_mosaics(tmp_path, monkeypatch):
     np.savez(own / 'labels.npz', **{k: v[:400] for k, v in labels.items()})
     fine, coarse = labels['train_fine'][:400], labels['train_coarse'][:400]
     names = labels['fine_names']
-  monkeypatch.setenv(raw.VARIABLE, str(tmp_path))
+  monkeypatch.setenv(download.VARIABLE, str(tmp_path))
   options = {
     'raw_format': 'mosaic', 'data_dir': str(tmp_path), 'validation': 0
   }  # fmt: skip
@@ -194,7 +195,7 @@ def test_the_mosaics_are_all_of_cifar100():
 
 
 def test_bad_mosaics(tmp_path, monkeypatch):
-  monkeypatch.delenv(raw.VARIABLE, raising=False)
+  monkeypatch.delenv(download.VARIABLE, raising=False)
   options = {'raw_format': 'mosaic', 'data_dir': str(tmp_path)}
   with pytest.raises(ValueError, match="'mosaic' needs raw_dir"):
     sources.make_data('cifar100', **options)

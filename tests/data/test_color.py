@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kd_jax.data import augment, color, strong
+from kd_jax.data import augment
+from kd_jax.data.augment import color, rand_augment
 
 _IMAGE = np.random.default_rng(0).integers(20, 230, (32, 32, 3), np.uint8)
 
@@ -100,13 +101,13 @@ def test_warps_are_exact_where_pixels_meet_pixels(side):
   image = np.random.default_rng(0).normal(size=(side, side, 2))
   same, none = jnp.eye(2), jnp.zeros(2)
   np.testing.assert_array_equal(
-    strong.warp(jnp.asarray(image), same, none), image.astype(np.float32)
+    rand_augment.warp(jnp.asarray(image), same, none), image.astype(np.float32)
   )
-  turned = strong.warp(
+  turned = rand_augment.warp(
     jnp.asarray(image), jnp.array([[0.0, -1.0], [1.0, 0.0]]), none
   )
   np.testing.assert_array_equal(turned, np.rot90(image, -1).astype(np.float32))
-  moved = strong.warp(jnp.asarray(image), same, jnp.array([2.0, -1.0]))
+  moved = rand_augment.warp(jnp.asarray(image), same, jnp.array([2.0, -1.0]))
   expected = np.zeros(image.shape, np.float32)
   expected[:-2, 1:] = image[2:, :-1]
   np.testing.assert_array_equal(moved, expected)

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from kd_jax.data import records, sources, store
+from kd_jax.data import sources
+from kd_jax.data.readers import prepared, records
 
 _FINGERPRINT = (
   '6298b4d10d88d0486f6edc13d06510366501987796e8bdb149e3e12a4f340c04'
@@ -109,10 +110,10 @@ def test_a_lost_race_keeps_what_was_there(tmp_path):
   for folder, text in ((made, 'ours'), (final, 'theirs')):
     folder.mkdir()
     (folder / 'file').write_text(text)
-  store._publish(made, final)
+  prepared._publish(made, final)
   assert (final / 'file').read_text() == 'theirs'
   with pytest.raises(OSError):
-    store._publish(tmp_path / 'absent', tmp_path / 'nowhere')
+    prepared._publish(tmp_path / 'absent', tmp_path / 'nowhere')
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -10,7 +10,8 @@ import threading
 import numpy as np
 import pytest
 
-from kd_jax.data import mnist, raw, sources
+from kd_jax.data import sources
+from kd_jax.data.readers import download, mnist
 from tests import shared
 
 
@@ -35,7 +36,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setitem(
       mnist.MD5, name, hashlib.md5((folder / name).read_bytes()).hexdigest()
     )
-  monkeypatch.delenv(raw.VARIABLE, raising=False)
+  monkeypatch.delenv(download.VARIABLE, raising=False)
   return folder
 
 
@@ -62,7 +63,7 @@ def test_the_raw_folder_is_an_option_or_a_variable(
 ):
   options = {'option': str(tiny), 'parent': str(tiny.parent)}
   if where == 'environment':
-    monkeypatch.setenv(raw.VARIABLE, str(tiny))
+    monkeypatch.setenv(download.VARIABLE, str(tiny))
   data = sources.make_data(
     'mnist', raw_dir=options.get(where, ''), data_dir=str(tmp_path)
   )
@@ -109,7 +110,7 @@ def server(tiny, monkeypatch):
 def test_files_are_downloaded_where_no_folder_has_them(
   server, tmp_path, monkeypatch
 ):
-  monkeypatch.setenv(raw.VARIABLE, str(tmp_path))
+  monkeypatch.setenv(download.VARIABLE, str(tmp_path))
   data = sources.make_data('mnist', data_dir=str(tmp_path / 'tfds'))
   assert len(data.train.labels) == 27 and len(data.test().labels) == 10
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from kd_jax.data import pipeline, records, sources, stream
+from kd_jax.data import pipeline, sources, stream
+from kd_jax.data.readers import records
 
 pytest.importorskip('grain')
 

@@ -10,8 +10,7 @@ import time
 
 import pytest
 
-from kd_jax import machine
-from kd_jax.executors import jobs, process, status
+from kd_jax.executors import hardware, jobs, process, status
 from tests.executors import standin
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -76,9 +75,9 @@ def test_the_gpus_of_the_machine(tmp_path, monkeypatch):
 
 def test_children_run_where_they_should(tmp_path):
   many = [standin.job(tmp_path, f'a={n}', seconds=0.2) for n in range(2)]
-  before = machine.cores()
+  before = hardware.cores()
   assert set(process.run(many, 2, gpus=('6', '7')).values()) == {0}
-  assert machine.cores() == before
+  assert hardware.cores() == before
   told = [json.loads((j.folder / 'config.json').read_text()) for j in many]
   want = process.slots_of(2, before)
   assert [tuple(t['cores']) for t in told] == [slot.cores for slot in want]

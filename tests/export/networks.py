@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kd_jax import build, checkpoint, reuse
+from kd_jax import build, checkpoint
 from kd_jax.data import sources
-from kd_jax.methods import make_method
+from kd_jax.methods import make_method, reused_head
 from kd_jax.models import convolution
 from tests import compared
 
@@ -80,7 +80,7 @@ def with_head(network, variables, images, told):
   init = jax.jit(make_method(**told).init)
   held = init(jax.random.key(3), outputs, teacher)
   held['state']['head'] = head
-  return reuse.join(variables, held)
+  return reused_head.join(variables, held)
 
 
 def run(folder, seeds: int = 0):

@@ -7,7 +7,7 @@ import pytest
 
 from kd_jax import methods
 from kd_jax.losses import features as losses
-from kd_jax.methods import features, naming
+from kd_jax.methods import features, layer_names
 
 B = 4
 
@@ -47,7 +47,7 @@ def _run(name, student=STUDENT, teacher=TEACHER, **options):
 
 
 def test_a_glob_pairs_layers_by_the_numbers_in_their_names():
-  found = naming.pairs([('stage*', 'layer?')], STUDENT, TEACHER)
+  found = layer_names.pairs([('stage*', 'layer?')], STUDENT, TEACHER)
   assert found == [
     ('stage1', 'layer1'),
     ('stage2', 'layer2'),
@@ -57,7 +57,7 @@ def test_a_glob_pairs_layers_by_the_numbers_in_their_names():
 
 def test_a_name_is_itself_before_it_is_a_glob():
   odd = {'a[0]': STUDENT['pooled'], 'a0': STUDENT['pooled']}
-  assert naming.pairs([('a[0]', 'a?')], odd, {'ab': 0, **odd}) == [
+  assert layer_names.pairs([('a[0]', 'a?')], odd, {'ab': 0, **odd}) == [
     ('a[0]', 'a0')
   ]
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from kd_jax import build, checkpoint, tools, types
-from kd_jax.compare import fidelity, latency, lineup
+from kd_jax.compare import cost, fidelity, roles
 from kd_jax.data import pipeline, sources
 from kd_jax.methods import features
 from kd_jax.models import base as models
@@ -101,7 +101,7 @@ def predict(
 
 def costs(
   experiment: build.Experiment,
-  line: lineup.Lineup,
+  line: roles.Lineup,
   variables: Mapping[str, types.Variables],
 ) -> dict[str, dict[str, Any]]:
   """{row: `latency.cost`}; rows of the same shape are measured once.
@@ -116,7 +116,7 @@ def costs(
     shapes = tuple((np.shape(x), np.asarray(x).dtype) for x in leaves)
     found[row] = dict(_cost(experiment.networks[name], tree, shapes, shape))
   for mean, of in line.means.items():
-    found[mean] = latency.together([found[row] for row in of])
+    found[mean] = cost.together([found[row] for row in of])
   return found
 
 
@@ -124,12 +124,12 @@ def costs(
 def _cost(network, tree, shapes, shape) -> dict[str, Any]:
   """What variables of these shapes cost; their values do not matter."""
   leaves = [np.zeros(*one) for one in shapes]
-  return latency.cost(network, jax.tree.unflatten(tree, leaves), shape)
+  return cost.cost(network, jax.tree.unflatten(tree, leaves), shape)
 
 
 def alike(
   experiment: build.Experiment,
-  line: lineup.Lineup,
+  line: roles.Lineup,
   variables: Mapping[str, types.Variables],
   split: sources.Split,
   memo: dict | None = None,

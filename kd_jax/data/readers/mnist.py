@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from kd_jax.data import images, raw
+from kd_jax.data.readers import builders, download
 
 URL = 'https://storage.googleapis.com/cvdf-datasets/mnist/'
 MD5 = {
@@ -37,10 +37,10 @@ class KdMnist(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     text = 'The MNIST database of handwritten digits.'
-    return images.describe(self, text, (28, 28, 1), 10)
+    return builders.describe(self, text, (28, 28, 1), 10)
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-    paths = raw.fetch(dl_manager, 'mnist', URL, [MD5], self._raw_dir)
+    paths = download.fetch(dl_manager, 'mnist', URL, [MD5], self._raw_dir)
     train_x, train_y, test_x, test_y = (read_idx(paths[file]) for file in MD5)
     return {
       'train': self._generate_examples(train_x, train_y),
@@ -48,7 +48,7 @@ class KdMnist(tfds.core.GeneratorBasedBuilder):
     }
 
   def _generate_examples(self, pixels, labels) -> Iterator:
-    return images.examples(pixels[..., None], label=labels)
+    return builders.examples(pixels[..., None], label=labels)
 
 
 def read_idx(path: pathlib.Path) -> np.ndarray:

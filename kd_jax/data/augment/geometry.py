@@ -7,26 +7,26 @@ import jax
 import jax.numpy as jnp
 
 from kd_jax import types
-from kd_jax.data import lift
+from kd_jax.data.augment import ops
 
 
-def shift(pixels: int = 2) -> lift.Step:
+def shift(pixels: int = 2) -> ops.Step:
   """Moves an image by up to `pixels` each way; black comes in.
 
   Source: the jitter of Hinton, Vinyals, Dean, Distilling the Knowledge in a
     Neural Network, 2015, https://arxiv.org/abs/1503.02531, section 3.
   """
-  return pad_crop(lift.whole('pixels', pixels))
+  return pad_crop(ops.whole('pixels', pixels))
 
 
-def pad_crop(pad: int = 4, mode: str = 'constant') -> lift.Step:
+def pad_crop(pad: int = 4, mode: str = 'constant') -> ops.Step:
   """Pads by `pad` pixels and crops an image of the old size at random.
 
   Args:
     pad: pixels on each side.
     mode: 'constant' (black) or 'reflect'.
   """
-  lift.whole('pad', pad)
+  ops.whole('pad', pad)
   if mode not in ('constant', 'reflect'):
     raise types.unknown('mode', mode, ('constant', 'reflect'))
 
@@ -35,12 +35,12 @@ def pad_crop(pad: int = 4, mode: str = 'constant') -> lift.Step:
     padded = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode)
     return jax.lax.dynamic_slice(padded, (row, column, 0), image.shape)
 
-  return lift.each(crop)
+  return ops.each(crop)
 
 
 def resized_crop(
   scale: Sequence[float] = (0.08, 1.0), ratio: Sequence[float] = (3 / 4, 4 / 3)
-) -> lift.Step:
+) -> ops.Step:
   """Cuts a random part out and scales it to the whole: as for ImageNet.
 
   Args:
@@ -54,8 +54,8 @@ def resized_crop(
   Source: C. Szegedy et al., Going Deeper with Convolutions, 2015,
     https://arxiv.org/abs/1409.4842, section 6.
   """
-  lift.interval('scale', scale, 1.0)
-  lift.interval('ratio', ratio, math.inf)
+  ops.interval('scale', scale, 1.0)
+  ops.interval('ratio', ratio, math.inf)
 
   def crop(key: jax.Array, image: jax.Array) -> jax.Array:
     keys = jax.random.split(key, 3)
@@ -68,24 +68,24 @@ def resized_crop(
     size = jnp.array(image.shape[:2], jnp.float32)
     start = jax.random.uniform(keys[2], (2,)) * (1 - kept) * size
     return jax.image.scale_and_translate(
-      lift.unit(image), image.shape, (0, 1), 1 / kept, -start / kept, 'linear'
+      ops.unit(image), image.shape, (0, 1), 1 / kept, -start / kept, 'linear'
     )
 
-  return lift.each(crop)
+  return ops.each(crop)
 
 
-def flip(probability: float = 0.5) -> lift.Step:
+def flip(probability: float = 0.5) -> ops.Step:
   """Mirrors left and right, with a probability."""
-  lift.fraction('probability', probability)
+  ops.fraction('probability', probability)
 
   def mirror(key: jax.Array, image: jax.Array) -> jax.Array:
     chosen = jax.random.bernoulli(key, probability)
     return jnp.where(chosen, image[:, ::-1], image)
 
-  return lift.each(mirror)
+  return ops.each(mirror)
 
 
-def cutout(size: int = 16, fill: float | Sequence[float] = 0.0) -> lift.Step:
+def cutout(size: int = 16, fill: float | Sequence[float] = 0.0) -> ops.Step:
   """Blanks a square at a random place, of which a part may be outside.
 
   Args:
@@ -97,16 +97,16 @@ def cutout(size: int = 16, fill: float | Sequence[float] = 0.0) -> lift.Step:
     https://arxiv.org/abs/1708.04552. Their code blanks after normalization:
     give the data's mean as `fill` for the same.
   """
-  lift.whole('size', size)
+  ops.whole('size', size)
 
   def blank(key: jax.Array, image: jax.Array) -> jax.Array:
     height, width, channels = image.shape
     center = jax.random.randint(key, (2,), 0, jnp.array([height, width]))
-    box = lift.box(center - size // 2, center - size // 2 + size, image.shape)
+    box = ops.box(center - size // 2, center - size // 2 + size, image.shape)
     value = jnp.asarray(fill, jnp.float32)
     if image.dtype == jnp.uint8:
       value = jnp.round(value * 255)
     value = jnp.broadcast_to(value.astype(image.dtype), (1, 1, channels))
     return jnp.where(box, value, image)
 
-  return lift.each(blank)
+  return ops.each(blank)

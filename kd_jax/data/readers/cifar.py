@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
-from kd_jax.data import cifar_raw, images, raw
+from kd_jax.data.readers import builders, cifar_raw, download
 
 URL = 'https://www.cs.toronto.edu/~kriz/'
 MD5_10 = (
@@ -60,15 +60,15 @@ class KdCifar10(tfds.core.GeneratorBasedBuilder):
     self._raw_dir = raw_dir
 
   def _info(self) -> tfds.core.DatasetInfo:
-    return images.describe(self, 'CIFAR-10.', _SHAPE, _NAMES_10.split())
+    return builders.describe(self, 'CIFAR-10.', _SHAPE, _NAMES_10.split())
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-    found = raw.fetch(dl_manager, 'cifar10', URL, MD5_10, self._raw_dir)
+    found = download.fetch(dl_manager, 'cifar10', URL, MD5_10, self._raw_dir)
     splits = cifar_raw.archive(*found.values())
     return {name: self._generate_examples(s) for name, s in splits.items()}
 
   def _generate_examples(self, split) -> Iterator:
-    return images.examples(split['image'], label=split['label'])
+    return builders.examples(split['image'], label=split['label'])
 
 
 class KdCifar100(tfds.core.GeneratorBasedBuilder):
@@ -85,13 +85,13 @@ class KdCifar100(tfds.core.GeneratorBasedBuilder):
     self._raw_dir = raw_dir
 
   def _info(self) -> tfds.core.DatasetInfo:
-    return images.describe(
+    return builders.describe(
       self, 'CIFAR-100.', _SHAPE, _NAMES_100.split(),
       coarse_label=tfds.features.ClassLabel(num_classes=20),
     )  # fmt: skip
 
   def _splits(self, dl_manager) -> dict[str, cifar_raw.Split]:
-    found = raw.fetch(dl_manager, 'cifar100', URL, MD5_100, self._raw_dir)
+    found = download.fetch(dl_manager, 'cifar100', URL, MD5_100, self._raw_dir)
     return cifar_raw.archive(*found.values())
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator]:
@@ -99,7 +99,7 @@ class KdCifar100(tfds.core.GeneratorBasedBuilder):
     return {name: self._generate_examples(s) for name, s in splits.items()}
 
   def _generate_examples(self, split) -> Iterator:
-    return images.examples(
+    return builders.examples(
       split['image'], label=split['label'], coarse_label=split['coarse_label']
     )
 
@@ -109,10 +109,10 @@ class KdCifar100Mosaic(KdCifar100):
 
   def _splits(self, dl_manager) -> dict[str, cifar_raw.Split]:
     del dl_manager
-    found = raw.find('cifar100', [MOSAIC], self._raw_dir)
+    found = download.find('cifar100', [MOSAIC], self._raw_dir)
     if found is None:
       raise ValueError(
-        f"raw_format 'mosaic' needs raw_dir, or {raw.VARIABLE} in the "
+        f"raw_format 'mosaic' needs raw_dir, or {download.VARIABLE} in the "
         f'environment, with {", ".join(MOSAIC)}, ...'
       )
     return cifar_raw.mosaics(found['labels.npz'].parent)

@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from kd_jax import types
-from kd_jax.data import lift
+from kd_jax.data.augment import ops
 
 
 def mixup(
   alpha: float = 1.0, probability: float = 1.0, classes: int = 0
-) -> lift.Step:
+) -> ops.Step:
   """Blends each image and label with its partner's.
 
   x' = lambda x_i + (1 - lambda) x_j, y' likewise, lambda ~ Beta(alpha, alpha).
@@ -42,7 +42,7 @@ def mixup(
     del keys
     first, second = jax.random.split(key)
     ratio = _ratio(first, second, alpha, probability)
-    images = lift.unit(batch['inputs'])
+    images = ops.unit(batch['inputs'])
     labels = soft(batch['labels'], classes)
     return {
       **batch,
@@ -55,7 +55,7 @@ def mixup(
 
 def cutmix(
   alpha: float = 1.0, probability: float = 1.0, classes: int = 0
-) -> lift.Step:
+) -> ops.Step:
   """Pastes a box of the partner's image, and as much of its label.
 
   The box has sqrt(1 - lambda) of the height and of the width, lambda ~
@@ -78,7 +78,7 @@ def cutmix(
     size = jnp.array(images.shape[1:3])
     center = jax.random.randint(second, (2,), 0, size)
     half = (size * jnp.sqrt(1 - ratio)).astype(jnp.int32) // 2
-    box = lift.box(center - half, center + half, images.shape[1:])
+    box = ops.box(center - half, center + half, images.shape[1:])
     labels = soft(batch['labels'], classes)
     return {
       **batch,
@@ -111,8 +111,8 @@ def soft(labels: jax.Array, classes: int) -> jax.Array:
 
 
 def _check(alpha: float, probability: float) -> None:
-  lift.positive('alpha', alpha)
-  lift.fraction('probability', probability)
+  ops.positive('alpha', alpha)
+  ops.fraction('probability', probability)
 
 
 def _ratio(draw, toss, alpha: float, probability: float) -> jax.Array:

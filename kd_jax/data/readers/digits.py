@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from kd_jax.data import checks, images
+from kd_jax.data import checks
+from kd_jax.data.readers import builders
 
 _TEST = 360
 _SEED = 0
@@ -28,7 +29,7 @@ class KdDigits(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     text = 'The 8x8 handwritten digits of scikit-learn.'
-    return images.describe(self, text, (8, 8, 1), 10)
+    return builders.describe(self, text, (8, 8, 1), 10)
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator]:
     del dl_manager
@@ -40,7 +41,7 @@ class KdDigits(tfds.core.GeneratorBasedBuilder):
     }
 
   def _generate_examples(self, pixels, labels) -> Iterator:
-    return images.examples(pixels, label=labels)
+    return builders.examples(pixels, label=labels)
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:

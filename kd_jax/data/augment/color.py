@@ -7,7 +7,7 @@ Those that blend take a factor: 1 leaves the image, 0 leaves its opposite
 import jax
 import jax.numpy as jnp
 
-from kd_jax.data import lift
+from kd_jax.data.augment import ops
 
 
 def color_jitter(
@@ -15,7 +15,7 @@ def color_jitter(
   contrast: float = 0.4,
   saturation: float = 0.4,
   hue: float = 0.0,
-) -> lift.Step:
+) -> ops.Step:
   """Changes brightness, contrast, saturation and hue at random, in this order.
 
   Factors are uniform in [1 - x, 1 + x]; the hue turns by a uniform part in
@@ -30,18 +30,18 @@ def color_jitter(
   """
   strengths = (brightness, contrast, saturation)
   for name, value in zip(('brightness', 'contrast', 'saturation'), strengths):
-    lift.fraction(name, value)
-  lift.fraction('twice hue', 2 * hue)
+    ops.fraction(name, value)
+  ops.fraction('twice hue', 2 * hue)
 
   def jitter(key: jax.Array, image: jax.Array) -> jax.Array:
-    image = lift.unit(image)
+    image = ops.unit(image)
     draws = jax.random.uniform(key, (4,), minval=-1, maxval=1)
     changes = (brighten, harden, saturate)
     for draw, strength, change in zip(draws, strengths, changes):
       image = change(image, 1 + strength * draw)
     return turn_hue(image, hue * draws[3]) if hue else image
 
-  return lift.each(jitter)
+  return ops.each(jitter)
 
 
 def gray(image: jax.Array) -> jax.Array:

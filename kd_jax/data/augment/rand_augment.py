@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kd_jax.data import color, lift
+from kd_jax.data.augment import color, ops
 
 # The largest change of each kind, as in torchvision's RandAugment.
 _SHEAR = 0.3
@@ -12,7 +12,7 @@ _DEGREES = 30.0
 _BLEND = 0.9
 
 
-def rand_augment(operations: int = 2, magnitude: int = 9) -> lift.Step:
+def rand_augment(operations: int = 2, magnitude: int = 9) -> ops.Step:
   """Applies `operations` changes, each drawn from fourteen.
 
   Five move pixels (shear and translate each way, rotate: nearest pixel, black
@@ -31,8 +31,8 @@ def rand_augment(operations: int = 2, magnitude: int = 9) -> lift.Step:
     https://arxiv.org/abs/1909.13719; the set of changes and their ranges are
     torchvision's, pixels are not rounded between changes.
   """
-  lift.whole('operations', operations)
-  if lift.whole('magnitude', magnitude) > 30:
+  ops.whole('operations', operations)
+  if ops.whole('magnitude', magnitude) > 30:
     raise ValueError(f'magnitude={magnitude}; legal: an integer in 0..30')
   level = magnitude / 30
   painters = _painters(level)
@@ -49,12 +49,12 @@ def rand_augment(operations: int = 2, magnitude: int = 9) -> lift.Step:
     ], image, sign)  # fmt: skip
 
   def view(key: jax.Array, image: jax.Array) -> jax.Array:
-    image = lift.unit(image)
+    image = ops.unit(image)
     for one in jax.random.split(key, operations):
       image = change(one, image)
     return image
 
-  return lift.each(view)
+  return ops.each(view)
 
 
 def _painters(level: float) -> list:

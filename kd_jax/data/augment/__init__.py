@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 
 from kd_jax import types
-from kd_jax.data import color, geometry, lift, mix, strong
+from kd_jax.data.augment import color, geometry, mix, ops, rand_augment
 
 Augment = Callable[[jax.Array, types.Batch], types.Batch]
 
@@ -50,7 +50,7 @@ def make_augment(spec: Sequence, classes: int = 0) -> Augment:
   return augment
 
 
-def _make_step(entry: str | Mapping, classes: int) -> lift.Step:
+def _make_step(entry: str | Mapping, classes: int) -> ops.Step:
   """Looks a step up and calls its maker with the options that it takes."""
   if isinstance(entry, str):
     entry = {'name': entry}
@@ -75,7 +75,7 @@ def _make_step(entry: str | Mapping, classes: int) -> lift.Step:
 def two_view(
   weak: Sequence = ('pad_crop', 'flip'),
   strong: Sequence = ('pad_crop', 'flip', 'rand_augment'),
-) -> lift.Step:
+) -> ops.Step:
   """Two views of each image: 'inputs' is the weak one, 'strong_inputs' other.
 
   It comes last: what came after it would change one view alone.
@@ -99,7 +99,7 @@ def two_view(
   return view
 
 
-def teacher_view(steps: Sequence = ()) -> lift.Step:
+def teacher_view(steps: Sequence = ()) -> ops.Step:
   """Gives the teacher a view of its own: 'teacher_inputs'.
 
   The student's is what the steps after this one make of 'inputs'. Without
@@ -139,7 +139,7 @@ AUGMENTS = {
   'flip': geometry.flip,
   'cutout': geometry.cutout,
   'color_jitter': color.color_jitter,
-  'rand_augment': strong.rand_augment,
+  'rand_augment': rand_augment.rand_augment,
   'mixup': mix.mixup,
   'cutmix': mix.cutmix,
   'two_view': two_view,

@@ -1,0 +1,1 @@
+"""Readers of data sets: raw files, downloads, prepared TFDS folders."""
