@@ -43,8 +43,9 @@ import time
 from IPython.display import display
 
 import kd_jax
-from kd_jax import config, grid, metrics, runs, sweep, train
+from kd_jax import config, metrics, runs, sweep, training
 from kd_jax.report import maps, notebook
+from kd_jax.training import loop
 
 # %% [markdown]
 # ## The experiment
@@ -113,7 +114,7 @@ first = kd_jax.make_experiment(next(iter(configs.values())))
 experiments = [first] + [
   kd_jax.make_experiment(c, like=first) for c in list(configs.values())[1:]
 ]
-sessions = [train.Session(None, metrics.silent()) for _ in experiments]
+sessions = [training.Session(None, metrics.silent()) for _ in experiments]
 screen = display(notebook.show(), display_id=True)
 history = []
 
@@ -130,7 +131,7 @@ def look(lanes):
 
 
 begun = time.monotonic()
-done = train.run_all(experiments, sessions, grid.Plan(judge=look))
+done = training.run_all(experiments, sessions, loop.Plan(judge=look))
 seconds = time.monotonic() - begun
 steps = first.stages[-1].recipe.steps
 print(f'{len(done)} students, {steps} steps each: {seconds:.0f} s in all')

@@ -46,10 +46,10 @@ import tempfile
 import numpy as np
 from IPython.display import Markdown, display
 
-from kd_jax import compare, config, runs
+from kd_jax import compare, config, errors, runs
 from kd_jax.compare import fidelity, results
 from kd_jax.compare import table as tables
-from kd_jax.export import export, parity
+from kd_jax.export import export
 from kd_jax.report import mistakes, notebook
 
 os.chdir(tempfile.mkdtemp())
@@ -181,7 +181,7 @@ print(shipped['summary'])
 try:
   small = export('runs/kd', 'int8', 'onnx', quantize='int8', seconds=0.1)
   print(small['summary'])
-except (ValueError, parity.Differs) as refused:
+except (ValueError, errors.DifferentError) as refused:
   print(refused)
 
 # %% [markdown]

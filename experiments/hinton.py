@@ -148,27 +148,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     default=os.environ.get('KD_JAX_RAW_DIR', ''),
     help="with MNIST's four files; else they are downloaded",
   )
-  from experiments import launch
+  from kd_jax import cli, errors
 
   options, rest = parser.parse_known_args(argv)
-  changes = launch.changes_of(rest, parser)
+  changes = cli.changes_of(rest, parser)
   if options.raw_dir:
     changes['data.raw_dir'] = options.raw_dir
-  launch.set_up()
-  from kd_jax import checkpoint, train
+  cli.set_up()
+  from kd_jax import checkpoint
 
-  caught = launch.watch()
+  caught = cli.watch()
   try:
     found = run(options.workdir, options.seeds, changes, lambda: bool(caught))
   except ValueError as mistake:
     print(f'error: {mistake}', file=sys.stderr)
-    return launch.USER
-  except train.Stopped as stopped:
+    return errors.USER
+  except errors.StoppedError as stopped:
     print(
       f'stopped and saved: {stopped}; the same command continues',
       file=sys.stderr,
     )
-    return launch.STOPPED
+    return errors.STOPPED
   checkpoint.write_json(options.workdir / 'hinton.json', found)
   text = table(found)
   (options.workdir / 'hinton.md').write_text(f'{text}\n')

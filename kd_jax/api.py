@@ -16,8 +16,7 @@ from kd_jax import (
   parallel,
   stages,
   terms,
-  tools,
-  train,
+  training,
   types,
 )
 from kd_jax import methods as method_table
@@ -25,6 +24,7 @@ from kd_jax.data import augment as augments
 from kd_jax.data import pipeline, sources
 from kd_jax.models import base as models
 from kd_jax.schemes import base
+from kd_jax.training import runtime
 
 
 class Distilled(NamedTuple):
@@ -220,12 +220,12 @@ def _run(experiment, stage, workdir) -> Distilled:
   folder = None if workdir is None else pathlib.Path(workdir)
   if folder is not None:
     folder.mkdir(parents=True, exist_ok=True)
-  session = train.Session(folder, metrics.Writer(keep, lambda: None))
+  session = training.Session(folder, metrics.Writer(keep, lambda: None))
   starts = jax.device_get(experiment.loaded)
-  done = train.train_stage(experiment, stage, starts, {}, session)['student']
+  done = training.train_stage(experiment, stage, starts, {}, session)['student']
   test = experiment.data.test()
   accuracy = {
-    name: tools.make_score(experiment, name, test)(variables)['accuracy']
+    name: runtime.make_score(experiment, name, test)(variables)['accuracy']
     for name, variables in {**starts, 'student': done.last}.items()
   }
   return Distilled(done.last, done.best, rows, accuracy)

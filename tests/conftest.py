@@ -31,7 +31,7 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 import jax  # noqa: E402  (reads the environment)
 import pytest  # noqa: E402
 
-from kd_jax import tools  # noqa: E402
+from kd_jax.training import runtime  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 # What was traced and compiled stays: Python looks through it once, not often.
@@ -57,7 +57,7 @@ def collected():
 def compiled_once():
   """Stages of equal settings share what is compiled: only the state is found
   again. That a process which starts afresh goes on as well is test_resume's."""
-  original, kept = tools.make_tools, {}
+  original, kept = runtime.make_tools, {}
 
   def make(experiment, stage, teachers=None):
     if teachers is not None:
@@ -77,5 +77,5 @@ def compiled_once():
     return kept[key]
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(tools, 'make_tools', make)
+    patch.setattr(runtime, 'make_tools', make)
     yield

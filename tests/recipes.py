@@ -25,15 +25,16 @@ from kd_jax import (
   build,
   checkpoint,
   config,
-  keep,
+  errors,
   metrics,
   models,
-  parts,
   state,
   terms,
-  train,
+  training,
 )
+from kd_jax.build import terms as build_terms
 from kd_jax.data import sources
+from kd_jax.training import finished
 
 TABLES = {
   'cifar100': (weights.CIFAR100, pairs.CIFAR100),
@@ -104,7 +105,9 @@ def trace(recipe: str) -> None:
   signals = {n: signal(spec.name, file) for n, spec in c.networks.items()}
   kinds = {'labels': jnp.int32, 'index': jnp.int32, 'mask': jnp.float32}
   batch = {k: jax.ShapeDtypeStruct((SIZE,), kind) for k, kind in kinds.items()}
-  trained = parts.make_recipe(c.train.to_dict(), 'train', 0, data(file), 0)
+  trained = build_terms.make_recipe(
+    c.train.to_dict(), 'train', 0, data(file), 0
+  )
   for name, spec in c.terms.items():
     spec = spec.to_dict()
     seen = [_seen(spec, signals[side], side) for side in ('student', 'teacher')]
@@ -112,7 +115,7 @@ def trace(recipe: str) -> None:
     key = json.dumps([file, spec, *map(repr, seen)], sort_keys=True)
     if key in _TRACED:
       continue
-    method = parts.make_term(name, spec, trained, data(file)).method
+    method = build_terms.make_term(name, spec, trained, data(file)).method
 
     def value(student, teacher, batch, method=method):
       variables = method.init(jax.random.key(0), student, teacher)
@@ -167,7 +170,7 @@ def run(recipe: str) -> list[dict]:
   writer = metrics.Writer(write, lambda: None)
   load = f'load={drawn(file_of(recipe), teacher).name}/network'
   made = make(recipe, load, baseline='False')
-  train.run(made, keep.Session(None, writer))
+  training.run(made, finished.Session(None, writer))
   return rows
 
 
@@ -188,7 +191,7 @@ def main(arguments: list[str]) -> int:
     begun, line = time.perf_counter(), 'good'
     try:
       (options.do or trace)(recipe)
-    except (ValueError, train.Diverged) as error:
+    except (ValueError, errors.DivergedError) as error:
       bad, line = bad + 1, f'FAILS: {error}'
     seconds = time.perf_counter() - begun
     print(f'{recipe.rpartition("/")[2]} {line} {seconds:.1f} s', flush=True)

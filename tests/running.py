@@ -2,7 +2,7 @@
 
 import pathlib
 
-from kd_jax import build, metrics, train
+from kd_jax import build, metrics, training
 
 
 def run(
@@ -22,7 +22,7 @@ def run(
 
   writer = metrics.make_writer(folder)
   try:
-    train.run(made, train.Session(folder, writer, stop))
+    training.run(made, training.Session(folder, writer, stop))
   finally:
     writer.close()
   return folder

@@ -6,8 +6,7 @@ import stat
 import numpy as np
 import pytest
 
-from experiments import launch
-from kd_jax import api, build, checkpoint, config, models
+from kd_jax import api, build, checkpoint, cli, config, models
 from kd_jax.data import sources
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -17,7 +16,7 @@ QUICK = str(ROOT / 'tests/quick.py')
 def refuse(capsys, tmp_path, *changes, file=QUICK) -> str:
   """The one line with which the launcher refuses."""
   workdir = tmp_path / 'run'
-  code = launch.main(['--config', file, '--workdir', str(workdir), *changes])
+  code = cli.main(['--config', file, '--workdir', str(workdir), *changes])
   out, err = capsys.readouterr()
   assert code == 2
   assert out == ''

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from kd_jax import cache, checkpoint, quantize, shards
+from kd_jax import checkpoint, errors
+from kd_jax.cache import encoding, shards, store
 
 SIZE, VIEWS, BATCH = 20_000, 2, 1000
-LAYOUT = quantize.Layout({'logits': (5,)})
+LAYOUT = encoding.Layout({'logits': (5,)})
 IDENTITY = {
   'teacher': 'a' * 64,
   'network': {'name': 'mlp', 'widths': (32,)},
@@ -30,7 +31,7 @@ def teacher(index, view) -> dict:
 
 
 def build(folder, compute=teacher, tick=lambda done, total: None):
-  cache.build(folder, IDENTITY, LAYOUT, SIZE, compute, BATCH, tick)
+  store.build(folder, IDENTITY, LAYOUT, SIZE, compute, BATCH, tick)
 
 
 @pytest.fixture(scope='module')
@@ -41,9 +42,9 @@ def whole(tmp_path_factory):
   return folder
 
 
-@pytest.mark.parametrize('memory', [cache.MEMORY, 0])
+@pytest.mark.parametrize('memory', [store.MEMORY, 0])
 def test_a_record_is_that_of_the_example_and_view(memory, whole):
-  opened = cache.open_cache(whole, IDENTITY, memory)
+  opened = store.open_cache(whole, IDENTITY, memory)
   assert opened.in_memory == (memory > 0)
   index = np.random.default_rng(0).integers(0, SIZE, 300)
   index[:4] = 0, SIZE - 1, 8191, 8192  # ends of shards
@@ -53,8 +54,8 @@ def test_a_record_is_that_of_the_example_and_view(memory, whole):
 
 
 def test_the_index_says_what_is_where(whole):
-  manifest = json.loads((whole / cache.MANIFEST).read_text())
-  files = {path.name for path in whole.iterdir()} - {cache.MANIFEST}
+  manifest = json.loads((whole / store.MANIFEST).read_text())
+  files = {path.name for path in whole.iterdir()} - {store.MANIFEST}
   assert {shard['file'] for shard in manifest['shards']} == files
   assert len(files) == 2 * 3
   assert manifest['record_bytes'] == 20
@@ -69,7 +70,7 @@ def test_an_example_that_moves_with_its_place_is_measured(tmp_path):
     return found
 
   build(tmp_path, moving)
-  manifest = cache.open_cache(tmp_path, IDENTITY).manifest
+  manifest = store.open_cache(tmp_path, IDENTITY).manifest
   assert manifest['moves_by_place'] == {'logits': 0.5}
 
 
@@ -96,9 +97,9 @@ def test_an_interrupted_build_continues_at_the_last_whole_shard(
   assert [p.name for p in folder.glob('*.array_record')] == [
     '00000-000000000.array_record'
   ]
-  assert not (folder / cache.MANIFEST).exists()
-  with pytest.raises(cache.Refused, match='no whole cache'):
-    cache.open_cache(folder, IDENTITY)
+  assert not (folder / store.MANIFEST).exists()
+  with pytest.raises(errors.CacheError, match='no whole cache'):
+    store.open_cache(folder, IDENTITY)
   with pytest.raises(Enough):
     build(folder, tick=stop_at(30))
   build(folder, tick=stop_at(None))
@@ -110,8 +111,8 @@ def test_an_interrupted_build_continues_at_the_last_whole_shard(
 
 
 def test_a_whole_cache_is_only_read(whole):
-  assert cache.check(whole, IDENTITY)
-  assert not cache.check(whole / 'nowhere', IDENTITY)
+  assert store.check(whole, IDENTITY)
+  assert not store.check(whole / 'nowhere', IDENTITY)
 
 
 CHANGES = {
@@ -134,17 +135,17 @@ def test_another_one_is_refused_by_name(key, state, whole, tmp_path):
   folder = whole
   if state == 'begun':
     folder = tmp_path
-    checkpoint.write_json(folder / cache.BEGUN, {'identity': IDENTITY})
+    checkpoint.write_json(folder / store.BEGUN, {'identity': IDENTITY})
   other = {**IDENTITY, key: CHANGES[key]}
-  with pytest.raises(cache.Refused) as refused:
-    cache.check(folder, other)
+  with pytest.raises(errors.CacheError) as refused:
+    store.check(folder, other)
   line = str(refused.value)
   assert f'another {key.replace("_", " ")}:' in line
   assert str(folder) in line
   assert '\n' not in line
   # What is not known yet is not compared.
   del other[key]
-  assert cache.check(folder, other) == (state == 'whole')
+  assert store.check(folder, other) == (state == 'whole')
 
 
 def damaged(folder, how):
@@ -169,24 +170,24 @@ def test_a_damaged_shard_is_named(how, whole, tmp_path):
   checkpoint.copy_folder(whole, tmp_path / 'copy')
   damaged(tmp_path / 'copy', how)
   name = r'00000-000008192\.array_record'
-  with pytest.raises(cache.Refused, match=f'damaged.*{name}') as refused:
-    cache.open_cache(tmp_path / 'copy', IDENTITY)
+  with pytest.raises(errors.CacheError, match=f'damaged.*{name}') as refused:
+    store.open_cache(tmp_path / 'copy', IDENTITY)
   assert '\n' not in str(refused.value)
 
 
 def test_a_damaged_record_on_disk_is_named_when_read(whole, tmp_path):
   checkpoint.copy_folder(whole, tmp_path / 'copy')
   damaged(tmp_path / 'copy', 'corrupted')
-  opened = cache.open_cache(tmp_path / 'copy', IDENTITY, memory=0)
+  opened = store.open_cache(tmp_path / 'copy', IDENTITY, memory=0)
   assert opened.read(np.arange(8), 0)
-  with pytest.raises(cache.Refused, match='damaged.*00000-000008192'):
+  with pytest.raises(errors.CacheError, match='damaged.*00000-000008192'):
     opened.read(np.arange(8192, 16384), 0)
 
 
 def test_a_damaged_index_is_refused(tmp_path):
-  (tmp_path / cache.MANIFEST).write_text('{"identity": ')
-  with pytest.raises(cache.Refused, match='damaged'):
-    cache.check(tmp_path, IDENTITY)
+  (tmp_path / store.MANIFEST).write_text('{"identity": ')
+  with pytest.raises(errors.CacheError, match='damaged'):
+    store.check(tmp_path, IDENTITY)
 
 
 def test_shards_are_of_some_64_mb():

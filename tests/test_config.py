@@ -2,7 +2,8 @@
 
 import pytest
 
-from kd_jax import build, config, runs, settings, sweep
+from kd_jax import build, config, runs, sweep
+from kd_jax.runs import sweep_run
 
 DIGITS = 'experiments/configs/digits.py'
 
@@ -97,16 +98,16 @@ def test_a_sweep_on_the_command_line():
 )
 def test_a_sweep_that_cannot_be(text, message):
   with pytest.raises(ValueError, match=message):
-    settings.named(DIGITS, text)
+    sweep_run.named(DIGITS, text)
 
 
 def test_settings_of_a_sweep_are_checked_before_any_work():
   with pytest.raises(ValueError, match='alhpa'):
-    settings.make(DIGITS, {}, [{'alhpa': 1.0}])
+    sweep_run.make(DIGITS, {}, [{'alhpa': 1.0}])
   with pytest.raises(ValueError, match='temperature'):
-    settings.make(DIGITS, {}, [{'temperature': -1.0}])
+    sweep_run.make(DIGITS, {}, [{'temperature': -1.0}])
   with pytest.raises(ValueError, match='same folder'):
-    settings.make(DIGITS, {}, [{'alpha': 0.5}, {'alpha': 0.5}])
+    sweep_run.make(DIGITS, {}, [{'alpha': 0.5}, {'alpha': 0.5}])
 
 
 def test_stackable_names_the_key_that_splits():
@@ -122,7 +123,7 @@ def test_stackable_names_the_key_that_splits():
 def test_an_arg_of_a_setting_is_another_config():
   file = 'experiments/configs/digits_methods.py'
   swept = sweep.product(sweep.grid('arg', 'dkd', 'at'), sweep.grid('seed', 3))
-  made = settings.make(file, {'seeds': '2'}, swept)
+  made = sweep_run.make(file, {'seeds': '2'}, swept)
   assert list(made) == ['arg=dkd,seed=3', 'arg=at,seed=3']
   one = made['arg=at,seed=3'].config
   assert (one.terms.soft.method, one.seed, one.seeds) == ('at', 3, 2)

@@ -1,6 +1,7 @@
 """The pyramid: no import points up, and importing kd_jax costs little."""
 
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -8,99 +9,109 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-FLOORS = {
-  'types': 0,
-  'config': 0,
-  'sweep': 0,
-  'locks': 0,
-  'machine': 0,
-  'once': 0,
-  'losses': 1,
-  'methods': 2,
-  'models': 2,
-  'data': 2,
-  'terms': 3,
-  'stages': 3,
-  'views': 3,
-  'reuse': 3,
-  'schemes': 4,
-  'state': 4,
-  'step': 4,
-  'parallel': 4,
-  'optim': 4,
-  'checkpoint': 4,
-  'metrics': 4,
-  'quantize': 4,
-  'shards': 4,
-  'cache': 4,
-  'parts': 5,
-  'casting': 5,
-  'stored': 5,
-  'build': 5,
-  'tools': 6,
-  'keep': 6,
-  'recall': 6,
-  'lane': 6,
-  'grid': 6,
-  'train': 6,
-  'strategies': 6,
-  'halving': 6,
-  'folders': 6,
-  'compare': 6,
-  'report': 7,
-  'export': 7,
-  'describe': 8,
-  'runs': 8,
-}
-TOP = 9  # the public functions, the command lines
+PACKAGE = ROOT / 'kd_jax'
+MOST = 14  # floors of the whole tree, experiments included
 
 
 def imports(path: pathlib.Path) -> set[str]:
   """The modules of kd_jax that a file imports, anywhere in it."""
-  found = set()
+  names = set()
   for node in ast.walk(ast.parse(path.read_text())):
     if isinstance(node, ast.Import):
-      found |= {alias.name for alias in node.names}
+      names |= {alias.name for alias in node.names}
     elif isinstance(node, ast.ImportFrom) and node.module:
-      found |= {f'{node.module}.{alias.name}' for alias in node.names}
-  return {name for name in found if name.split('.')[0] == 'kd_jax'}
+      names |= {f'{node.module}.{alias.name}' for alias in node.names}
+  return {name for name in names if name.startswith('kd_jax.')}
 
 
-def floor(name: str) -> int:
-  """The floor of the module 'kd_jax.x.y'."""
+def files() -> list[pathlib.Path]:
+  """Every file of the package that is not a command or the public names."""
+  return sorted(
+    path
+    for path in PACKAGE.rglob('*.py')
+    if path.name != '__main__.py' and path != PACKAGE / '__init__.py'
+  )
+
+
+def room(path: pathlib.Path) -> str:
+  """The file or folder beside config.py that a file is in."""
+  return path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+
+
+def rooms() -> dict[str, set[str]]:
+  """{room: the rooms that it imports}."""
+  graph = {room(path): set() for path in files()}
+  for path in files():
+    graph[room(path)] |= {name.split('.')[1] for name in imports(path)}
+  return {name: below - {name} for name, below in graph.items()}
+
+
+def module_of(name: str) -> pathlib.Path | None:
+  """The file that 'kd_jax.x.y' names, or names something in."""
   parts = name.split('.')
-  return FLOORS.get(parts[1], TOP) if len(parts) > 1 else TOP
+  while len(parts) > 1:
+    place = ROOT.joinpath(*parts)
+    for path in (place.with_suffix('.py'), place / '__init__.py'):
+      if path.exists():
+        return path
+    parts.pop()
+  return None
 
 
-FILES = sorted((ROOT / 'kd_jax').rglob('*.py'))
+def floors(graph: dict) -> dict:
+  """{node: its floor}: 1 imports nothing, others stand above what they import.
+
+  Raises:
+    graphlib.CycleError: for a circle; without one no import points up.
+  """
+  height = {}
+  for node in graphlib.TopologicalSorter(graph).static_order():
+    height[node] = 1 + max((height[n] for n in graph[node]), default=0)
+  return height
 
 
-@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.name))
-def test_no_import_points_up(path):
-  name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
-  if name == 'kd_jax.__init__' or name.endswith('__main__'):
-    pytest.skip('the public names come from every floor')
-  for found in imports(path):
-    assert floor(found) <= floor(name), f'{name} imports {found}'
+def test_no_import_of_a_room_points_up_and_the_tower_is_low():
+  height = floors(rooms())
+  # The experiments and notebooks stand above.
+  assert max(height.values()) < MOST, height
+
+
+def test_no_circle_of_files():
+  """A folder's public names are all of its files at once: they are left out."""
+  paths = [path for path in files() if path.name != '__init__.py']
+  graph = {path: {module_of(name) for name in imports(path)} for path in paths}
+  floors({path: below & set(paths) for path, below in graph.items()})
 
 
 def test_an_arrow_that_points_up_is_seen(tmp_path):
   bad = tmp_path / 'bad.py'
-  bad.write_text('def f():\n  from kd_jax import build\n  return build\n')
-  assert max(map(floor, imports(bad))) == FLOORS['build']
+  bad.write_text('def f():\n  from kd_jax import training\n')
+  graph = rooms()
+  graph['losses'] |= {name.split('.')[1] for name in imports(bad)}
+  with pytest.raises(graphlib.CycleError):
+    floors(graph)
 
 
 def test_losses_import_nothing_else_of_ours():
-  for path in (ROOT / 'kd_jax' / 'losses').glob('*.py'):
-    others = {n for n in imports(path) if not n.startswith('kd_jax.losses')}
-    assert not others, f'{path.name} imports {others}'
+  assert rooms()['losses'] == set()
 
 
 def test_only_build_and_what_is_above_reads_a_config():
-  for path in FILES:
-    name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
-    if 'kd_jax.config' in imports(path):
-      assert floor(name) >= FLOORS['build'], name
+  graph = rooms()
+  height = floors(graph)
+  for name, below in graph.items():
+    if 'config' in below:
+      assert height[name] >= height['build'], name
+
+
+def test_only_parallel_and_training_know_of_devices():
+  """The names of pmap's axis pass through; nobody else places arrays."""
+  allowed = {'parallel', 'training', 'executors', 'cli'}
+  for path in files():
+    text = path.read_text()
+    if room(path) not in allowed:
+      assert 'jax.pmap' not in text, path
+      assert 'NamedSharding' not in text, path
 
 
 def costs_nothing(code: str, heavy: set[str]) -> None:

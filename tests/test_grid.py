@@ -7,18 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import (
-  build,
-  checkpoint,
-  config,
-  grid,
-  halving,
-  metrics,
-  runs,
-  strategies,
-  train,
-)
+from kd_jax import build, checkpoint, config, errors, metrics, runs, training
 from kd_jax.data import sources
+from kd_jax.training import halving, loop, strategies
 from tests import tiny
 
 QUICK = str(pathlib.Path(__file__).parent / 'quick.py')
@@ -59,7 +50,7 @@ def same(ours, theirs) -> None:
     jax.tree.map(np.testing.assert_array_equal, variables, theirs[name])
 
 
-def together(configs, folder, plan=grid.ALONE, stop=lambda: False):
+def together(configs, folder, plan=loop.ALONE, stop=lambda: False):
   """Trains settings as lanes, without the comparison that a launch ends in."""
   places = [
     runs.Place(c, folder / name, folder / name) for name, c in configs.items()
@@ -69,15 +60,17 @@ def together(configs, folder, plan=grid.ALONE, stop=lambda: False):
   for place, _ in group:
     place.folder.mkdir(parents=True, exist_ok=True)
     writer = metrics.make_writer(place.folder)
-    sessions.append(train.Session(place.folder, writer, stop, folder / 'shelf'))
+    sessions.append(
+      training.Session(place.folder, writer, stop, folder / 'shelf')
+    )
   try:
-    return train.run_all([made for _, made in group], sessions, plan)
+    return training.run_all([made for _, made in group], sessions, plan)
   finally:
     for session in sessions:
       session.writer.close()
 
 
-def launched(configs, folder, plan=grid.ALONE):
+def launched(configs, folder, plan=loop.ALONE):
   """All of it: trained, compared, reported."""
   return runs.train_all(runs.prepare(configs, folder), plan=plan)
 
@@ -92,7 +85,7 @@ def alone(tmp_path_factory):
 
 
 def test_by_loop_a_lane_is_its_own_run_bit_for_bit(alone, tmp_path):
-  together(settings(), tmp_path, grid.Plan('loop'))
+  together(settings(), tmp_path, loop.Plan('loop'))
   for name in SETTINGS:
     same(tmp_path / name, alone / name)
     ours, theirs = (metrics.read_rows(x / name) for x in (tmp_path, alone))
@@ -102,27 +95,27 @@ def test_by_loop_a_lane_is_its_own_run_bit_for_bit(alone, tmp_path):
 
 
 def test_by_vmap_it_is_its_own_run_to_rounding(alone, tmp_path):
-  together(settings(), tmp_path, grid.Plan('vmap'))
+  together(settings(), tmp_path, loop.Plan('vmap'))
   for name in SETTINGS:
     ours, theirs = (networks(x / name)['student'] for x in (tmp_path, alone))
     assert tiny.distance(ours, theirs) < 1e-4
 
 
 def test_a_part_at_a_time_is_the_same(alone, tmp_path):
-  together(settings(), tmp_path, grid.Plan('loop', lanes=2))
+  together(settings(), tmp_path, loop.Plan('loop', lanes=2))
   for name in SETTINGS:
     same(tmp_path / name, alone / name)
 
 
 @pytest.mark.parametrize('strategy', ['loop', 'vmap'])
 def test_a_grid_that_was_stopped_goes_on(strategy, alone, tmp_path):
-  asked, plan = [], grid.Plan(strategy)
+  asked, plan = [], loop.Plan(strategy)
 
   def stop():
     asked.append(1)
     return len(asked) > 26  # in the middle of the last stage
 
-  with pytest.raises(train.Stopped):
+  with pytest.raises(errors.StoppedError):
     together(settings(), tmp_path, plan, stop)
   # As if the kill had come between two saves: one lane is a checkpoint behind.
   saved = sorted((tmp_path / 'b/checkpoints/student').iterdir())
@@ -153,8 +146,8 @@ def test_a_launch_leaves_a_run_for_every_lane(tmp_path):
 def test_a_lane_that_diverges_stops_alone(strategy, tmp_path):
   key = 'train.optimizer.learning_rate'
   configs = settings({'good': {}, 'bad': {key: '1e30'}, 'fine': {'alpha': '0'}})
-  good, bad, fine = together(configs, tmp_path, grid.Plan(strategy))
-  assert isinstance(bad, train.Diverged)
+  good, bad, fine = together(configs, tmp_path, loop.Plan(strategy))
+  assert isinstance(bad, errors.DivergedError)
   assert "term 'hard' is nan at step" in str(bad).replace('inf', 'nan')
   assert 'student' in good and 'student' in fine
 
@@ -215,7 +208,7 @@ def test_lanes_with_teachers_of_their_own(tmp_path):
 def test_more_lanes_than_fit_are_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(strategies, '_free', lambda: 300_000)
   with pytest.raises(ValueError, match=r'64 lanes do not fit .* --lanes \d'):
-    together(settings(), tmp_path, grid.Plan('loop', lanes=64))
+    together(settings(), tmp_path, loop.Plan('loop', lanes=64))
 
 
 def test_vmap_needs_lanes_on_one_device():
@@ -223,14 +216,14 @@ def test_vmap_needs_lanes_on_one_device():
   with pytest.raises(ValueError, match="needs parallel='one', not 'mesh'"):
     strategies.choose('vmap', made.placement, 2)
   with pytest.raises(ValueError, match="strategy 'vmapp'; did you mean 'vmap'"):
-    grid.make_plan('vmapp')
+    loop.make_plan('vmapp')
 
 
 def test_those_that_lag_are_dropped_at_rungs(tmp_path):
   rates = ['0.03', '0.01', '0.003', '1e-5']
   key = 'train.optimizer.learning_rate'
   configs = settings({f'r{rate}': {key: rate} for rate in rates})
-  plan = grid.Plan('loop', halving=2)
+  plan = loop.Plan('loop', halving=2)
   found = launched(configs, tmp_path, plan=plan)
   steps = {
     name: max(
@@ -243,7 +236,7 @@ def test_those_that_lag_are_dropped_at_rungs(tmp_path):
   # Rungs at steps 3 and 6 of 12, looked at when next validated: 4 and 8.
   assert sorted(steps.values()) == [4, 4, 8, 12]
   assert steps['r1e-5'] == 4
-  dropped = [x for x in found.values() if isinstance(x, halving.Dropped)]
+  dropped = [x for x in found.values() if isinstance(x, errors.DroppedError)]
   assert len(dropped) == 3
   assert not list(tmp_path.rglob('failed.txt'))
   # The same command again drops nothing else and trains nothing.
@@ -258,4 +251,4 @@ def test_rungs():
   assert halving.rungs(8, 80, 2) == [(10, 4), (20, 2), (40, 1)]
   assert halving.rungs(1, 80, 2) == []
   with pytest.raises(ValueError, match='at least 2, not 1'):
-    grid.make_plan('auto', 0, 1)
+    loop.make_plan('auto', 0, 1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from kd_jax import quantize
+from kd_jax.cache import encoding
 
 K = 12
 
@@ -24,8 +24,8 @@ def outputs(seed=0, batch=64, scale=4.0) -> dict:
   return made
 
 
-def layout(given, **options) -> quantize.Layout:
-  return quantize.Layout(
+def layout(given, **options) -> encoding.Layout:
+  return encoding.Layout(
     {name: value.shape[1:] for name, value in given.items()}, **options
   )
 
@@ -33,10 +33,10 @@ def layout(given, **options) -> quantize.Layout:
 def through(given, **options):
   """What is stored, and what comes back."""
   made = layout(given, **options)
-  rows = quantize.pack(made, given)
+  rows = encoding.pack(made, given)
   # As from a file: bytes that nothing writes to.
-  rows = np.frombuffer(rows.tobytes(), quantize.record(made))
-  return rows, quantize.unpack(made, rows), quantize.bounds(made, rows)
+  rows = np.frombuffer(rows.tobytes(), encoding.record(made))
+  return rows, encoding.unpack(made, rows), encoding.bounds(made, rows)
 
 
 def test_f32_is_exact():
@@ -72,7 +72,7 @@ def test_int8_is_half_a_step_off_at_most():
   assert rows.dtype.itemsize == K + 18 + 4 + 3 * 4
 
 
-@pytest.mark.parametrize('dtype', quantize.DTYPES)
+@pytest.mark.parametrize('dtype', encoding.DTYPES)
 def test_what_is_not_finite_stays_so(dtype):
   given = {'logits': np.zeros((3, K), np.float32)}
   given['logits'][0, 2], given['logits'][1, 5] = np.nan, np.inf
@@ -145,11 +145,11 @@ def test_the_largest_k_of_a_sequence_in_fewer_bits(dtype):
 )
 def test_what_cannot_be_stored(options, words):
   with pytest.raises(ValueError, match=words):
-    quantize.check(layout(outputs(), **options))
+    encoding.check(layout(outputs(), **options))
 
 
 def test_the_largest_k_of_nothing():
   with pytest.raises(ValueError, match='logits'):
-    quantize.check(quantize.Layout({'map': (3, 3)}, top_k=2))
+    encoding.check(encoding.Layout({'map': (3, 3)}, top_k=2))
   with pytest.raises(ValueError, match='no output'):
-    quantize.check(quantize.Layout({}))
+    encoding.check(encoding.Layout({}))

@@ -8,9 +8,8 @@ import shlex
 import numpy as np
 import pytest
 
-from experiments import launch
 from experiments.benchmarks import ours
-from kd_jax import checkpoint, export, methods, models, schemes
+from kd_jax import checkpoint, cli, errors, export, methods, models, schemes
 from kd_jax.models import torch_weights
 from kd_jax.models.torch_weights import __main__ as torch_weights_main
 from tests import tiny
@@ -61,7 +60,7 @@ READY = [c for c in LAUNCHES if c not in NEEDY]
 def test_a_launch_on_raw_files_says_that_they_are_missing(words, capsys):
   """`tests.recipes` builds these on made-up images."""
   argv = after(words, 'experiments.launch')
-  assert launch.main([*argv, '--dry_run']) == launch.USER
+  assert cli.main([*argv, '--dry_run']) == errors.USER
   assert 'DIR' in capsys.readouterr().err
 
 
@@ -71,7 +70,7 @@ def test_every_launch_builds(words, capsys):
   argv = after(words, 'experiments.launch')
   if 'slurm' in argv and submitit is None:
     pytest.skip('submitit is not installed')
-  assert launch.main([*argv, '--dry_run']) == 0
+  assert cli.main([*argv, '--dry_run']) == 0
   out = capsys.readouterr().out
   away = {'process': '--shelf', 'slurm': '#SBATCH --array=0-11'}
   wanted = [text for name, text in away.items() if name in argv]
@@ -83,7 +82,7 @@ def test_every_export_runs(tmp_path, capsys):
   run = tmp_path / 'run'
   job = ['--config', 'tests/quick.py', '--workdir', str(run)]
   short = ['--config.baseline=False', '--config.train.steps=200']
-  assert launch.main([*job, *short]) == 0
+  assert cli.main([*job, *short]) == 0
   exports = [c for c in commands() if 'kd_jax.export' in c]
   assert len(exports) >= 4
   for words in exports:

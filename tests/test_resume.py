@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import build, checkpoint, config, metrics, train
+from kd_jax import build, checkpoint, config, errors, metrics, training
 from tests import children, running
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -48,7 +48,7 @@ def whole(tmp_path_factory):
 
 def test_a_stopped_run_continues_bit_for_bit(whole, tmp_path, caplog):
   for steps in (3, 33, 20, 21):
-    with pytest.raises(train.Stopped, match='step'):
+    with pytest.raises(errors.StoppedError, match='step'):
       running.run(experiment(), tmp_path, stop_after=steps)
   running.run(experiment(), tmp_path)
   assert hashes(tmp_path) == hashes(whole)
@@ -60,7 +60,7 @@ def test_a_finished_run_is_not_run_again(whole):
   before = (whole / metrics.ROWS).stat().st_mtime
   made = experiment()
   broken = made._replace(data=None)  # training would need it
-  train.run(broken, train.Session(whole, metrics.silent()))
+  training.run(broken, training.Session(whole, metrics.silent()))
   assert (whole / metrics.ROWS).stat().st_mtime == before
 
 
@@ -80,7 +80,7 @@ def damage(folder: pathlib.Path, how: str) -> None:
 
 @pytest.mark.parametrize('how', ['truncated', 'corrupted'])
 def test_a_damaged_checkpoint_falls_back(how, whole, tmp_path, caplog):
-  with pytest.raises(train.Stopped):
+  with pytest.raises(errors.StoppedError):
     running.run(experiment(), tmp_path, stop_after=30 + 30 + 18)
   place = tmp_path / 'checkpoints' / 'student'
   assert len(list(place.iterdir())) == 2
@@ -92,7 +92,7 @@ def test_a_damaged_checkpoint_falls_back(how, whole, tmp_path, caplog):
 
 def test_nan_names_the_term_and_keeps_the_checkpoint(tmp_path):
   made = experiment(train__optimizer__learning_rate=1e30)
-  with pytest.raises(train.Diverged, match="term 'hard'.* step"):
+  with pytest.raises(errors.DivergedError, match="term 'hard'.* step"):
     running.run(made, tmp_path)
   rows = metrics.read_rows(tmp_path)
   assert not np.isfinite(rows[-1]['loss/hard'])
@@ -110,7 +110,7 @@ def test_a_full_disk_is_a_clear_error(whole, tmp_path, caplog):
   if subprocess.run(mount, capture_output=True, check=False).returncode:
     pytest.skip('cannot mount a small file system here')
   try:
-    with pytest.raises(train.Stopped):
+    with pytest.raises(errors.StoppedError):
       running.run(experiment(), place, stop_after=9)
     with pytest.raises(OSError), open(place / 'filler', 'wb') as filler:
       while True:

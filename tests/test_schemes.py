@@ -6,7 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import build, checkpoint, config, metrics, parallel, train
+from kd_jax import (
+  build,
+  checkpoint,
+  config,
+  errors,
+  metrics,
+  parallel,
+  training,
+)
 from kd_jax import state as states
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / 'experiments/configs'
@@ -82,8 +90,8 @@ def trained(made, folder=None, stop_at=()):
       folder.mkdir(exist_ok=True)
       writer = metrics.make_writer(folder)
     try:
-      return train.run(made, train.Session(folder, writer, stopping))
-    except train.Stopped:
+      return training.run(made, training.Session(folder, writer, stopping))
+    except errors.StoppedError:
       continue
     finally:
       writer.close()
@@ -138,9 +146,9 @@ def test_a_scheme_is_the_same_on_any_devices(case, data):
     stages=[last], loaded={**made.loaded, **frozen, **starts}
   )
   results = {
-    way: train.run(
+    way: training.run(
       alone._replace(placement=parallel.choose(way)),
-      train.Session(None, metrics.silent()),
+      training.Session(None, metrics.silent()),
     )
     for way in ('one', 'mesh', 'pmap')
   }

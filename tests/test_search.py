@@ -4,7 +4,9 @@ import pathlib
 
 import pytest
 
-from kd_jax import config, halving, search, settings, sweep
+from kd_jax import config, sweep
+from kd_jax.runs import search, sweep_run
+from kd_jax.training import halving
 
 QUICK = pathlib.Path(__file__).parent / 'quick.py'
 SPACE = {
@@ -28,9 +30,9 @@ def go(workdir, trials, plan, stop=lambda: False):
 
 def test_a_search_is_resumed_and_finds_trials_of_its_own(tmp_path):
   optuna = pytest.importorskip('optuna')
-  from kd_jax import grid
+  from kd_jax.training import loop
 
-  plan = grid.Plan('loop', lanes=2)
+  plan = loop.Plan('loop', lanes=2)
   rows = go(tmp_path, 2, plan)
   assert [row['setting'] for row in rows] == ['trial_0000', 'trial_0001']
   assert set(rows[0]['values']) == set(SPACE)
@@ -94,7 +96,7 @@ def test_what_a_search_needs(monkeypatch, tmp_path):
 
 def test_the_config_of_a_trial_has_its_values():
   values = {'temperature': 2.5, 'terms.soft.standardize': True}
-  one = settings.make_one(str(QUICK), FEW, values, pathlib.Path('w/trial'))
+  one = sweep_run.make_one(str(QUICK), FEW, values, pathlib.Path('w/trial'))
   assert config.resolve(one.config).terms.soft.temperature == 2.5
   assert one.command[-2:] == (
     '--config.temperature=2.5',

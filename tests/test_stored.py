@@ -6,17 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import launch
-from kd_jax import (
-  build,
-  cache,
-  checkpoint,
-  config,
-  metrics,
-  recall,
-  tools,
-  train,
-)
+from kd_jax import build, checkpoint, cli, config, errors, metrics, training
+from kd_jax.cache import store
+from kd_jax.training import cached_teachers, runtime
 from tests import running
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -51,7 +43,7 @@ def student(folder) -> str:
 
 
 def manifest(folder, name='teacher') -> dict:
-  return checkpoint.read_json(folder / 'cache' / name / cache.MANIFEST)
+  return checkpoint.read_json(folder / 'cache' / name / store.MANIFEST)
 
 
 @pytest.fixture(scope='module')
@@ -103,7 +95,7 @@ def test_augmented_views_replay_exactly(teacher, tmp_path):
 def test_views_are_images_that_repeat(teacher):
   changes = {'train.augment': SHIFT, 'train.views': 3, 'data.limit': 64}
   made = experiment(changes, teacher)
-  prepare = jax.jit(tools.make_prepare(made, made.stages[-1].recipe))
+  prepare = jax.jit(runtime.make_prepare(made, made.stages[-1].recipe))
   batch = {
     'inputs': made.data.train.inputs[:32],
     'labels': np.arange(32),
@@ -127,10 +119,10 @@ def test_views_are_images_that_repeat(teacher):
 def test_in_fewer_bits_it_is_within_the_bound(changes, teacher, tmp_path):
   made = experiment(STORED | changes, teacher)
   stage, frozen = made.stages[-1], made.loaded
-  prepare = tools.make_prepare(made, stage.recipe)
-  session = train.Session(tmp_path, metrics.silent())
-  found = recall.open_stage(made, stage, frozen, prepare, session)
-  compute = recall.make_compute(
+  prepare = runtime.make_prepare(made, stage.recipe)
+  session = training.Session(tmp_path, metrics.silent())
+  found = cached_teachers.open_stage(made, stage, frozen, prepare, session)
+  compute = cached_teachers.make_compute(
     made, stage, 'teacher', frozen['teacher'], prepare
   )
   index = np.random.default_rng(0).permutation(320)[:32]
@@ -178,7 +170,7 @@ def test_every_teacher_of_an_ensemble_is_stored(teacher, tmp_path):
 
 def test_a_run_stopped_in_the_cache_continues(teacher, stored, tmp_path):
   made = experiment({**FEATURES, **STORED}, teacher)
-  with pytest.raises(train.Stopped, match='cache'):
+  with pytest.raises(errors.StoppedError, match='cache'):
     running.run(made, tmp_path, stop_after=4)
   assert not list(tmp_path.glob('cache/*/manifest.json'))
   running.run(made, tmp_path)
@@ -186,7 +178,7 @@ def test_a_run_stopped_in_the_cache_continues(teacher, stored, tmp_path):
 
 
 def test_a_cache_that_is_there_is_used(teacher, stored, tmp_path, monkeypatch):
-  monkeypatch.setattr(cache, 'build', None)
+  monkeypatch.setattr(store, 'build', None)
   changes = {**FEATURES, **STORED, 'cache.folder': stored / 'cache', 'seed': 3}
   running.run(experiment({**changes, 'train.steps': 2}, teacher), tmp_path)
   assert not (tmp_path / 'cache').exists()
@@ -196,12 +188,14 @@ def test_runs_that_share_a_shelf_share_a_cache(teacher, tmp_path):
   """Seeds and settings; those of another format have their own."""
   for more in {}, {'seed': 1}, {'cache.dtype': 'int8'}:
     made = experiment({**STORED, **more}, teacher)
-    session = train.Session(
+    session = training.Session(
       tmp_path, metrics.silent(), shelf=tmp_path / 'shelf'
     )
-    prepare = tools.make_prepare(made, made.stages[-1].recipe)
-    recall.check(made, session)
-    recall.open_stage(made, made.stages[-1], made.loaded, prepare, session)
+    prepare = runtime.make_prepare(made, made.stages[-1].recipe)
+    cached_teachers.check(made, session)
+    cached_teachers.open_stage(
+      made, made.stages[-1], made.loaded, prepare, session
+    )
   assert len(list((tmp_path / 'shelf/cache').iterdir())) == 2
 
 
@@ -214,8 +208,11 @@ def test_what_does_not_fit_is_read_ahead(teacher, tmp_path):
     return {'teacher': {'logits': np.float32(index)[:, None] + step}}
 
   near, far = (
-    tools.make_feed(
-      made.data.train, recipe, made.placement, recall.Recall(read, in_memory)
+    runtime.make_feed(
+      made.data.train,
+      recipe,
+      made.placement,
+      cached_teachers.Recall(read, in_memory),
     )
     for in_memory in (True, False)
   )
@@ -239,9 +236,9 @@ def test_a_cache_of_something_else(changes, what, teacher, stored, tmp_path):
   if what != 'outputs':
     given |= FEATURES
   made = experiment(given, teacher)
-  session = train.Session(tmp_path, metrics.silent())
-  with pytest.raises(cache.Refused, match=f'of another {what}: '):
-    train.run(made, session)
+  session = training.Session(tmp_path, metrics.silent())
+  with pytest.raises(errors.CacheError, match=f'of another {what}: '):
+    training.run(made, session)
 
 
 def test_a_cache_of_another_teacher_is_one_line(
@@ -259,7 +256,7 @@ def test_a_cache_of_another_teacher_is_one_line(
     'train.augment': '()',
   }
   del changes['terms.hint']
-  code = launch.main(
+  code = cli.main(
     [
       '--config',
       QUICK,

@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from experiments import launch, picture
+from experiments import picture
+from kd_jax import cli
 
 QUICK = pathlib.Path(__file__).parent / 'quick.py'
 
@@ -17,7 +18,7 @@ def swept(tmp_path_factory):
   """The folder of two temperatures by two alphas, two seeds each."""
   folder = tmp_path_factory.mktemp('sweep')
   assert (
-    launch.main(
+    cli.main(
       [
         '--config',
         str(QUICK),

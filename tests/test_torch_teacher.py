@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import ours
-from kd_jax import build, checkpoint, config, keep, metrics, models, train
+from kd_jax import build, checkpoint, config, metrics, models, training
 from kd_jax.data import sources
 from kd_jax.models import torch_weights
 from kd_jax.models.torch_weights import __main__ as command
+from kd_jax.training import finished
 from tests import quick
 
 CLASSES, SHAPE = 5, (16, 16, 3)
@@ -45,9 +46,9 @@ def distil(source, folder) -> dict:
   config.validate(c)
   experiment = build.make_experiment(c, data())
   assert [stage.name for stage in experiment.stages] == ['student']
-  session = keep.Session(folder / 'run', metrics.silent())
+  session = finished.Session(folder / 'run', metrics.silent())
   session.folder.mkdir()
-  return train.run(experiment, session)
+  return training.run(experiment, session)
 
 
 def check(found, state):

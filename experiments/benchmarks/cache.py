@@ -108,17 +108,18 @@ def _steps(experiment, frozen) -> sides.Task:
   """So many steps of the experiment's last stage."""
   import jax
 
-  from kd_jax import keep, metrics, recall
-  from kd_jax import tools as made
+  from kd_jax import metrics
+  from kd_jax.training import cached_teachers, finished
+  from kd_jax.training import runtime as made
 
   stage = experiment.stages[-1]
   with tempfile.TemporaryDirectory() as folder:
-    teachers = recall.open_stage(
+    teachers = cached_teachers.open_stage(
       experiment,
       stage,
       frozen,
       made.make_prepare(experiment, stage.recipe),
-      keep.Session(pathlib.Path(folder), metrics.silent()),
+      finished.Session(pathlib.Path(folder), metrics.silent()),
     )
   tools = made.make_tools(experiment, stage, teachers)
   place = {'state': tools.init(stage, {}), 'step': 0}
@@ -160,9 +161,9 @@ def step_table(effort: Effort) -> str:
 
 def sizes(shapes: Mapping, options: Mapping) -> tuple[int, float]:
   """Bytes of a record, and of files for each example (normal numbers)."""
-  from kd_jax import cache, quantize
+  from kd_jax.cache import encoding, store
 
-  layout = quantize.Layout(shapes, **options)
+  layout = encoding.Layout(shapes, **options)
   rng = np.random.default_rng(0)
 
   def compute(index, view):
@@ -172,8 +173,8 @@ def sizes(shapes: Mapping, options: Mapping) -> tuple[int, float]:
     }
 
   with tempfile.TemporaryDirectory() as folder:
-    cache.build(folder, {'views': 1}, layout, EXAMPLES, compute, 256)
-    found = cache.open_cache(folder, {'views': 1}).manifest
+    store.build(folder, {'views': 1}, layout, EXAMPLES, compute, 256)
+    found = store.open_cache(folder, {'views': 1}).manifest
   files = sum(shard['bytes'] for shard in found['shards'])
   return found['record_bytes'], files / EXAMPLES
 

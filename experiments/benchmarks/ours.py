@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks import settings, sides
-from kd_jax import methods, models, optim, parallel, stages, terms, tools
+from kd_jax import methods, models, optim, parallel, stages, terms
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.models import base
 from kd_jax.schemes import base as schemes
+from kd_jax.training import runtime
 
 
 class Cast(NamedTuple):
@@ -135,9 +136,9 @@ def training_of(
 def compiled(cast: Cast, stage, batch) -> Callable:
   """The step as a run takes it on one device: two programs."""
   shapes = states.signal_shapes(cast.networks, stage, batch)
-  reads = tools.reads_of(stage, shapes, batch)
+  reads = runtime.reads_of(stage, shapes, batch)
   halves = steps.make_halves(cast.networks, stage, reads=reads)
-  signals, update = tools.compile_halves(parallel.on_one(), halves)
+  signals, update = runtime.compile_halves(parallel.on_one(), halves)
 
   def step(state, frozen, batch):
     return update(state, *signals(np.int32(0), frozen, batch))

@@ -101,7 +101,8 @@ def grid(
   stored: bool = False,
 ) -> dict[str, float]:
   """kd_jax: settings as lanes, kept on disk, and their accuracy on test."""
-  from kd_jax import metrics, runs, tools, train
+  from kd_jax import metrics, runs, training
+  from kd_jax.training import runtime
 
   chosen = range(len(POINTS)) if points is None else points
   with tempfile.TemporaryDirectory() as folder:
@@ -119,10 +120,12 @@ def grid(
     for place, _ in group:
       place.folder.mkdir()
       writer = metrics.make_writer(place.folder)
-      sessions.append(train.Session(place.folder, writer, shelf=root / 'shelf'))
-    done = train.run_all([made for _, made in group], sessions)
+      sessions.append(
+        training.Session(place.folder, writer, shelf=root / 'shelf')
+      )
+    done = training.run_all([made for _, made in group], sessions)
     first = group[0][1]
-    score = tools.make_score(first, 'student', first.data.test())
+    score = runtime.make_score(first, 'student', first.data.test())
     accuracy = [score(found['student'])['accuracy'] for found in done]
   return {'accuracy': float(np.mean(accuracy))}
 
@@ -131,7 +134,8 @@ def growth(data: str, teacher: str, lanes: int, steps: int) -> dict[str, float]:
   """Seconds of a step of so many lanes, compiling left out."""
   import jax
 
-  from kd_jax import build, runs, strategies, tools
+  from kd_jax import build, runs
+  from kd_jax.training import runtime, strategies
 
   points = list(itertools.islice(itertools.cycle(POINTS), lanes))
   nowhere = pathlib.Path()
@@ -145,7 +149,7 @@ def growth(data: str, teacher: str, lanes: int, steps: int) -> dict[str, float]:
   first: build.Experiment = group[0][1]
   stage = first.stages[-1]
   frozen = {'teacher': first.loaded['teacher']}
-  made = tools.make_tools(first, stage)
+  made = runtime.make_tools(first, stage)
   name = strategies.choose('auto', first.placement, lanes)
   strategy = strategies.STRATEGIES[name](made)
   packed = strategy.pack([made.init(e.stages[-1], {}) for _, e in group])

@@ -8,11 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from kd_jax import build, checkpoint, tools, types
+from kd_jax import build, checkpoint, types
 from kd_jax.compare import cost, fidelity, roles
 from kd_jax.data import pipeline, sources
 from kd_jax.methods import features
 from kd_jax.models import base as models
+from kd_jax.training import runtime
 
 ALIKE = 1024  # examples that layers are compared on
 
@@ -51,7 +52,7 @@ def make_outputs(
   def _outputs(variables, split, limit):
     variables = jax.device_put(jax.device_get(variables), device)
     count = min(limit or len(split.labels), len(split.labels))
-    size = min(tools.EVAL_BATCH, count)
+    size = min(runtime.EVAL_BATCH, count)
     batches = pipeline.eval_batches(split, size)
     parts = [
       {

@@ -68,7 +68,7 @@ def arguments(
   texts |= {key: text_of(key, value) for key, value in rest.items()}
   return (
     '-m',
-    'experiments.launch',
+    'kd_jax.cli',
     '--config',
     path,
     '--workdir',

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
+from kd_jax import errors
 from kd_jax.executors import hardware, jobs, status
 
 EVERY = 0.1  # seconds between looks at the children
@@ -18,10 +19,6 @@ _THREADS = (
   'MKL_NUM_THREADS',
   'NPROC',  # XLA on CPU
 )
-
-
-class Failed(Exception):  # noqa: N818 (the pool is in order, a setting is not)
-  """Some settings failed; the others are done."""
 
 
 class Slot(NamedTuple):
@@ -191,7 +188,7 @@ def run(
   for job in many:
     if job.name not in pool.codes:  # a stop came first
       done = status.state_of(job).what == status.DONE
-      pool.codes[job.name] = 0 if done else status.STOPPED_CODE
+      pool.codes[job.name] = 0 if done else errors.STOPPED
   return {job.name: pool.codes[job.name] for job in many}
 
 
@@ -216,7 +213,7 @@ def _reap(pool: _Pool, asked: bool) -> None:
     failed = found.what == status.FAILED
     stopped = status.is_stopped(code, asked)
     pool.codes[child.job.name] = (
-      status.STOPPED_CODE if stopped else (code or 1) if failed else 0
+      errors.STOPPED if stopped else (code or 1) if failed else 0
     )
     say(f'{child.job.name}: {found.what}{": " if failed else ""}{found.detail}')
 
@@ -252,11 +249,11 @@ def check(codes: Mapping[str, int]) -> None:
   """Refuses to call a sweep done of which settings failed.
 
   Raises:
-    Failed: saying how many, and what can be done.
+    errors.JobError: saying how many, and what can be done.
   """
   failed = [name for name, code in codes.items() if code]
   if failed:
-    raise Failed(
+    raise errors.JobError(
       f'{len(failed)} of {len(codes)} settings failed, {failed[0]} the first; '
       '--status says why, --retry tries them again'
     )

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
+from kd_jax import errors
 from kd_jax.executors import jobs, locks
 
 DONE, RUNNING, FAILED, STOPPED, DROPPED, WAITING = STATES = (
@@ -28,7 +29,6 @@ DONE, RUNNING, FAILED, STOPPED, DROPPED, WAITING = STATES = (
   'dropped',
   'not started',
 )
-STOPPED_CODE = 130  # of the launcher, when it was asked to stop and has saved
 STALE = 120.0  # seconds without a sign of life, on another machine
 REPORT, FAILURE, LAGGED = 'report.json', 'failed.txt', 'dropped.json'
 LOG, LIFE, SUBMITTED = 'log.txt', 'running.json', 'submitted.txt'
@@ -45,10 +45,6 @@ class State(NamedTuple):
 
   what: str
   detail: str = ''
-
-
-class Taken(ValueError):  # noqa: N818 (as the words go)
-  """A job is another process's at the moment."""
 
 
 def of(many: Sequence[jobs.Job]) -> dict[str, State]:
@@ -135,7 +131,7 @@ def taken(many: Sequence[jobs.Job]) -> Iterator[None]:
   """Takes jobs that this very process trains, all of them at once.
 
   Raises:
-    Taken: where another process trains one of them.
+    errors.BusyError: where another process trains one of them.
   """
   with contextlib.ExitStack() as stack:
     for job in many:
@@ -144,7 +140,9 @@ def taken(many: Sequence[jobs.Job]) -> Iterator[None]:
         stack.callback(let_go, life)
         started(job, life, os.getpid())
       elif (found := state_of(job)).what != DONE:
-        raise Taken(f'{job.folder} is trained already, by {found.detail}')
+        raise errors.BusyError(
+          f'{job.folder} is trained already, by {found.detail}'
+        )
     yield
 
 
@@ -194,7 +192,7 @@ def let_go(life: BinaryIO) -> None:
 def is_stopped(code: int, asked: bool) -> bool:
   """Whether an exit code means: saved, and goes on another time."""
   # Asked before it listens, it is ended by the signal itself.
-  return code == STOPPED_CODE or (asked and code == -signal.SIGTERM)
+  return code == errors.STOPPED or (asked and code == -signal.SIGTERM)
 
 
 def last_line(log: pathlib.Path) -> str:

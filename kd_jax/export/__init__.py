@@ -16,6 +16,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from kd_jax import errors
+
 
 def export(
   source: str | os.PathLike,
@@ -52,7 +54,7 @@ def export(
 
   Raises:
     ValueError: one line, for what cannot be meant.
-    parity.Differs: the file does not do what the network does.
+    errors.DifferentError: the file does not do what the network does.
   """
   from kd_jax.export import job
 
@@ -119,11 +121,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
   """The exit code: 0 done, 1 the file differs, 2 a user's mistake."""
   options = vars(_parser().parse_args(argv))
-  from kd_jax.export import parity
-
   try:
     found = export(options.pop('source'), options.pop('out'), **options)
-  except parity.Differs as failure:
+  except errors.DifferentError as failure:
     print(f'error: {failure}; nothing is kept', file=sys.stderr)
     return 1
   except (ValueError, OSError) as mistake:

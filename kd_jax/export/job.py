@@ -106,7 +106,7 @@ def write(
   """Writes the file, runs it, and writes down what was found.
 
   Raises:
-    parity.Differs: beyond the tolerance.
+    errors.DifferentError: beyond the tolerance.
   """
   job, run = make(folder, chosen, student, data, quantize, names)
   forward = parity.make_forward(student.network, student.variables)

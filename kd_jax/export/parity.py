@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kd_jax import types
+from kd_jax import errors, types
 from kd_jax.compare import cost, fidelity, statistics
 from kd_jax.data import pipeline, sources
 from kd_jax.export import source
@@ -18,10 +18,6 @@ from kd_jax.models import base
 LOGITS = 1e-4  # of f32: the largest difference, over the largest logit
 AGREEMENT = 0.99  # of int8 and bf16: how often the top class is the same
 BATCHES = (1, 64)
-
-
-class Differs(Exception):  # noqa: N818
-  """The file does not do what the network does."""
 
 
 def compare(
@@ -87,17 +83,17 @@ def judge(found: Mapping[str, Any], exact: bool) -> dict[str, float]:
     exact: whether the file computes what the network does, in f32.
 
   Raises:
-    Differs: where it was not.
+    errors.DifferentError: where it was not.
   """
   largest, agreement = found['logits']['largest'], found['agreement']
   # Written so that a NaN fails.
   if exact and not largest <= LOGITS:
-    raise Differs(
+    raise errors.DifferentError(
       f'logits of the exported file differ by {largest:.2g} of the largest; '
       f'{LOGITS:g} is allowed'
     )
   if not exact and not agreement >= AGREEMENT:
-    raise Differs(
+    raise errors.DifferentError(
       f'the exported file gives the same top class for {100 * agreement:.2f} % '
       f'of {found["examples"]} test images; {100 * AGREEMENT:g} % is needed'
     )

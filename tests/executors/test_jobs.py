@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from kd_jax import config, folders, halving, runs, sweep
+from kd_jax import config, runs, sweep
 from kd_jax.executors import jobs, status
+from kd_jax.runs import folders
+from kd_jax.training import halving
 from tests.executors import standin
 
 QUICK = str(pathlib.Path(__file__).resolve().parents[1] / 'quick.py')
@@ -22,9 +24,9 @@ SETTINGS = [
 
 def read(command):
   """The options and the config that the launcher reads from a command."""
-  from experiments import launch
+  from kd_jax import cli
 
-  options, changes = launch.parse(list(command[3:]))
+  options, changes = cli.parse(list(command[3:]))
   return options, config.to_json(config.read(options.config, changes))
 
 
@@ -39,7 +41,7 @@ def test_a_command_means_its_setting(tmp_path):
   made = jobs.jobs_of(QUICK, changes, SETTINGS, tmp_path)
   assert [job.name for job in made] == list(want)
   for job in made:
-    assert job.command[:3] == (sys.executable, '-m', 'experiments.launch')
+    assert job.command[:3] == (sys.executable, '-m', 'kd_jax.cli')
     options, found = read(job.command)
     assert found == want[job.name]
     assert options.workdir == job.folder == tmp_path / job.name
@@ -79,6 +81,3 @@ def test_records_are_outside_of_the_run(tmp_path):
 
 def test_the_words_are_those_of_a_run():
   assert (status.FAILURE, status.LAGGED) == (runs.FAILED, halving.DROPPED)
-  from experiments import launch
-
-  assert launch.STOPPED == status.STOPPED_CODE

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from kd_jax import errors
 from kd_jax.executors import hardware, jobs, process, status
 from tests.executors import standin
 
@@ -106,7 +107,7 @@ def test_a_failure_takes_no_other_down(tmp_path, capfd):
   assert 'No such file' in states['d'].detail
   assert 'b: failed: error: no such thing' in capfd.readouterr().err
   process.check({'a': 0})
-  with pytest.raises(process.Failed, match='^3 of 5 settings failed, b the'):
+  with pytest.raises(errors.JobError, match='^3 of 5 settings failed, b the'):
     process.check(codes)
   # Again: what is done is not done again, what failed waits for --retry.
   assert process.run(many, 2) == {'a': 0, 'b': 1, 'c': 1, 'd': 1, 'e': 0}

@@ -10,7 +10,7 @@ import pytest
 from jax import export as jax_export
 from safetensors import numpy as safetensors
 
-from kd_jax import checkpoint, export
+from kd_jax import checkpoint, errors, export
 from kd_jax.export import formats, job, parity, source, stablehlo, walk
 from kd_jax.models import base, torch_weights
 from tests.export import networks
@@ -208,7 +208,7 @@ def test_a_nan_differs():
   found = {'logits': {'largest': float('nan')}, 'agreement': float('nan')}
   found['examples'] = 3
   for exact in (True, False):
-    with pytest.raises(parity.Differs):
+    with pytest.raises(errors.DifferentError):
       parity.judge(found, exact)
 
 

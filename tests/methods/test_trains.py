@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.configs import digits_methods
-from kd_jax import build, checkpoint, config, methods, metrics, train
+from kd_jax import build, checkpoint, config, methods, metrics, training
 
 FILE = 'experiments/configs/digits_methods.py'
 # Compared in sequence networks alone; test_contract trains on their outputs.
@@ -43,7 +43,7 @@ def taught(tmp_path_factory):
   c = small('kd')
   made = build.make_experiment(c)
   made = made._replace(stages=made.stages[:1])
-  done = train.run(made, train.Session(None, metrics.silent()))
+  done = training.run(made, training.Session(None, metrics.silent()))
   folder = tmp_path_factory.mktemp('networks') / 'teacher'
   spec = {'build': made.specs['teacher'], 'made_by': ''}
   checkpoint.save_network(folder, done['teacher'], spec)
@@ -66,7 +66,7 @@ def test_its_own_loss_falls(name, taught):
     lambda: None,
   )
   made = build.make_experiment(c, data)
-  done = train.run(made, train.Session(None, writer))
+  done = training.run(made, training.Session(None, writer))
   own = [row['loss/soft'] for row in rows if row['stage'] == 'student']
   assert all(
     math.isfinite(value)

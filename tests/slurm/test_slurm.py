@@ -15,8 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import launch
-from kd_jax import checkpoint
+from kd_jax import checkpoint, cli
 from kd_jax.executors import jobs, slurm, status
 from tests import children
 from tests.executors import standin
@@ -171,7 +170,7 @@ def test_a_training_is_killed_requeued_and_resumed(tmp_path):
     slurm_says('scancel', number)
   assert teacher.stat().st_mtime == before
   log = (jobs.records(made) / status.LOG).read_text()
-  assert log.count('experiments.launch') == 2
+  assert log.count('kd_jax.cli') == 2
   assert f'stopped and saved: student at step {reached} of 400' in log
 
 
@@ -204,7 +203,7 @@ def test_two_processes_of_a_step_train_as_one(tmp_path):
   )
   assert done.returncode == 0, done.stderr[-2000:]
   assert (
-    launch.main(
+    cli.main(
       [*command[3:6], str(tmp_path / 'one'), *changes, '--config.parallel=one']
     )
     == 0

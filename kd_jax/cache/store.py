@@ -25,17 +25,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import checkpoint, parallel, quantize, shards, types
+from kd_jax import checkpoint, errors, parallel, types
+from kd_jax.cache import encoding, shards
 
 BEGUN, MANIFEST = 'begun.json', 'manifest.json'
 MEMORY = 4 << 30  # bytes of records in memory; more are read from disk
 
 # (examples i [B], view) -> outputs [B, ...]
 Read = Callable[[np.ndarray, int], types.Outputs]
-
-
-class Refused(ValueError):  # noqa: N818 (the run is in order, the cache is not)
-  """A cache of something else, or one that is damaged."""
 
 
 class Cache(NamedTuple):
@@ -60,7 +57,7 @@ def check(folder: str | os.PathLike, identity: Mapping[str, Any]) -> bool:
     identity: what is wanted, or the part of it that is known so far.
 
   Raises:
-    Refused: naming the first entry in which the one that is there differs.
+    errors.CacheError: naming the first entry in which the one there differs.
   """
   for name in (MANIFEST, BEGUN):
     if not (pathlib.Path(folder) / name).exists():
@@ -68,7 +65,7 @@ def check(folder: str | os.PathLike, identity: Mapping[str, Any]) -> bool:
     found = _read_json(folder, name)['identity']
     for key, wanted in _plain(identity).items():
       if found.get(key) != wanted:
-        raise Refused(
+        raise errors.CacheError(
           f'the cache in {folder} is of another {key.replace("_", " ")}: '
           f'{_short(found.get(key))} there, {_short(wanted)} here; remove it, '
           'or give another cache.folder'
@@ -93,8 +90,8 @@ def _short(value: Any) -> str:
   return text if len(text) <= 90 else f'{text[:60]}..{text[-28:]}'
 
 
-def _damaged(folder, why) -> Refused:
-  return Refused(
+def _damaged(folder, why) -> errors.CacheError:
+  return errors.CacheError(
     f'the cache in {folder} is damaged ({why}); remove it, it is made again'
   )
 
@@ -103,14 +100,14 @@ def _whole(folder, function: Callable, *args) -> Any:
   """What the function reads; what is damaged is refused."""
   try:
     return function(*args)
-  except shards.Damaged as error:
+  except errors.DamagedError as error:
     raise _damaged(folder, error) from None
 
 
 def build(
   folder: str | os.PathLike,
   identity: Mapping[str, Any],
-  layout: quantize.Layout,
+  layout: encoding.Layout,
   size: int,
   compute: Read,
   batch_size: int,
@@ -131,9 +128,9 @@ def build(
   Raises:
     OSError: it cannot be written.
   """
-  quantize.check(layout)
+  encoding.check(layout)
   folder = pathlib.Path(folder)
-  bytes_each = quantize.record(layout).itemsize
+  bytes_each = encoding.record(layout).itemsize
   parts = shards.plan(bytes_each, size, identity['views'])
   missing = [s for s in parts if not (folder / s.name).exists()]
   count = {s: math.ceil(s.size / batch_size) for s in parts}
@@ -165,7 +162,7 @@ def _batches(shard, layout, compute, batch_size) -> Iterator[np.ndarray]:
     index = np.arange(start, start + batch_size)
     count = min(batch_size, shard.stop - start)
     outputs = compute(np.minimum(index, shard.stop - 1), shard.view)
-    yield quantize.pack(layout, {k: v[:count] for k, v in outputs.items()})
+    yield encoding.pack(layout, {k: v[:count] for k, v in outputs.items()})
 
 
 def _by_place(compute: Read, size: int, batch_size: int) -> dict[str, float]:
@@ -187,11 +184,11 @@ def _by_place(compute: Read, size: int, batch_size: int) -> dict[str, float]:
 
 def _finish(folder, identity, layout, parts, size, batch_size, place) -> None:
   """Reads all shards once, and writes the manifest."""
-  dtype, bounds = quantize.record(layout), None
+  dtype, bounds = encoding.record(layout), None
   for shard in parts:
     rows = _whole(folder, shards.read, folder, shard, dtype)
-    found = quantize.bounds(layout, rows)
-    bounds = quantize.largest(found, bounds) if bounds else found
+    found = encoding.bounds(layout, rows)
+    bounds = encoding.largest(found, bounds) if bounds else found
   checkpoint.write_json(
     folder / MANIFEST,
     {
@@ -223,24 +220,26 @@ def open_cache(
     memory: bytes; records that are more stay on disk.
 
   Raises:
-    Refused: it is of something else, not whole, or damaged.
+    errors.CacheError: it is of something else, not whole, or damaged.
   """
   folder = pathlib.Path(folder)
   if not check(folder, identity):
-    raise Refused(f'no whole cache in {folder} ({MANIFEST} is missing)')
+    raise errors.CacheError(
+      f'no whole cache in {folder} ({MANIFEST} is missing)'
+    )
   manifest = _read_json(folder, MANIFEST)
   spec = manifest['layout']
   shapes = {name: tuple(shape) for name, shape in spec['shapes'].items()}
-  layout = quantize.Layout(shapes, spec['dtype'], spec['top_k'])
+  layout = encoding.Layout(shapes, spec['dtype'], spec['top_k'])
   parts = [
     shards.Shard(s['view'], s['start'], s['stop']) for s in manifest['shards']
   ]
   total = sum(s.size for s in parts) * manifest['record_bytes']
   hold = shards.in_memory if total <= memory else shards.on_disk
-  rows = _whole(folder, hold, folder, parts, quantize.record(layout))
+  rows = _whole(folder, hold, folder, parts, encoding.record(layout))
 
   def read(index, view):
     found = _whole(folder, rows, np.asarray(index), view)
-    return quantize.unpack(layout, found)
+    return encoding.unpack(layout, found)
 
   return Cache(read, manifest, total <= memory)

@@ -10,12 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import build, keep, lane, metrics, recall, stages, strategies, types
-from kd_jax import tools as made
-
-
-class Stopped(Exception):  # noqa: N818 (it is no error)
-  """A run that was asked to stop, and saved what it had."""
+from kd_jax import build, errors, metrics, stages, types
+from kd_jax.training import cached_teachers, finished, lane, strategies
+from kd_jax.training import runtime as made
 
 
 class Plan(NamedTuple):
@@ -59,10 +56,10 @@ def make_plan(strategy: str, lanes: int = 0, halving: int = 0) -> Plan:
 
 def train(
   experiment: build.Experiment,
-  wanted: Sequence[tuple[stages.Stage, Mapping, keep.Session]],
+  wanted: Sequence[tuple[stages.Stage, Mapping, finished.Session]],
   frozen: Mapping[str, Mapping],
   plan: Plan = ALONE,
-) -> list[dict[str, keep.Finished] | Exception]:
+) -> list[dict[str, finished.Finished] | Exception]:
   """Trains lanes that differ in numbers and seeds alone, at once.
 
   Args:
@@ -75,7 +72,7 @@ def train(
     {student: Finished} of each lane, or why it went no further.
 
   Raises:
-    Stopped: asked to stop; every lane is saved.
+    errors.StoppedError: asked to stop; every lane is saved.
     ValueError: more lanes are asked for than fit the memory.
   """
   stage, _, first = wanted[0]
@@ -83,9 +80,11 @@ def train(
 
   def tick():
     if first.stop():
-      raise Stopped(f'the cache for {stage.name}')
+      raise errors.StoppedError(f'the cache for {stage.name}')
 
-  teachers = recall.open_stage(experiment, stage, frozen, prepare, first, tick)
+  teachers = cached_teachers.open_stage(
+    experiment, stage, frozen, prepare, first, tick
+  )
   tools = made.make_tools(experiment, stage, teachers)
   name = strategies.choose(plan.strategy, experiment.placement, len(wanted))
   strategy = strategies.STRATEGIES[name](tools)
@@ -168,7 +167,7 @@ def _steps(experiment, tools, frozen, lanes, strategy, judge) -> list:
       saved = time.monotonic()
     if stopping and not last:
       _flush(moving)
-      raise Stopped(f'{stage.name} at step {n + 1} of {total}')
+      raise errors.StoppedError(f'{stage.name} at step {n + 1} of {total}')
   progress.close()
   _flush(moving)
   return list(moving.lanes)

@@ -8,7 +8,9 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
-from kd_jax import config, grid, halving, lane, settings, sweep
+from kd_jax import config, errors, sweep
+from kd_jax.runs import sweep_run
+from kd_jax.training import halving, lane, loop
 
 JOURNAL, AT_ONCE = 'study.jsonl', 8
 
@@ -51,7 +53,7 @@ def run(
   workdir: pathlib.Path,
   stop: Callable[[], bool],
   data=None,
-  plan: grid.Plan = grid.ALONE,
+  plan: loop.Plan = loop.ALONE,
 ) -> list[dict]:
   """Trains settings that Optuna proposes until there are `trials` of them.
 
@@ -75,7 +77,7 @@ def run(
   def swept(trial):
     name = f'trial_{trial.number:04d}'
     values = {key: propose(trial, key, draw) for key, draw in space.items()}
-    return name, settings.make_one(file, changes, values, workdir / name)
+    return name, sweep_run.make_one(file, changes, values, workdir / name)
 
   for trial in study.get_trials():
     made |= [swept(optuna.trial.FixedTrial(trial.params, trial.number))]
@@ -91,11 +93,11 @@ def run(
     names = {f'trial_{trial.number:04d}': trial for trial in batch}
     judged = plan._replace(judge=make_judge(names))
     now = {name: made[name] for name in names}
-    prepared = settings.prepare(now, workdir, data)
-    rows = settings.launch(now, prepared, stop, judged)
+    prepared = sweep_run.prepare(now, workdir, data)
+    rows = sweep_run.launch(now, prepared, stop, judged)
     tell(optuna, study, names, rows)
     batch = []
-  return settings.collect(made, workdir)
+  return sweep_run.collect(made, workdir)
 
 
 def open_study(optuna, workdir: pathlib.Path):
@@ -138,7 +140,7 @@ def make_judge(trials: Mapping[str, object]) -> Callable:
       trial.report(mean, step)
       if trial.should_prune():
         halving.note(place, step, mean)
-        reason = halving.Dropped(halving.read(place))
+        reason = errors.DroppedError(halving.read(place))
         dropped |= {i: reason for i, _, _ in found}
     return dropped
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 
 import jax
 
-from kd_jax import build, config, describe, grid, runs, search, settings, train
+from kd_jax import build, config, errors, runs
 from kd_jax.compare import table
 from kd_jax.executors import hardware, jobs, process, slurm, status
+from kd_jax.runs import describe, search, sweep_run
+from kd_jax.training import loop
 
 # Asked after every step -> what is said when all is done.
 Work = Callable[[Callable[[], bool]], str]
@@ -29,13 +31,13 @@ def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
     jax.config.update('jax_platforms', 'cpu')
   c = config.read(options.config, changes)
   experiment = build.make_experiment(c)
-  plan = grid.make_plan(options.strategy, options.lanes, options.halving)
+  plan = loop.make_plan(options.strategy, options.lanes, options.halving)
   workdir, data, many = options.workdir, experiment.data, {}
   if options.sweep is not None:
-    swept = settings.named(options.config, options.sweep)
-    many = settings.make(options.config, changes, swept, workdir)
+    swept = sweep_run.named(options.config, options.sweep)
+    many = sweep_run.make(options.config, changes, swept, workdir)
   if options.list:
-    return lambda stop: settings.describe(many) if many else 'one setting'
+    return lambda stop: sweep_run.describe(many) if many else 'one setting'
   if away:
     return elsewhere(options, changes, swept, many)
   if options.dry_run:
@@ -55,12 +57,12 @@ def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
 
 def together(options, changes, swept, many, data, plan) -> Work:
   """The settings as lanes of this process; raises as `make`."""
-  prepared = settings.prepare(many, options.workdir, data)
+  prepared = sweep_run.prepare(many, options.workdir, data)
   known = jobs.jobs_of(options.config, changes, swept, options.workdir)
 
   def all_of(stop):
     with status.taken(known if jax.process_index() == 0 else []):
-      return settings.table(settings.launch(many, prepared, stop, plan))
+      return sweep_run.table(sweep_run.launch(many, prepared, stop, plan))
 
   return all_of
 
@@ -69,7 +71,7 @@ def searched(options, changes, data, plan) -> Work:
   """A search of many dimensions; raises as `make`."""
   search.require_optuna()
   space = search.space_of(options.config)
-  return lambda stop: settings.table(
+  return lambda stop: sweep_run.table(
     search.run(
       options.config,
       changes,
@@ -113,9 +115,9 @@ def elsewhere(options, changes, swept, many) -> Work:
   def pool(stop):
     gpus = process.gpus()
     codes = process.run(todo, options.workers, stop, options.retry, gpus)
-    text = settings.table(settings.collect(many, options.workdir))
-    if status.STOPPED_CODE in codes.values():
-      raise train.Stopped('the settings that ran')
+    text = sweep_run.table(sweep_run.collect(many, options.workdir))
+    if errors.STOPPED in codes.values():
+      raise errors.StoppedError('the settings that ran')
     if any(codes.values()):
       print(text)
     process.check(codes)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from kd_jax import checkpoint, methods, models, parts, schemes, views
+from kd_jax import checkpoint, methods, models, schemes, views
+from kd_jax.build import terms as build_terms
 from kd_jax.methods import reused_head
 from kd_jax.models import base as networks_base
 
@@ -42,11 +43,11 @@ def make_networks(c, data) -> tuple[dict, dict, dict]:
 def make_cast(c, data, loaded, outputs) -> schemes.Cast:
   """What the scheme has to work with."""
   recipe, teacher = (
-    parts.make_recipe(c[name].to_dict(), name, seed, data, c.data.seed)
+    build_terms.make_recipe(c[name].to_dict(), name, seed, data, c.data.seed)
     for name, seed in (('train', c.seed), ('teacher', c.teacher.seed))
   )
   made = {
-    name: parts.make_term(name, spec.to_dict(), recipe, data)
+    name: build_terms.make_term(name, spec.to_dict(), recipe, data)
     for name, spec in c.terms.items()
   }
   seen = {
@@ -111,6 +112,6 @@ def number_keys(c, data) -> set[str]:
   for part in ('train', 'teacher'):
     keys |= {f'{part}.optimizer.{k}' for k in ('learning_rate', 'weight_decay')}
   for name, spec in c.terms.items():
-    method = parts.make_method(name, spec.to_dict(), data)
+    method = build_terms.make_method(name, spec.to_dict(), data)
     keys |= {f'terms.{name}.{k}' for k in ('weight', *method.hparams)}
   return keys

@@ -10,20 +10,20 @@ import jax
 
 from kd_jax import (
   build,
-  casting,
   checkpoint,
   compare,
   config,
-  folders,
-  grid,
-  halving,
+  errors,
   metrics,
   parallel,
   report,
   sweep,
-  train,
+  training,
 )
+from kd_jax.build import networks as build_networks
 from kd_jax.data import sources
+from kd_jax.runs import folders
+from kd_jax.training import halving, loop
 
 FAILED = 'failed.txt'
 
@@ -50,7 +50,7 @@ def launch(
   stop: Callable[[], bool] = lambda: False,
   data: sources.Data | None = None,
   shelf: pathlib.Path | None = None,
-  plan: grid.Plan = grid.ALONE,
+  plan: loop.Plan = loop.ALONE,
 ) -> dict:
   """Trains, compares and reports a config: every seed of it.
 
@@ -67,7 +67,7 @@ def launch(
 
   Raises:
     ValueError: before any work, for a config or folder that cannot be.
-    train.Stopped, train.Diverged: see `train.run`.
+    errors.StoppedError, errors.DivergedError: see `training.run`.
   """
   return only(train_all(prepare({'': c}, workdir, data), stop, plan, shelf))
 
@@ -141,7 +141,7 @@ def prepare(
 def train_all(
   prepared: Prepared,
   stop: Callable[[], bool] = lambda: False,
-  plan: grid.Plan = grid.ALONE,
+  plan: loop.Plan = loop.ALONE,
   shelf: pathlib.Path | None = None,
   each: Callable[[], None] = lambda: None,
 ) -> dict[str, dict | Exception]:
@@ -157,7 +157,7 @@ def train_all(
     {folder: the report, or why there is none}.
 
   Raises:
-    train.Stopped: asked to stop.
+    errors.StoppedError: asked to stop.
   """
   if shelf is None and sum(map(len, prepared.groups)) > 1:
     shelf = prepared.workdir / 'shelf'
@@ -185,7 +185,7 @@ def groups_of(
   numbers, flat = set(), {}
   for name, c in configs.items():
     resolved = config.resolve(c)
-    numbers |= casting.number_keys(resolved, data)
+    numbers |= build_networks.number_keys(resolved, data)
     flat[name] = {
       k: str(v) for k, v in config.flatten(config.to_json(resolved)).items()
     }
@@ -201,7 +201,7 @@ def make_group(places: Sequence[Place], data=None) -> list[tuple]:
   ]
 
 
-def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
+def run_group(group, stop, plan=loop.ALONE, shelf=None) -> dict:
   """Trains and reports lanes; those that are finished are not done again.
 
   Returns:
@@ -217,7 +217,7 @@ def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
     settings = list(dict.fromkeys(place.setting for place, _ in group))
     plan = plan._replace(judge=halving.make_judge(settings, plan.halving))
     failed = {
-      place.folder: halving.Dropped(halving.read(place.setting))
+      place.folder: errors.DroppedError(halving.read(place.setting))
       for place, _ in group
       if halving.read(place.setting)
     }
@@ -230,11 +230,11 @@ def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
     for folder, _ in todo
   ]
   sessions = [
-    train.Session(folder, writer, stop, shelf)
+    training.Session(folder, writer, stop, shelf)
     for (folder, _), writer in zip(todo, writers)
   ]
   try:
-    found = train.run_all(
+    found = training.run_all(
       [experiment for _, experiment in todo], sessions, plan
     )
   finally:
@@ -243,10 +243,10 @@ def run_group(group, stop, plan=grid.ALONE, shelf=None) -> dict:
   memo = {}
   for (folder, experiment), done in zip(todo, found):
     if stop():
-      raise train.Stopped('the comparison with the teacher')
+      raise errors.StoppedError('the comparison with the teacher')
     if isinstance(done, Exception):
       failed[folder] = done
-      if not isinstance(done, halving.Dropped):
+      if not isinstance(done, errors.DroppedError):
         (folder / FAILED).write_text(f'{done}\n')
       continue
     (folder / FAILED).unlink(missing_ok=True)

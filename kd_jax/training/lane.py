@@ -6,12 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import build, checkpoint, keep, metrics, stages, tools
+from kd_jax import build, checkpoint, errors, metrics, stages
 from kd_jax import state as states
-
-
-class Diverged(Exception):  # noqa: N818 (it is no error)
-  """A run whose loss became NaN or infinite."""
+from kd_jax.training import finished as finished_networks
+from kd_jax.training import runtime
 
 
 class Lane(NamedTuple):
@@ -32,7 +30,7 @@ class Lane(NamedTuple):
   """
 
   stage: stages.Stage
-  session: keep.Session
+  session: finished_networks.Session
   manager: Any
   step: int
   state: states.State
@@ -46,9 +44,9 @@ class Lane(NamedTuple):
 def open_lane(
   experiment: build.Experiment,
   stage: stages.Stage,
-  made: tools.Tools,
+  made: runtime.Tools,
   starts: Mapping,
-  session: keep.Session,
+  session: finished_networks.Session,
 ) -> Lane:
   """A lane at its newest whole checkpoint, or before its first step."""
   state = made.init(stage, starts)
@@ -100,7 +98,7 @@ def read(lane: Lane, step: int, values: Mapping[str, float]) -> Lane:
     what = bad.removeprefix('loss/')
     what = 'the loss' if what == 'loss' else f"term '{what}'"
     return lane._replace(
-      failure=Diverged(
+      failure=errors.DivergedError(
         f'{what} is {values[bad]} at step {step} of stage {lane.stage.name!r}; '
         'the last good checkpoint is kept; '
         'try a lower learning rate or clip_norm'
@@ -110,7 +108,7 @@ def read(lane: Lane, step: int, values: Mapping[str, float]) -> Lane:
   return lane._replace(step=step, sums=sums, count=lane.count + 1)
 
 
-def validate(lane: Lane, made: tools.Tools) -> Lane:
+def validate(lane: Lane, made: runtime.Tools) -> Lane:
   """Scores the students on validation and writes the row of the epoch."""
   scores = made.validate(lane.state)
   best = {
@@ -156,8 +154,8 @@ def flush(lane: Lane) -> None:
 
 
 def finished(
-  lane: Lane, made: tools.Tools, seconds: float
-) -> dict[str, keep.Finished]:
+  lane: Lane, made: runtime.Tools, seconds: float
+) -> dict[str, finished_networks.Finished]:
   """{student: Finished} of a lane that has come to its end.
 
   Args:
@@ -179,7 +177,7 @@ def finished(
   for name in lane.stage.students:
     last = jax.device_get(states.variables_of(lane.state, name, lane.stage))
     best = lane.best[name]
-    found[name] = keep.Finished(
+    found[name] = finished_networks.Finished(
       last,
       best['variables'],
       {

@@ -3,17 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from kd_jax import build, grid, keep, lane, recall, stages, types
+from kd_jax import build, errors, stages, types
+from kd_jax.training import cached_teachers, finished, loop
 
 # The public face of the smaller files.
-Session = keep.Session
-Finished = keep.Finished
-Diverged = lane.Diverged
-Stopped = grid.Stopped
+Session = finished.Session
+Finished = finished.Finished
 
 
 def run(
-  experiment: build.Experiment, session: keep.Session
+  experiment: build.Experiment, session: finished.Session
 ) -> dict[str, types.Variables]:
   """Trains every stage of an experiment that is not finished yet.
 
@@ -21,9 +20,9 @@ def run(
     {network: variables} of all that is finished, loaded ones too.
 
   Raises:
-    Stopped: asked to stop; the same run continues where it was.
-    Diverged: a loss became NaN or infinite.
-    cache.Refused: stored teachers are of something else.
+    errors.StoppedError: asked to stop; the same run continues where it was.
+    errors.DivergedError: a loss became NaN or infinite.
+    errors.CacheError: stored teachers are of something else.
   """
   (done,) = run_all([experiment], [session])
   if isinstance(done, Exception):
@@ -33,8 +32,8 @@ def run(
 
 def run_all(
   experiments: Sequence[build.Experiment],
-  sessions: Sequence[keep.Session],
-  plan: grid.Plan = grid.ALONE,
+  sessions: Sequence[finished.Session],
+  plan: loop.Plan = loop.ALONE,
 ) -> list[dict[str, types.Variables] | Exception]:
   """Trains experiments that differ in numbers and seeds alone, at once.
 
@@ -50,10 +49,10 @@ def run_all(
     For each as `run` does, or why it went no further.
 
   Raises:
-    Stopped, cache.Refused: see `run`.
+    errors.StoppedError, errors.CacheError: see `run`.
   """
   for experiment, session in zip(experiments, sessions):
-    recall.check(experiment, session)
+    cached_teachers.check(experiment, session)
   many = _Many(experiments, sessions, [dict(e.loaded) for e in experiments], {})
   for k in range(len(experiments[0].stages)):
     _train(many, k, plan)
@@ -68,12 +67,12 @@ class _Many(NamedTuple):
   """
 
   experiments: Sequence[build.Experiment]
-  sessions: Sequence[keep.Session]
+  sessions: Sequence[finished.Session]
   done: list[dict[str, types.Variables] | Exception]
   known: dict[tuple[str, str], dict[str, types.Variables]]
 
 
-def _train(many: _Many, k: int, plan: grid.Plan) -> None:
+def _train(many: _Many, k: int, plan: loop.Plan) -> None:
   """Stage k of every experiment that has not failed."""
   well = [
     i for i, done in enumerate(many.done) if not isinstance(done, Exception)
@@ -85,13 +84,13 @@ def _train(many: _Many, k: int, plan: grid.Plan) -> None:
     (many.experiments[i], many.experiments[i].stages[k], many.sessions[i])
     for i in missing
   ]
-  with keep.turns(wanted) as mine:
+  with finished.turns(wanted) as mine:
     if not mine:
-      raise Stopped(f'{wanted[0][1].name}, which another run makes')
+      raise errors.StoppedError(f'{wanted[0][1].name}, which another run makes')
     _make(many, k, [i for i in missing if not _find(many, i, k)], plan)
 
 
-def _make(many: _Many, k: int, missing: list[int], plan: grid.Plan) -> None:
+def _make(many: _Many, k: int, missing: list[int], plan: loop.Plan) -> None:
   """Trains stage k of those that lack it; one of those that are equal."""
   firsts, waiting = {}, []
   for i in missing:
@@ -119,8 +118,8 @@ def _find(many, i, k) -> bool:
   """Whether the networks of stage k are there already; they are then done."""
   experiment, session = many.experiments[i], many.sessions[i]
   stage, key = experiment.stages[k], _key(many, i, k)
-  keep.take(experiment, stage, session)
-  found = keep.found(experiment, stage, session.folder)
+  finished.take(experiment, stage, session)
+  found = finished.found(experiment, stage, session.folder)
   if found is None and session.folder is not None:
     return False
   found = many.known.get(key, found)
@@ -152,14 +151,14 @@ def _train_group(many, k, group, plan) -> None:
     wanted.append((stage, starts, many.sessions[i]))
   last = k + 1 == len(experiment.stages)
   plan = plan if last else plan._replace(judge=None)
-  for i, found in zip(group, grid.train(experiment, wanted, frozen, plan)):
+  for i, found in zip(group, loop.train(experiment, wanted, frozen, plan)):
     own, session = many.experiments[i], many.sessions[i]
     if isinstance(found, Exception):
       many.done[i] = found
       continue
     stage = own.stages[k]
-    networks = keep.keep(own, stage, found, session.folder)
-    keep.give(own, stage, session)
+    networks = finished.keep(own, stage, found, session.folder)
+    finished.give(own, stage, session)
     many.done[i] |= many.known.setdefault(_key(many, i, k), networks)
 
 
@@ -168,8 +167,8 @@ def train_stage(
   stage: stages.Stage,
   frozen: Mapping[str, types.Variables],
   starts: Mapping[str, types.Variables],
-  session: keep.Session,
-) -> dict[str, keep.Finished]:
+  session: finished.Session,
+) -> dict[str, finished.Finished]:
   """Trains the students of a stage, from its newest checkpoint if it has one.
 
   Args:
@@ -182,7 +181,7 @@ def train_stage(
   Returns:
     {student: Finished}.
   """
-  (found,) = grid.train(experiment, [(stage, starts, session)], frozen)
+  (found,) = loop.train(experiment, [(stage, starts, session)], frozen)
   if isinstance(found, Exception):
     raise found
   return found

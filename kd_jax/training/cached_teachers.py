@@ -8,9 +8,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import build, cache, keep, metrics, stages, stored, terms, types
+from kd_jax import build, errors, metrics, stages, terms, types
+from kd_jax.cache import plan, store
 from kd_jax.data import pipeline
 from kd_jax.models import base as models
+from kd_jax.training import finished
 
 
 class Recall(NamedTuple):
@@ -25,22 +27,22 @@ class Recall(NamedTuple):
   in_memory: bool
 
 
-def check(experiment: build.Experiment, session: keep.Session) -> None:
+def check(experiment: build.Experiment, session: finished.Session) -> None:
   """Refuses caches of something else, as far as is known before any work.
 
   Raises:
-    cache.Refused: naming what differs.
+    errors.CacheError: naming what differs.
   """
   if experiment.cache is None or session.shelf is not None:
     return
   for stage in experiment.stages:
     for name in stage.frozen:
       identity = _identity(experiment, name, experiment.loaded.get(name))
-      cache.check(_place(experiment, name, identity, session), identity)
+      store.check(_place(experiment, name, identity, session), identity)
 
 
 def _identity(experiment, name: str, variables) -> dict:
-  return stored.identity_of(
+  return plan.identity_of(
     experiment.cache,
     experiment.specs[name],
     _layout(experiment, name),
@@ -51,22 +53,22 @@ def _identity(experiment, name: str, variables) -> dict:
 def _layout(experiment, name: str):
   inputs = build.example_inputs(experiment.data)
   outputs = models.output_shapes(experiment.networks[name], inputs)
-  return stored.layout_of(experiment.cache, outputs)
+  return plan.layout_of(experiment.cache, outputs)
 
 
 def _place(
-  experiment, name: str, identity, session: keep.Session
+  experiment, name: str, identity, session: finished.Session
 ) -> pathlib.Path:
   """Where the cache of a teacher is.
 
   Many runs share a folder, in which each finds what it would have made.
 
   Raises:
-    cache.Refused: nowhere.
+    errors.CacheError: nowhere.
   """
   root = session.shelf or session.folder
   if not experiment.cache.folder and root is None:
-    raise cache.Refused("teacher_outputs='cache' needs cache.folder")
+    raise errors.CacheError("teacher_outputs='cache' needs cache.folder")
   folder = pathlib.Path(experiment.cache.folder or root / 'cache')
   if session.shelf is not None:
     name = f'{name}-{build.fingerprint(identity)}'
@@ -78,7 +80,7 @@ def open_stage(
   stage: stages.Stage,
   frozen: Mapping[str, types.Variables],
   prepare: Callable,
-  session: keep.Session,
+  session: finished.Session,
   tick: Callable[[], None] = lambda: None,
 ) -> Recall | None:
   """Opens the caches of a stage's frozen teachers, makes those missing.
@@ -96,7 +98,7 @@ def open_stage(
     None where teachers are live, or there are none.
 
   Raises:
-    cache.Refused: a cache is of something else, or damaged.
+    errors.CacheError: a cache is of something else, or damaged.
   """
   if experiment.cache is None or not stage.frozen:
     return None
@@ -125,7 +127,7 @@ def _open(experiment, stage, name, variables, prepare, session, tick):
   """The cache of one teacher, made where it is missing."""
   identity = _identity(experiment, name, variables)
   place = _place(experiment, name, identity, session)
-  if not cache.check(place, identity):
+  if not store.check(place, identity):
     compute = make_compute(experiment, stage, name, variables, prepare)
     progress = []
 
@@ -137,7 +139,7 @@ def _open(experiment, stage, name, variables, prepare, session, tick):
       progress[0].update(done, {})
       tick()
 
-    cache.build(
+    store.build(
       place,
       identity,
       _layout(experiment, name),
@@ -148,12 +150,12 @@ def _open(experiment, stage, name, variables, prepare, session, tick):
     )
     for shown in progress:
       shown.close()
-  return cache.open_cache(place, identity)
+  return store.open_cache(place, identity)
 
 
 def make_compute(
   experiment, stage, name: str, variables: types.Variables, prepare: Callable
-) -> cache.Read:
+) -> store.Read:
   """(examples, view) -> outputs, computed as a live teacher's are.
 
   In the batch size of training and on the same devices, so that the numbers

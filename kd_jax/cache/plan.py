@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import checkpoint, quantize, stages, types
+from kd_jax import checkpoint, stages, types
+from kd_jax.cache import encoding
 from kd_jax.models import base as models
 
 # Augmentations whose result depends on the other examples of a batch.
@@ -75,7 +76,7 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
 
 def layout_of(
   plan: Plan, outputs: Mapping[str, jax.ShapeDtypeStruct]
-) -> quantize.Layout:
+) -> encoding.Layout:
   """What a record of a teacher holds, from the shapes of its outputs.
 
   Raises:
@@ -84,13 +85,13 @@ def layout_of(
   shapes = {n: outputs[n].shape[1:] for n in plan.outputs if n in outputs}
   if not shapes:
     raise types.unknown('cache.outputs', ', '.join(plan.outputs), outputs)
-  return quantize.check(quantize.Layout(shapes, plan.dtype, plan.top_k))
+  return encoding.check(encoding.Layout(shapes, plan.dtype, plan.top_k))
 
 
 def identity_of(
   plan: Plan,
   spec: Mapping[str, Any],
-  layout: quantize.Layout,
+  layout: encoding.Layout,
   variables: types.Variables | None,
 ) -> dict[str, Any]:
   """What a teacher's cache is told by.

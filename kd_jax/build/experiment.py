@@ -9,25 +9,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import (
-  casting,
-  checkpoint,
-  config,
-  memoize,
-  parallel,
-  parts,
-  schemes,
-  stages,
-  stored,
-  types,
-)
+from kd_jax import checkpoint, config, memoize, parallel, schemes, stages, types
+from kd_jax.build import networks as build_networks
+from kd_jax.build import terms as build_terms
+from kd_jax.cache import plan
 from kd_jax.data import pipeline, sources
 from kd_jax.methods import reused_head
 from kd_jax.models import base as networks_base
 
 # The public face of the smaller file.
-make_network = casting.make_network
-example_inputs = casting.example_inputs
+make_network = build_networks.make_network
+example_inputs = build_networks.example_inputs
 
 # The keys that say how a run is watched and kept, not what it computes.
 LOOP = ('checkpoint_every', 'keep', 'eval_every', 'log_every', 'select')
@@ -63,7 +55,7 @@ class Experiment(NamedTuple):
   settings: Mapping[str, str]
   options: Mapping[str, Any]
   config: Mapping[str, Any]
-  cache: stored.Plan | None = None
+  cache: plan.Plan | None = None
   outputs: Mapping[str, tuple[str, ...]] = {}
 
 
@@ -91,9 +83,9 @@ def make_experiment(
     networks, specs = dict(like.networks), dict(like.specs)
     loaded, outputs = like.loaded, like.outputs
   else:
-    networks, specs, loaded = casting.make_networks(c, data)
-    outputs = casting.output_names(networks, data)
-  cast = casting.make_cast(c, data, loaded, outputs)
+    networks, specs, loaded = build_networks.make_networks(c, data)
+    outputs = build_networks.output_names(networks, data)
+  cast = build_networks.make_cast(c, data, loaded, outputs)
   scheme = c.scheme.to_dict()
   made = schemes.make_stages(scheme.pop('name', ''), cast, **scheme)
   for stage in made:
@@ -103,7 +95,7 @@ def make_experiment(
       if term.method.predict is not None:
         student = term.student
         networks[student] = reused_head.wrap(networks[student], term.method)
-        told = parts.method_options(c.terms[name].to_dict())
+        told = build_terms.method_options(c.terms[name].to_dict())
         specs[student] = {**specs[student], 'reuses': told}
   experiment = Experiment(
     like.networks if like else networks,
@@ -117,7 +109,7 @@ def make_experiment(
     make_settings(c, made, cast, specs, loaded, data),
     {key: c[key] for key in LOOP},
     config.to_json(c),
-    stored.make_plan(config.to_json(c), data),
+    plan.make_plan(config.to_json(c), data),
     outputs,
   )
   if not like:
@@ -233,7 +225,7 @@ def example_batch(experiment: Experiment, stage: stages.Stage) -> dict:
     'labels': jax.ShapeDtypeStruct((size, *labels.shape[1:]), labels.dtype),
     'index': jax.ShapeDtypeStruct((size,), jnp.int32),
     'mask': jax.ShapeDtypeStruct((size,), jnp.float32),
-    **stored.shapes_of(experiment.cache, experiment.networks, stage, inputs),
+    **plan.shapes_of(experiment.cache, experiment.networks, stage, inputs),
   }
 
 

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import build, parallel, recall, stages, terms, types
+from kd_jax import build, parallel, stages, terms, types
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.data import pipeline, sources, stream
+from kd_jax.training import cached_teachers
 
 EVAL_BATCH = 256
 
@@ -48,7 +49,7 @@ class Tools(NamedTuple):
 def make_tools(
   experiment: build.Experiment,
   stage: stages.Stage,
-  teachers: recall.Recall | None = None,
+  teachers: cached_teachers.Recall | None = None,
 ) -> Tools:
   """Compiles (lazily) what the loop over the steps of a stage needs.
 
@@ -144,7 +145,7 @@ def make_feed(
   split: sources.Split,
   recipe: stages.Recipe,
   placement: parallel.Placement,
-  teachers: recall.Recall | None = None,
+  teachers: cached_teachers.Recall | None = None,
 ) -> Callable[[int], types.Batch]:
   """step -> batch; a pure function of (seed, step).
 

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kd_jax import parallel, tools
+from kd_jax import errors, parallel
+from kd_jax.training import runtime
 
 AXIS = 'lanes'
 # Of a state: itself, what it becomes, the best so far, the one being saved.
@@ -39,7 +40,7 @@ class Strategy(NamedTuple):
   read: Callable
 
 
-def looped(made: tools.Tools) -> Strategy:
+def looped(made: runtime.Tools) -> Strategy:
   """One lane after the other, each by the one compiled update."""
 
   def move(packed, signals, batch):
@@ -55,7 +56,7 @@ def looped(made: tools.Tools) -> Strategy:
   return Strategy(list, list, move, read)
 
 
-def vmapped(made: tools.Tools) -> Strategy:
+def vmapped(made: runtime.Tools) -> Strategy:
   """All lanes by one update, spread over the devices of this process.
 
   A lane's numbers differ from those of a run of its own by rounding alone:
@@ -99,10 +100,6 @@ def vmapped(made: tools.Tools) -> Strategy:
 STRATEGIES = {'loop': looped, 'vmap': vmapped}
 
 
-class DoesNotFit(ValueError):  # noqa: N818 (as the words go)
-  """More lanes are asked for than fit the memory."""
-
-
 def choose(name: str, placement: parallel.Placement, lanes: int) -> str:
   """The key of `STRATEGIES` that a name means.
 
@@ -120,7 +117,7 @@ def choose(name: str, placement: parallel.Placement, lanes: int) -> str:
   return name
 
 
-def fit(name: str, made: tools.Tools, wanted, frozen, asked: int) -> int:
+def fit(name: str, made: runtime.Tools, wanted, frozen, asked: int) -> int:
   """How many lanes are trained at the same time.
 
   Args:
@@ -130,7 +127,7 @@ def fit(name: str, made: tools.Tools, wanted, frozen, asked: int) -> int:
     asked: at most so many; 0: as many as fit.
 
   Raises:
-    DoesNotFit: more are asked for than fit; it says how many do.
+    errors.LanesError: more are asked for than fit; it says how many do.
   """
   if len(wanted) == 1:
     return 1
@@ -146,7 +143,7 @@ def fit(name: str, made: tools.Tools, wanted, frozen, asked: int) -> int:
     free *= len(jax.local_devices())
   room = max(int(free // (COPIES * held)), 0)
   if asked > room or not room:
-    raise DoesNotFit(
+    raise errors.LanesError(
       f'{asked or len(wanted)} lanes do not fit the memory that is free '
       f'({free / 1e6:.0f} MB, {COPIES * held / 1e6:.0f} MB a lane); at most '
       f'{room} do: --lanes {max(room, 1)}'

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import jax
 
-from kd_jax import checkpoint, config, grid, halving, runs, sweep, types
+from kd_jax import checkpoint, config, runs, sweep, types
 from kd_jax.compare import statistics
 from kd_jax.executors import jobs, status
 from kd_jax.report import swept
+from kd_jax.training import halving, loop
 
 COLUMNS = (
   'setting',
@@ -129,7 +130,7 @@ def launch(
   settings: Mapping[str, Swept],
   prepared: runs.Prepared,
   stop: Callable[[], bool],
-  plan: grid.Plan = grid.ALONE,
+  plan: loop.Plan = loop.ALONE,
 ) -> list[dict]:
   """Trains every setting; what is done is not done again.
 

@@ -11,12 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kd_jax import errors
+
 # Bytes that a random read decompresses, at most (or one record).
 _GROUP = 64 << 10
-
-
-class Damaged(ValueError):  # noqa: N818 (the run is in order, the file is not)
-  """A file that does not hold the records that it should."""
 
 
 class Shard(NamedTuple):
@@ -80,7 +78,7 @@ def read(folder: pathlib.Path, shard: Shard, dtype: np.dtype) -> np.ndarray:
   """All records of a shard, in order, of a structured type.
 
   Raises:
-    Damaged: it is missing, or not what was written.
+    errors.DamagedError: it is missing, or not what was written.
   """
   reader = _open(folder, shard)
   try:
@@ -127,7 +125,7 @@ def _open(folder: pathlib.Path, shard: Shard):
   """A reader of a whole shard, that reads no further than it must.
 
   Raises:
-    Damaged: the shard is missing, or not whole.
+    errors.DamagedError: the shard is missing, or not whole.
   """
   from array_record.python import array_record_module
 
@@ -143,5 +141,5 @@ def _open(folder: pathlib.Path, shard: Shard):
   return reader
 
 
-def _damaged(shard: Shard, why) -> Damaged:
-  return Damaged(f'{shard.name}: {str(why).splitlines()[0][:150]}')
+def _damaged(shard: Shard, why) -> errors.DamagedError:
+  return errors.DamagedError(f'{shard.name}: {str(why).splitlines()[0][:150]}')

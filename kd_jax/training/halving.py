@@ -14,13 +14,10 @@ import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
-from kd_jax import checkpoint, lane
+from kd_jax import checkpoint, errors
+from kd_jax.training import lane
 
 DROPPED = 'dropped.json'
-
-
-class Dropped(Exception):  # noqa: N818 (it is no error)
-  """A setting that lagged behind the others at a rung."""
 
 
 def rungs(settings: int, steps: int, eta: int) -> list[tuple[int, int]]:
@@ -40,7 +37,7 @@ def rungs(settings: int, steps: int, eta: int) -> list[tuple[int, int]]:
 
 def make_judge(
   folders: Sequence[pathlib.Path], eta: int
-) -> Callable[[Mapping[int, lane.Lane]], dict[int, Dropped]]:
+) -> Callable[[Mapping[int, lane.Lane]], dict[int, errors.DroppedError]]:
   """The judge of a grid (see `grid.Plan`).
 
   It looks at the lanes alone, and says the same after a resume: the settings
@@ -69,7 +66,7 @@ def make_judge(
     for place in late:
       note(place, step, means[place])
     return {
-      i: Dropped(read(setting_of(one)))
+      i: errors.DroppedError(read(setting_of(one)))
       for i, one in lanes.items()
       if setting_of(one) in late
     }

@@ -1,0 +1,1 @@
+"""Stored outputs of frozen teachers: what is stored, in which form, where."""
