@@ -14,7 +14,7 @@ import jupytext
 import nbclient
 import nbformat
 
-from tests import children
+from tests.helpers import children
 
 HERE = pathlib.Path(__file__).resolve().parent
 LIMIT = 300  # seconds that a cell may take

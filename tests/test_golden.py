@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from tests import golden, shared
-from tests.losses import reference as ref
+from tests import golden
+from tests.helpers import reference as ref
+from tests.helpers import shared
 
 
 def test_every_case_of_the_shared_folder():

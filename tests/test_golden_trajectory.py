@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from tests import golden_trajectory, shared
+from tests import golden_trajectory
+from tests.helpers import shared
 
 
 @pytest.fixture(scope='module')

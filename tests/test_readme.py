@@ -12,7 +12,7 @@ from experiments.benchmarks import ours
 from kd_jax import checkpoint, cli, errors, export, methods, models, schemes
 from kd_jax.models import torch_weights
 from kd_jax.models.torch_weights import __main__ as torch_weights_main
-from tests import tiny
+from tests.helpers import tiny
 
 try:  # here, since its log takes the stream that it finds
   import submitit
@@ -80,7 +80,7 @@ def test_every_launch_builds(words, capsys):
 def test_every_export_runs(tmp_path, capsys):
   """The short form: of a run that trained for some steps."""
   run = tmp_path / 'run'
-  job = ['--config', 'tests/quick.py', '--workdir', str(run)]
+  job = ['--config', 'tests/helpers/quick.py', '--workdir', str(run)]
   short = ['--config.baseline=False', '--config.train.steps=200']
   assert cli.main([*job, *short]) == 0
   exports = [c for c in commands() if 'kd_jax.export' in c]

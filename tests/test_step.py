@@ -11,7 +11,7 @@ from kd_jax import parallel, stages, terms
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.schemes import base
-from tests import tiny
+from tests.helpers import tiny
 
 
 def train(placement, stage, networks=None, count=10, prepare=None):

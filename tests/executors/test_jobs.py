@@ -10,9 +10,9 @@ from kd_jax import config, runs, sweep
 from kd_jax.executors import jobs, status
 from kd_jax.runs import folders
 from kd_jax.training import halving
-from tests.executors import standin
+from tests.helpers import standin
 
-QUICK = str(pathlib.Path(__file__).resolve().parents[1] / 'quick.py')
+QUICK = str(pathlib.Path(__file__).resolve().parents[1] / 'helpers/quick.py')
 SETTINGS = [
   {'temperature': 2.0, 'alpha': '0.25'},
   {'arg': '3', 'train.steps': 7},

@@ -12,7 +12,7 @@ import pytest
 
 from kd_jax import errors
 from kd_jax.executors import hardware, jobs, process, status
-from tests.executors import standin
+from tests.helpers import standin
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 POOL = """
@@ -193,7 +193,7 @@ def test_a_real_sweep_shares_what_is_the_same(tmp_path, monkeypatch):
   monkeypatch.delenv('JAX_DISABLE_MOST_OPTIMIZATIONS', raising=False)
   changes = {'baseline': 'False', 'train.steps': '12', 'teacher.steps': '12'}
   settings = [{'alpha': 0.5}, {'alpha': 0.9}, {'alpha': 3.0}]
-  many = jobs.jobs_of('tests/quick.py', changes, settings, tmp_path)
+  many = jobs.jobs_of('tests/helpers/quick.py', changes, settings, tmp_path)
   codes = process.run(many, 2)
   states = status.of(many)
   assert list(codes.values()) == [0, 0, 2], status.table(states)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kd_jax.executors import jobs, slurm, status, task
-from tests.executors import standin
+from tests.helpers import standin
 
 
 @pytest.mark.parametrize(

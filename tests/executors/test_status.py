@@ -8,7 +8,7 @@ import time
 import pytest
 
 from kd_jax.executors import jobs, process, status
-from tests.executors import standin
+from tests.helpers import standin
 
 
 def ended(made, asked=False):

@@ -13,19 +13,19 @@ from safetensors import numpy as safetensors
 from kd_jax import checkpoint, errors, export
 from kd_jax.export import formats, job, parity, source, stablehlo, walk
 from kd_jax.models import base, torch_weights
-from tests.export import networks
+from tests.helpers import networks_on_disk
 
 FILES = {'card.md', 'meta.json', 'parity.json'}
 
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-  return networks.run(tmp_path_factory.mktemp('run'))
+  return networks_on_disk.run(tmp_path_factory.mktemp('run'))
 
 
 def make(folder, out, format='safetensors', **options):
   """Exports with the smallest effort; what parity.json holds."""
-  options = {'data': networks.data(), 'seconds': 0.0, **options}
+  options = {'data': networks_on_disk.data(), 'seconds': 0.0, **options}
   return export.export(folder, out, format, **options)
 
 
@@ -33,7 +33,7 @@ def make(folder, out, format='safetensors', **options):
 def alone(tmp_path_factory):
   """The folder of a network without a run."""
   folder = tmp_path_factory.mktemp('alone') / 'net'
-  networks.save(folder, name='cnn', hidden=8)
+  networks_on_disk.save(folder, name='cnn', hidden=8)
   return folder
 
 
@@ -88,7 +88,7 @@ def test_times_are_taken_beside_jax_and_the_teacher(exported):
 
 def test_meta_says_how_to_prepare(exported):
   meta = json.loads((exported / 'meta.json').read_text())
-  data = networks.data()
+  data = networks_on_disk.data()
   assert meta['input']['shape'] == ['batch', 4, 4, 1]
   assert meta['prepare'] == {
     'formula': '(pixels / 255 - mean) / std',
@@ -125,7 +125,7 @@ def test_torch_names_are_those_of_torch_weights(alone, tmp_path):
 
 def test_fast_forms_of_the_cpu_go_to_every_platform(tmp_path):
   """platform_dependent convolutions keep a branch for each."""
-  network = base.from_linen(networks.Shuffle())
+  network = base.from_linen(networks_on_disk.Shuffle())
   images = np.random.default_rng(0).normal(size=(3, 8, 6, 4)).astype('f4')
   variables = network.init(jax.random.key(0), images)
   work = formats.Job(network, variables, (8, 6, 4), {}, '', 'jax', None)
@@ -139,7 +139,7 @@ def test_fast_forms_of_the_cpu_go_to_every_platform(tmp_path):
 
 
 def test_of_several_seeds_the_best_on_validation(tmp_path):
-  networks.run(tmp_path, seeds=3)
+  networks_on_disk.run(tmp_path, seeds=3)
   assert source.load(tmp_path).folder.parts[-3] == 'seed_2'
   teacher = source.load(tmp_path, 'teacher')
   assert teacher.folder.parts[-3:] == ('seed_0', 'networks', 'teacher')
@@ -149,7 +149,7 @@ def test_of_several_seeds_the_best_on_validation(tmp_path):
 def test_a_reused_classifier_is_exported(tmp_path):
   pytest.importorskip('onnxruntime')
   told = {'name': 'simkd', 'layers': [['features', 'features']]}
-  networks.save(tmp_path / 'net', name='mlp', widths=[8], reuses=told)
+  networks_on_disk.save(tmp_path / 'net', name='mlp', widths=[8], reuses=told)
   found = make(tmp_path / 'net', tmp_path / 'out', 'onnx')
   assert found['logits']['largest'] <= 1e-5
 
@@ -158,7 +158,7 @@ def test_a_student_trained_for_int8_keeps_its_ranges(tmp_path):
   pytest.importorskip('onnxruntime')
   import onnx
 
-  _, variables = networks.save(
+  _, variables = networks_on_disk.save(
     tmp_path / 'net', name='cnn', hidden=8, quantize='int8'
   )
   found = make(tmp_path / 'net', tmp_path / 'out', 'onnx', quantize='int8')
@@ -175,7 +175,9 @@ def test_a_student_trained_for_int8_keeps_its_ranges(tmp_path):
 
 def test_without_int8_the_file_rounds_as_the_student_did(tmp_path):
   onnx = pytest.importorskip('onnx')
-  networks.save(tmp_path / 'net', name='mlp', widths=[8], quantize='int8')
+  networks_on_disk.save(
+    tmp_path / 'net', name='mlp', widths=[8], quantize='int8'
+  )
   found = make(tmp_path / 'net', tmp_path / 'out', 'onnx')
   assert found['agreement'] >= 0.99
   nodes = onnx.load(tmp_path / 'out/model.onnx').graph.node
@@ -186,7 +188,7 @@ def test_without_int8_the_file_rounds_as_the_student_did(tmp_path):
 def test_what_differs_is_not_kept(change, alone, tmp_path, monkeypatch, capsys):
   value = {'LOGITS': -1.0, 'AGREEMENT': 1.1}[change]
   monkeypatch.setattr(parity, change, value)
-  monkeypatch.setattr(source, 'read_data', lambda *_: networks.data())
+  monkeypatch.setattr(source, 'read_data', lambda *_: networks_on_disk.data())
   quantize = {'LOGITS': '', 'AGREEMENT': 'bf16'}[change]
   code = export.main(
     [
@@ -276,9 +278,9 @@ def test_a_network_without_data_asks_for_a_config(tmp_path, capsys):
 
 
 def test_data_of_another_shape_is_refused(tmp_path):
-  networks.save(tmp_path / 'net', name='mlp', widths=[3])
+  networks_on_disk.save(tmp_path / 'net', name='mlp', widths=[3])
   student = source.load(tmp_path / 'net')
-  other = networks.data()
+  other = networks_on_disk.data()
   other = other._replace(classes=7)
   with pytest.raises(ValueError, match='6 classes.*of 7'):
     source.fitting(student, other)
@@ -302,7 +304,7 @@ def test_a_missing_package_names_its_command(
 def test_an_unknown_operation_is_one_line(alone, tmp_path, capsys, monkeypatch):
   pytest.importorskip('onnxruntime')
   monkeypatch.delitem(walk.WRITERS, 'conv_general_dilated')
-  monkeypatch.setattr(source, 'read_data', lambda *_: networks.data())
+  monkeypatch.setattr(source, 'read_data', lambda *_: networks_on_disk.data())
   line = refuse(capsys, alone, '--out', tmp_path / 'out')
   assert "operation 'conv_general_dilated'" in line
   assert not list(tmp_path.iterdir())

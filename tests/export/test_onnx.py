@@ -11,7 +11,6 @@ from flax import linen as nn
 from kd_jax import models
 from kd_jax.export import formats, onnx_file
 from kd_jax.models import base, layers, vit
-from tests.export import networks
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -86,7 +85,7 @@ FUNCTIONS = {
   'dilated': _conv(kernel_dilation=(2, 2)),
   'strided': _conv(strides=(2, 3)),
   'grouped': _conv(groups=2),
-  'fast forms': networks.Shuffle(),
+  'fast forms': networks_on_disk.Shuffle(),
   'max_pool': lambda x: nn.max_pool(x, (3, 3), (2, 2), 'SAME'),
   'avg_pool': lambda x: nn.avg_pool(x, (2, 3), (2, 3)),
   'max_pool_3_2': layers.max_pool_3_2,

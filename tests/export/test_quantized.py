@@ -4,16 +4,18 @@ import pytest
 
 from experiments import quantized
 from kd_jax.export import source
-from tests.export import networks
+from tests.helpers import networks_on_disk
 
 
 def test_the_table_has_every_case(tmp_path, monkeypatch, capsys):
   pytest.importorskip('onnxruntime')
-  monkeypatch.setattr(source, 'read_data', lambda *_: networks.data())
+  monkeypatch.setattr(source, 'read_data', lambda *_: networks_on_disk.data())
   for name, options in (('full', {}), ('aware', {'quantize': 'int8'})):
     for seed in range(2):
       folder = tmp_path / f'{name}/seed_{seed}/networks/student'
-      networks.save(folder, seed, seed, name='mlp', widths=[8], **options)
+      networks_on_disk.save(
+        folder, seed, seed, name='mlp', widths=[8], **options
+      )
   code = quantized.main([str(tmp_path / 'full'), str(tmp_path / 'aware')])
   lines = capsys.readouterr().out.strip().split('\n')
   assert code == 0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kd_jax.losses import attention
-from tests.losses import reference as ref
+from tests.helpers import reference as ref
 
 SHAPE = (2, 3, 4, 4)  # batch, heads, queries, keys
 S, T = ref.draw(0, *SHAPE), ref.draw(1, *SHAPE)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kd_jax.losses import divergences, logits
-from tests.losses import reference as ref
+from tests.helpers import reference as ref
 
 S, T = ref.draw(0, 4, 6), ref.draw(1, 4, 6)
 S32, T32 = np.float32(S), np.float32(T)

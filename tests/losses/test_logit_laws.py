@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kd_jax.losses import decoupled, divergences, logits, multilevel
-from tests.losses import reference as ref
+from tests.helpers import reference as ref
 
 # name -> (loss, takes labels, its float hyperparameters)
 LOSSES = {

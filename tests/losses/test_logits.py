@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kd_jax.losses import logits
-from tests.losses import reference as ref
+from tests.helpers import reference as ref
 
 S, T = ref.draw(0, 5, 7), ref.draw(1, 5, 7)
 S32, T32 = np.float32(S), np.float32(T)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kd_jax.losses import logits, multilevel
-from tests.losses import reference as ref
+from tests.helpers import reference as ref
 
 S, T = ref.draw(0, 5, 6), ref.draw(1, 5, 6)
 S32, T32 = np.float32(S), np.float32(T)

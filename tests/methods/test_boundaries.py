@@ -5,7 +5,7 @@ import pytest
 
 from kd_jax.losses import boundaries as losses
 from kd_jax.methods import boundaries
-from tests.methods import feature_runs
+from tests.helpers.methods import feature_runs
 
 LAYERS = [('x1', 'y1'), ('x2', 'y2')]
 

@@ -8,7 +8,7 @@ import pytest
 from kd_jax import methods
 from kd_jax.losses import features as losses
 from kd_jax.methods import cat
-from tests.methods import feature_runs
+from tests.helpers.methods import feature_runs
 
 
 def _outputs(seed, channels):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kd_jax import methods
-from tests.methods import cases, harness, signals
+from tests.helpers.methods import cases, harness, signals
 
 CASES = cases.CASES
 every = pytest.mark.parametrize('name', CASES)

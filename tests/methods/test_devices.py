@@ -13,8 +13,8 @@ import pytest
 from kd_jax import methods, optim, parallel, stages, terms
 from kd_jax import state as states
 from kd_jax import step as steps
-from tests import tiny
-from tests.methods import cases, harness, signals
+from tests.helpers import tiny
+from tests.helpers.methods import cases, harness, signals
 
 SIZE, STEPS = 16, 3
 # Some of what XLA does takes time by the square of a program's length.

@@ -6,7 +6,7 @@ import pytest
 
 from kd_jax import methods
 from kd_jax.methods import hints
-from tests.methods import feature_runs
+from tests.helpers.methods import feature_runs
 
 LAYERS = [('x', 'y')]
 

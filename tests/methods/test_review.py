@@ -7,7 +7,7 @@ import pytest
 from kd_jax import methods
 from kd_jax.losses import features as losses
 from kd_jax.methods import review
-from tests.methods import feature_runs
+from tests.helpers.methods import feature_runs
 
 LAYERS = [('x1', 'y1'), ('x2', 'y2'), ('v', 'w')]
 

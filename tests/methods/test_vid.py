@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kd_jax import methods
-from tests.methods import feature_runs
+from tests.helpers.methods import feature_runs
 
 LAYERS = [('x', 'y')]
 

@@ -9,7 +9,8 @@ import pytest
 
 from kd_jax import models
 from kd_jax.models import base, torch_weights
-from tests import golden_models, shared
+from tests import golden_models
+from tests.helpers import shared
 
 IMAGENET = json.loads(
   (pathlib.Path(__file__).parent / 'imagenet_golden.json').read_text()

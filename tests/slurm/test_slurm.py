@@ -17,11 +17,10 @@ import pytest
 
 from kd_jax import checkpoint, cli
 from kd_jax.executors import jobs, slurm, status
-from tests import children
-from tests.executors import standin
+from tests.helpers import children, standin
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-QUICK = str(ROOT / 'tests/quick.py')
+QUICK = str(ROOT / 'tests/helpers/quick.py')
 CONF = os.environ.get('KD_JAX_SLURM', '/tmp/kd_jax_slurm') + '/slurm.conf'
 
 

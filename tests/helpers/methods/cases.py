@@ -1,0 +1,160 @@
+"""How each method of the table is made for the contract, and what is true.
+
+A case 'method/label' is one more way to make the method.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.helpers.methods import signals
+
+VECTORS = [('features', 'features')]
+MAP = [('map2', 'map2')]
+MAPS = [('map1', 'map1'), ('map2', 'map2')]
+PRE = [('pre1', 'pre1'), ('pre2', 'pre2')]
+LAST = [('last', 'last')]
+
+
+def same(variables, teacher, batch):
+  """The student's outputs are the teacher's."""
+  del batch
+  return variables, teacher
+
+
+def _logits(function) -> Callable:
+  """The student's logits are a function of the teacher's and the labels."""
+
+  def at(variables, teacher, batch):
+    hot = jax.nn.one_hot(batch['labels'], signals.CLASSES)
+    logits = function(jnp.asarray(teacher['logits']), hot)
+    return variables, {**teacher, 'logits': logits}
+
+  return at
+
+
+def _tied(variables, teacher, batch):
+  """Both sides have one embedding."""
+  del batch
+  params = {
+    pair: {'student': sides['teacher'], 'teacher': sides['teacher']}
+    for pair, sides in variables['params'].items()
+  }
+  return {**variables, 'params': params}, teacher
+
+
+def _beyond(variables, teacher, batch):
+  """The student's pre-activations lie beyond the margin on the same side."""
+  del batch
+  return variables, {
+    name: np.where(x > 0, 2, -2).astype(x.dtype) if 'pre' in name else x
+    for name, x in teacher.items()
+  }
+
+
+class Case(NamedTuple):
+  """One method under test.
+
+  Attributes:
+    options: what it is made with.
+    least: at its documented minimum the value is 'zero' and the least there
+      is, or its gradient by the student is 'still'; 'none' says in `why` that
+      no such point is known beforehand.
+    at: (variables, teacher, batch) -> variables and student's outputs there.
+    why: there is no such point, and where it is tested instead.
+    ordered: depends on the order of the batch, as documented.
+    detached: its gradient by the student or its own parameters is, on purpose,
+      not the slope of its value: no finite differences.
+    idle: hyperparameters that the options leave without effect.
+  """
+
+  options: Mapping[str, Any] = {}
+  least: str = 'zero'
+  at: Callable = same
+  why: str = ''
+  ordered: bool = False
+  detached: bool = False
+  idle: tuple[str, ...] = ()
+
+  @property
+  def reads(self) -> set[str]:
+    """The outputs that the method looks at."""
+    pairs = self.options.get('layers', ())
+    names = {name for pair in pairs for name in pair}
+    return names | {'logits', 'head'} if names else {'logits'}
+
+
+_EMBEDDED = {'layers': VECTORS, 'dim': 4}
+_LEARNED = 'a learned map stands between the sides; see its own test'
+
+CASES = {
+  'cross_entropy': Case(at=_logits(lambda t, hot: 1e3 * hot)),
+  'kd': Case(),
+  'kd/standardized': Case({'standardize': True}),
+  'dkd': Case(),
+  # The first of its terms falls until the student is sure of the label; the
+  # second is the cross-entropy of the others.
+  'nkd': Case(least='still', at=_logits(lambda t, hot: t + 1e3 * hot)),
+  'dist': Case(),
+  'lskd': Case(),
+  'mlld': Case(),
+  'ctkd': Case({'decay_steps': 8.0}, detached=True),
+  'ttm': Case(at=_logits(lambda t, hot: t / 4)),
+  'wsld': Case(least='still', detached=True),
+  'logit_mse': Case(),
+  'reverse_kl': Case(),
+  'generalized_jsd': Case(),
+  'skew_kl': Case(),
+  'skew_reverse_kl': Case(),
+  'symmetric_kl': Case(),
+  'js': Case(),
+  'tv': Case(),
+  'ofa': Case(least='still'),
+  'topk_kd': Case({'k': 2}),
+  'fitnet': Case({'layers': MAPS}, least='none', why=_LEARNED),
+  'at': Case({'layers': MAPS}),
+  'nst': Case({'layers': MAPS}),
+  'fsp': Case({'layers': MAPS}),
+  'ab': Case({'layers': PRE}, at=_beyond),
+  'ft': Case(
+    {'layers': MAP, 'paraphraser_steps': 0},
+    least='none',
+    why=_LEARNED,
+    idle=('reconstruction',),
+  ),
+  'vid': Case({'layers': MAPS}, least='none', why=_LEARNED),
+  'ofd': Case({'layers': PRE}, least='none', why=_LEARNED),
+  # A singular vector of a small singular value is known to few digits: not
+  # of 'map2', which has four places and is pooled.
+  'kdsvd': Case({'layers': [('map1', 'map1'), *LAST]}),
+  'review_kd': Case({'layers': MAPS}, least='none', why=_LEARNED),
+  'cat_kd': Case({'layers': LAST}),
+  # With all channels of an example left out, a ReLU would stand at its kink.
+  'mgd': Case({'layers': MAPS, 'masked': 0.05}, least='none', why=_LEARNED),
+  'feature_mse': Case({'layers': MAPS}),
+  'feature_cosine': Case({'layers': MAPS}),
+  'simkd': Case({'layers': MAP}, least='none', why=_LEARNED),
+  'rkd': Case({'layers': VECTORS}),
+  'rkd_distance': Case({'layers': VECTORS}),
+  'rkd_angle': Case({'layers': VECTORS}),
+  'sp': Case({'layers': MAPS}),
+  'cc': Case(_EMBEDDED, at=_tied, ordered=True, idle=('gamma',)),
+  'cc/paper': Case({**_EMBEDDED, 'variant': 'paper'}, at=_tied),
+  'pkt': Case({'layers': VECTORS}),
+  'ickd': Case({'layers': MAPS}),
+  'crd': Case(
+    {**_EMBEDDED, 'negatives': 6, 'examples': signals.classes()},
+    least='none',
+    why='a contrast has no zero; see its own test',
+  ),
+  'info_nce': Case(
+    _EMBEDDED, least='none', why='a contrast has no zero; see its own test'
+  ),
+  'srrl': Case({'layers': MAP}, least='none', why=_LEARNED),
+  'attention_mse': Case({'layers': [('scores', 'scores')]}),
+  'attention_kl': Case({'layers': [('scores', 'scores')]}),
+  'value_relation': Case({'layers': [('value', 'value')]}),
+}

@@ -1,0 +1,105 @@
+"""Finished networks on disk, never trained, for the tests of the export."""
+
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from kd_jax import build, checkpoint
+from kd_jax.data import sources
+from kd_jax.methods import make_method, reused_head
+from kd_jax.models import convolution
+from tests.helpers import compared
+
+SHAPE, CLASSES = (4, 4, 1), 6
+
+
+class Shuffle(nn.Module):
+  """Grouped and depthwise convolutions in the forms fast on a CPU."""
+
+  @nn.compact
+  def __call__(self, x):
+    fast = {'conv_general_dilated': convolution.convolve}
+    same = ((1, 1), (1, 1))
+    x = nn.Conv(
+      8, (1, 1), (1, 1), ((0, 0), (0, 0)), feature_group_count=2, **fast
+    )(x)
+    x = nn.Conv(8, (3, 3), (2, 2), same, feature_group_count=8, **fast)(x)
+    b, h, w, c = x.shape
+    x = x.reshape(b, h, w, 2, c // 2).swapaxes(3, 4).reshape(b, h, w, c)
+    left, right = jnp.split(x, [3], -1)
+    return jnp.concatenate([right, nn.sigmoid(left)], -1).mean((1, 2))
+
+
+def data() -> sources.Data:
+  """64 training and 301 test images 4x4x1 of six classes."""
+  return compared.data()
+
+
+@functools.cache
+def drawn(text: str, seed: int):
+  """A network and its drawn variables, of a spec as JSON."""
+  told = json.loads(text)
+  network = build.make_network(told)
+  images = jax.random.normal(jax.random.key(1), (64, *SHAPE))
+  variables = jax.jit(network.init)(jax.random.key(seed), images)
+  if 'reuses' in told:
+    variables = with_head(network, variables, images, told['reuses'])
+  step = jax.jit(functools.partial(network.apply, train=True))
+  _, state = step(variables, images)
+  return network, {**variables, **state}
+
+
+def save(folder, seed: int = 0, draw: int = 0, **spec):
+  """Writes a network folder, said to be of `seed`; network and variables."""
+  told = {'classes': CLASSES, 'inputs': list(SHAPE), **spec}
+  network, variables = drawn(json.dumps(told), draw)
+  checkpoint.save_network(
+    folder,
+    variables,
+    {
+      'build': told,
+      'seed': seed,
+      'steps': 3,
+      'select': 'last',
+      'validation': {'last': 0.1 * seed},
+      'data': {'name': 'arrays', 'fingerprint': data().fingerprint},
+    },
+  )
+  return network, variables
+
+
+def with_head(network, variables, images, told):
+  """The variables joined with what SimKD leaves: a projector, a head."""
+  outputs, _ = jax.jit(network.apply)(variables, images)
+  kernel = jax.random.normal(jax.random.key(2), (12, CLASSES))
+  head = {'kernel': kernel, 'bias': jnp.ones(CLASSES)}
+  teacher = {'features': jnp.zeros((64, 12)), 'head': head}
+  init = jax.jit(make_method(**told).init)
+  held = init(jax.random.key(3), outputs, teacher)
+  held['state']['head'] = head
+  return reused_head.join(variables, held)
+
+
+def run(folder, seeds: int = 0):
+  """A run with a teacher and a student; or a folder of `seeds` of them."""
+  for seed in range(seeds or 1):
+    place = folder / (f'seed_{seed}' if seeds else '') / 'networks'
+    save(place / 'teacher', name='mlp', widths=[16])
+    save(place / 'student', seed, name='cnn', hidden=8)
+  checkpoint.write_json(
+    folder / 'config.json',
+    {
+      'data': {'name': 'arrays', 'seed': 0},
+      'scheme': {'name': 'offline'},
+      'terms': {'soft': {'method': 'kd', 'weight': 0.9, 'temperature': 4.0}},
+      'networks': {'teacher': {'name': 'mlp'}, 'student': {'name': 'cnn'}},
+      'train': {
+        'batch_size': 16,
+        'optimizer': {'name': 'adam', 'learning_rate': 1e-3},
+      },
+    },
+  )
+  return folder

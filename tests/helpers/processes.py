@@ -1,0 +1,47 @@
+"""One of several processes that train as one; see test_processes.py.
+
+python -m tests.helpers.processes PORT COUNT RANK WAY FILE
+"""
+
+import sys
+
+import jax
+
+
+def train(way: str, rank: int = 0, count: int = 1) -> list:
+  """The parameters after ten steps; each process reads its own shard."""
+  # Not before jax.distributed knows of its peers.
+  import numpy as np
+
+  from kd_jax import parallel
+  from kd_jax import state as states
+  from kd_jax import step as steps
+  from kd_jax.data import pipeline
+  from tests.helpers import tiny
+
+  networks, stage = tiny.networks(), tiny.offline()
+  placement = parallel.choose(way)
+  step = placement.compile(steps.make_train_step(networks, stage), 2, (0,))
+  state = states.init_state(networks, stage, tiny.batch())
+  state = placement.replicate(state)
+  frozen = placement.replicate(tiny.frozen())
+  for n in range(10):
+    whole = jax.device_get(tiny.batch(n))
+    index = pipeline.shard(np.arange(tiny.BATCH), rank, count)
+    mine = {name: value[index] for name, value in whole.items()}
+    state, _ = step(state, frozen, placement.split(mine))
+    jax.block_until_ready(state)
+  leaves = jax.tree.leaves(state.params)
+  return [np.asarray(x.addressable_data(0)) for x in leaves]
+
+
+def main(port: str, count: str, rank: str, way: str, file: str) -> None:
+  """Finds its peers, trains, and writes what it has."""
+  jax.distributed.initialize(f'localhost:{port}', int(count), int(rank))
+  import numpy as np
+
+  np.savez(file, *train(way, int(rank), int(count)))
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])

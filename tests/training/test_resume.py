@@ -1,0 +1,206 @@
+"""Nothing is lost: kills, stops, damaged checkpoints, NaN, a full disk."""
+
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from kd_jax import build, checkpoint, config, errors, metrics, training
+from tests.helpers import children, running
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+QUICK = str(ROOT / 'tests/helpers/quick.py')
+pytestmark = pytest.mark.usefixtures('compiled_once')
+
+
+def experiment(**changes):
+  """The quick one on one device, checkpoints often."""
+  c = config.read(QUICK)
+  c.parallel, c.checkpoint_every = 'one', 8
+  for key, value in changes.items():
+    config.change(c, key.replace('__', '.'), str(value))
+  return build.make_experiment(c)
+
+
+def hashes(folder) -> dict[str, str]:
+  """{network: content hash} of the finished networks."""
+  return {
+    path.name: checkpoint.load_network(path)[1]['hash']
+    for path in sorted((folder / 'networks').iterdir())
+  }
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """A run that nothing interrupted."""
+  folder = tmp_path_factory.mktemp('whole')
+  running.run(experiment(), folder)
+  return folder
+
+
+def test_a_stopped_run_continues_bit_for_bit(whole, tmp_path, caplog):
+  for steps in (3, 33, 20, 21):
+    with pytest.raises(errors.StoppedError, match='step'):
+      running.run(experiment(), tmp_path, stop_after=steps)
+  running.run(experiment(), tmp_path)
+  assert hashes(tmp_path) == hashes(whole)
+  assert metrics.read_rows(tmp_path) == metrics.read_rows(whole)
+  assert 'damaged' not in caplog.text
+
+
+def test_a_finished_run_is_not_run_again(whole):
+  before = (whole / metrics.ROWS).stat().st_mtime
+  made = experiment()
+  broken = made._replace(data=None)  # training would need it
+  training.run(broken, training.Session(whole, metrics.silent()))
+  assert (whole / metrics.ROWS).stat().st_mtime == before
+
+
+def damage(folder: pathlib.Path, how: str) -> None:
+  """Truncates or corrupts the largest file of the newest checkpoint."""
+  newest = max(folder.iterdir(), key=lambda p: int(p.name))
+  files = [p for p in newest.rglob('*') if p.is_file()]
+  largest = max(files, key=lambda p: p.stat().st_size)
+  data = bytearray(largest.read_bytes())
+  if how == 'truncated':
+    data = data[: len(data) // 2]
+  else:
+    for i in range(len(data) // 3, len(data) // 3 + 64):
+      data[i] ^= 0xFF
+  largest.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize('how', ['truncated', 'corrupted'])
+def test_a_damaged_checkpoint_falls_back(how, whole, tmp_path, caplog):
+  with pytest.raises(errors.StoppedError):
+    running.run(experiment(), tmp_path, stop_after=30 + 30 + 18)
+  place = tmp_path / 'checkpoints' / 'student'
+  assert len(list(place.iterdir())) == 2
+  damage(place, how)
+  running.run(experiment(), tmp_path)
+  assert 'falling back' in caplog.text
+  assert hashes(tmp_path) == hashes(whole)
+
+
+def test_nan_names_the_term_and_keeps_the_checkpoint(tmp_path):
+  made = experiment(train__optimizer__learning_rate=1e30)
+  with pytest.raises(errors.DivergedError, match="term 'hard'.* step"):
+    running.run(made, tmp_path)
+  rows = metrics.read_rows(tmp_path)
+  assert not np.isfinite(rows[-1]['loss/hard'])
+  manager = checkpoint.make_manager(tmp_path / 'checkpoints' / 'teacher', 2)
+  assert manager.latest_step() == 30
+
+
+@pytest.mark.skipif(
+  os.geteuid() != 0 or not shutil.which('mount'), reason='needs to mount'
+)
+def test_a_full_disk_is_a_clear_error(whole, tmp_path, caplog):
+  place = tmp_path / 'small'
+  place.mkdir()
+  mount = ['mount', '-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', str(place)]
+  if subprocess.run(mount, capture_output=True, check=False).returncode:
+    pytest.skip('cannot mount a small file system here')
+  try:
+    with pytest.raises(errors.StoppedError):
+      running.run(experiment(), place, stop_after=9)
+    with pytest.raises(OSError), open(place / 'filler', 'wb') as filler:
+      while True:
+        filler.write(bytes(4096))
+        filler.flush()
+    with pytest.raises(OSError, match='checkpoint|space'):
+      running.run(experiment(), place)
+    (place / 'filler').unlink()
+    running.run(experiment(), place)
+    assert 'damaged' not in caplog.text
+    assert hashes(place) == hashes(whole)
+  finally:
+    subprocess.run(['umount', '-l', str(place)], check=False)
+
+
+def launch(folder, *more) -> subprocess.Popen:
+  """The launcher as a user starts it."""
+  command = [
+    sys.executable,
+    '-m',
+    'experiments.launch',
+    '--config',
+    QUICK,
+    '--workdir',
+    str(folder),
+    '--config.parallel=one',
+    '--config.checkpoint_every=8',
+    *more,
+  ]
+  return subprocess.Popen(
+    command,
+    cwd=ROOT,
+    env=children.environment(),
+    text=True,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  )
+
+
+def wait_for(path: pathlib.Path, process, seconds=300) -> None:
+  """Until a path is there, or the process has ended."""
+  end = time.monotonic() + seconds
+  while not path.exists() and process.poll() is None:
+    assert time.monotonic() < end, f'{path} never came'
+    time.sleep(0.002)
+
+
+def test_sigkill_at_any_moment_loses_nothing(tmp_path):
+  """Killed at random steps and during saves: the end is bit-identical."""
+  calm, hard = tmp_path / 'calm', tmp_path / 'hard'
+  process = launch(calm)
+  _, errors = process.communicate(timeout=600)
+  assert process.returncode == 0, errors
+  rng = random.Random(0)
+  for stage, step in (('teacher', 8), ('baseline', 16), ('student', 24)):
+    process = launch(hard)
+    wait_for(hard / 'checkpoints' / stage / str(step), process)
+    time.sleep(rng.uniform(0, 0.03))
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+  process = launch(hard)
+  _, errors = process.communicate(timeout=600)
+  assert process.returncode == 0, errors
+  assert hashes(hard) == hashes(calm)
+  assert metrics.read_rows(hard) == metrics.read_rows(calm)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_exits_cleanly(number, tmp_path):
+  process = launch(tmp_path, '--config.train.steps=100000')
+  wait_for(tmp_path / 'checkpoints' / 'baseline' / '8', process)
+  process.send_signal(number)
+  _, errors = process.communicate(timeout=600)
+  assert process.returncode == 130, errors
+  assert 'stopped and saved' in errors
+  assert 'Traceback' not in errors
+
+
+def test_the_state_restores_as_it_was(tmp_path):
+  tree = {
+    'key': jax.random.key(3),
+    'bf16': jax.numpy.arange(4, dtype=jax.numpy.bfloat16),
+    'none': {},
+    'number': np.float32(2.5),
+  }
+  manager = checkpoint.make_manager(tmp_path, 2)
+  checkpoint.save(manager, 5, tree, {'note': 'x'})
+  checkpoint.finish(manager)
+  step, found, meta = checkpoint.restore(manager, tree)
+  assert (step, meta) == (5, {'note': 'x'})
+  assert checkpoint.content_hash(found) == checkpoint.content_hash(tree)
+  assert found['key'].dtype == tree['key'].dtype
