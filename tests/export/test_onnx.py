@@ -11,6 +11,7 @@ from flax import linen as nn
 from kd_jax import models
 from kd_jax.export import formats, onnx_file
 from kd_jax.models import base, layers, vit
+from tests.helpers import networks_on_disk
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
