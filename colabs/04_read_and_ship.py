@@ -86,7 +86,9 @@ def make_config(method, **options):
 
 
 configs = {'kd': make_config('kd'), 'dkd': make_config('dkd')}
-reports = runs.train_all(runs.prepare(configs, pathlib.Path('runs')))
+reports = runs.train_all(
+  runs.claim(runs.build_all(configs, pathlib.Path('runs')))
+)
 print(*reports)
 
 # %% [markdown]

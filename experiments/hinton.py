@@ -100,8 +100,8 @@ def run_part(part: str, root, seeds: int, changes: Mapping[str, str], stop):
     first = root / 'all' / ('seed_0' if seeds > 1 else '')
     more['networks.teacher.load'] = str(first / 'networks/teacher')
   c = config.read(f'{CONFIG}:{part}', more)
-  prepared = runs.prepare({'': c}, root / part)
-  runs.only(runs.train_all(prepared, stop))
+  prepared = runs.claim(runs.build_all({'': c}, root / part))
+  runs.train_all(prepared, stop)[''].unwrap()
   return prepared.seeds[''], prepared.groups[0][0][1]
 
 
@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return errors.USER
   except errors.StoppedError as stopped:
     print(
-      f'stopped and saved: {stopped}; the same command continues',
+      f'stopped and saved {stopped}; run the same command to continue',
       file=sys.stderr,
     )
     return errors.STOPPED

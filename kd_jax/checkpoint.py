@@ -1,10 +1,14 @@
-"""What is on disk: checkpoints of a state, and finished networks.
+"""Reads and writes checkpoints of a state, and finished networks.
 
 Both are written beside their place and renamed into it, carry the hash of
-their content, and are read without unpickling anything.
+their content, and are read without unpickling anything. Nothing that cannot
+be read is deleted: it is moved aside.
 """
 
+import errno
 import hashlib
+import importlib.metadata
+import itertools
 import json
 import os
 import pathlib
@@ -18,9 +22,10 @@ import orbax.checkpoint as ocp
 from absl import logging
 from flax import serialization
 
-from kd_jax import types
+from kd_jax import errors, identities, types
 
 VARIABLES, SPEC = 'variables.msgpack', 'network.json'
+PACKAGES = 'jax', 'flax', 'optax', 'orbax-checkpoint'
 
 
 def content_hash(tree: types.PyTree) -> str:
@@ -59,13 +64,24 @@ def make_manager(folder: str | os.PathLike, keep: int) -> ocp.CheckpointManager:
 
 
 def save(manager, step: int, tree: types.PyTree, meta: Mapping) -> None:
-  """Starts to save `tree` as checkpoint `step`; `meta` is JSON.
+  """Starts to save `tree` as checkpoint `step`.
+
+  Args:
+    manager: from `make_manager`.
+    step: of the checkpoint.
+    tree: arrays.
+    meta: JSON; 'identity' is what the tree depends on, for `restore`.
 
   Raises:
     OSError: where the disk is full or not writable; older ones are intact.
   """
   tree = jax.tree.map(np.asarray, jax.device_get(jax.tree.map(_data, tree)))
-  meta = {**meta, 'hash': content_hash(tree)}
+  meta = {
+    **meta,
+    'hash': content_hash(tree),
+    'structure': structure(tree),
+    'versions': versions(),
+  }
   try:
     manager.save(
       step,
@@ -75,6 +91,22 @@ def save(manager, step: int, tree: types.PyTree, meta: Mapping) -> None:
     )
   except Exception as error:  # orbax and tensorstore raise many kinds
     raise OSError(_short(manager.directory, error)) from error
+
+
+def structure(tree: types.PyTree) -> dict[str, str]:
+  """{path of a leaf: 'float32[3,4]'}."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): (
+      f'{leaf.dtype}{list(leaf.shape)}'.replace(' ', '')
+    )
+    for path, leaf in leaves
+  }
+
+
+def versions() -> dict[str, str]:
+  """The versions of the packages that shape a checkpoint."""
+  return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def finish(manager) -> None:
@@ -91,49 +123,156 @@ def finish(manager) -> None:
 
 def _short(folder, error) -> str:
   line = str(error).strip().split('\n')[0][:200]
+  advice = 'free some space' if is_full(error) else 'make it writable'
   return (
-    f'cannot write a checkpoint in {folder} ({line}); '
-    'free some space and give the same command again'
+    f'cannot write a checkpoint in {folder} ({line}); {advice} and run the '
+    'same command again'
   )
 
 
-def restore(manager, target: types.PyTree) -> tuple[int, types.PyTree, dict]:
-  """The newest checkpoint that is whole.
+def is_full(error: BaseException | None) -> bool:
+  """Whether an error, or what caused it, says that a disk is full."""
+  while error is not None:
+    text = str(error)
+    if getattr(error, 'errno', 0) == errno.ENOSPC or 'No space left' in text:
+      return True
+    error = error.__cause__ or error.__context__
+  return False
+
+
+def restore(
+  manager, target: types.PyTree, identity: Mapping | None = None
+) -> tuple[int, types.PyTree, dict]:
+  """Reads the newest whole checkpoint.
 
   Args:
     manager: from `make_manager`.
     target: a tree of the same structure, whose leaves are replaced.
+    identity: what the tree depends on; None reads any.
 
   Returns:
-    (step, tree, meta); (-1, target, {}) where there is none. A damaged
-    checkpoint is said so, removed, and the one before it is taken.
+    (step, tree, meta); (-1, target, {}) where there is none. A checkpoint
+    that is damaged is moved aside, and the one before it is read.
+
+  Raises:
+    ValueError: it belongs to another identity, or has another structure; the
+      first difference is named.
+    OSError: it cannot be read for another reason than damage.
   """
-  shapes = jax.tree.map(
+  template = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(np.shape(_data(x)), _data(x).dtype), target
   )
   for step in sorted(manager.all_steps(), reverse=True):
     try:
-      found = manager.restore(
-        step,
-        args=ocp.args.Composite(
-          state=ocp.args.StandardRestore(shapes), meta=ocp.args.JsonRestore()
-        ),
-      )
-      meta = dict(found['meta'])
-      if meta.pop('hash') != content_hash(found['state']):
-        raise ValueError('its content does not match its hash')
-      return step, jax.tree.map(_like, found['state'], target), meta
-    except Exception as error:  # a damaged file can raise anything
-      reason = str(error).strip().split('\n')[0][:200]
-      logging.warning(
-        'checkpoint %s in %s is damaged (%s); falling back to the one before',
-        step,
-        manager.directory,
-        reason,
-      )
-      shutil.rmtree(manager.directory / str(step), ignore_errors=True)
-      manager.reload()
+      meta = _read(manager, step, meta=ocp.args.JsonRestore())
+      _check_meta(manager.directory, step, meta, identity, template)
+      args = ocp.args.StandardRestore(template)
+      tree = _read(manager, step, state=args)
+      if meta.pop('hash') != content_hash(tree):
+        raise errors.DamagedError('its content does not match its hash')
+    except errors.DamagedError as error:
+      _set_aside(manager, step, error)
+      continue
+    meta = {
+      k: v
+      for k, v in meta.items()
+      if k not in ('structure', 'versions', 'identity')
+    }
+    return step, jax.tree.map(_like, tree, target), meta
   return -1, target, {}
+
+
+def _read(manager, step: int, **item) -> Any:
+  """One item of a checkpoint.
+
+  Raises:
+    errors.DamagedError: its files are not what was written.
+    OSError: they cannot be read, whatever they hold.
+  """
+  ((name, args),) = item.items()
+  try:
+    value = manager.restore(step, args=ocp.args.Composite(**{name: args}))[name]
+    return dict(value) if name == 'meta' else value
+  except MemoryError:
+    raise
+  except Exception as error:  # a damaged file can raise anything
+    line = str(error).strip().split('\n')[0][:200]
+    transient = 'PERMISSION_DENIED', 'RESOURCE_EXHAUSTED', 'Permission denied'
+    if isinstance(error, PermissionError) or any(x in line for x in transient):
+      raise OSError(
+        f'cannot read checkpoint {step} in {manager.directory}: {line}'
+      ) from error
+    raise errors.DamagedError(line) from error
+
+
+def _check_meta(folder, step, meta, identity, template) -> None:
+  """Refuses a checkpoint of something else."""
+  if 'structure' not in meta:
+    raise ValueError(
+      f'checkpoint {step} in {folder} was written by kd_jax before 0.2, which '
+      'alone can continue it; use another workdir, or --overwrite'
+    )
+  difference = identity and identities.first_difference(
+    identity, meta.get('identity', {})
+  )
+  if difference:
+    raise ValueError(
+      f'checkpoint {step} in {folder} belongs to another training: '
+      f'{difference}; use another workdir, or overwrite this one'
+    )
+  there, here = meta['structure'], structure(template)
+  for path in sorted({*there, *here}):
+    if there.get(path) != here.get(path):
+      raise ValueError(
+        f'checkpoint {step} in {folder} does not fit: {path} is '
+        f'{there.get(path, "missing")} there and {here.get(path, "missing")} '
+        f'now; it was written with {_words(meta["versions"])}, this is '
+        f'{_words(versions())}'
+      )
+
+
+def _words(of: Mapping[str, str]) -> str:
+  return ', '.join(f'{name} {version}' for name, version in of.items())
+
+
+def _set_aside(manager, step: int, error: Exception) -> None:
+  """Moves a damaged checkpoint out of the way, and says so."""
+  place = pathlib.Path(manager.directory)
+  if jax.process_index() == 0:
+    target = move_aside(
+      place / str(step), place.parent.parent / 'damaged' / place.name
+    )
+    logging.warning(
+      'checkpoint %s of %s is damaged (%s): moved to %s; falling back to the '
+      'one before', step, place, error, target,
+    )  # fmt: skip
+  manager.reload()
+
+
+def move_aside(
+  path: pathlib.Path, folder: pathlib.Path | None = None
+) -> pathlib.Path:
+  """Moves what is in the way, and deletes nothing.
+
+  Args:
+    path: a file or folder.
+    folder: it goes in there under its name; by default beside its place, as
+      NAME.replaced.
+
+  Returns:
+    Where it is now; a number is added where that is taken.
+  """
+  base = path.with_name(f'{path.name}.replaced')
+  if folder is not None:
+    folder.mkdir(parents=True, exist_ok=True)
+    base = folder / path.name
+  target = base
+  for number in itertools.count(2):
+    if not (target.exists() or target.is_symlink()):
+      break
+    target = base.with_name(f'{base.name}-{number}')
+  path.rename(target)
+  return target
 
 
 def _like(x, target):

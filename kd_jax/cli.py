@@ -69,6 +69,11 @@ def make_parser() -> argparse.ArgumentParser:
   )
   parser.add_argument('--trials', type=int, default=16, help='of the search')
   parser.add_argument(
+    '--overwrite',
+    action='store_true',
+    help='move what is in the workdir aside, and begin anew',
+  )
+  parser.add_argument(
     '--shelf', type=pathlib.Path, help='where runs find what they share'
   )
   _add_executors(parser)
@@ -188,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
 def _end(error: Exception) -> int:
   """Says in one line why a command ended; its exit code."""
   if isinstance(error, errors.StoppedError):
-    text = f'stopped and saved: {error}; the same command continues'
+    text = f'stopped and saved {error}; run the same command to continue'
   else:
     text = f'error: {error}'
   print(text, file=sys.stderr)

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Mapping
 
 import ml_collections
+import numpy as np
 
 from kd_jax import types
 
@@ -119,7 +120,9 @@ def validate(c: ConfigDict) -> None:
   Raises:
     ValueError: one line, with the value and the legal ones.
   """
-  _at_least(c, 'seed', 0)
+  _is_seed(c, 'seed')
+  _is_seed(c.data, 'seed', 'data.')
+  _is_seed(c.teacher, 'seed', 'teacher.')
   _at_least(c, 'seeds', 1)
   if not (math.isfinite(c.temperature) and c.temperature > 0):
     raise ValueError(
@@ -175,6 +178,13 @@ def _at_least(c, name, low, prefix='') -> None:
     raise ValueError(f'{prefix}{name} must be at least {low}, not {value}')
 
 
+def _is_seed(c, name, prefix='') -> None:
+  """Refuses seeds that JAX would cut to 32 bits."""
+  _at_least(c, name, 0, prefix)
+  if c[name] >= 2**32:
+    raise ValueError(f'{prefix}{name} must be below 2**32, not {c[name]}')
+
+
 def _one_of(c, name, known) -> None:
   if c[name] not in known:
     raise types.unknown(name, c[name], known)
@@ -183,32 +193,6 @@ def _one_of(c, name, known) -> None:
 def to_json(c: ConfigDict) -> dict:
   """The config as plain JSON types."""
   return json.loads(json.dumps(c.to_dict(), default=str))
-
-
-def flatten(c: Mapping, prefix: str = '') -> dict:
-  """{dotted.key: value} of a nested mapping."""
-  flat = {}
-  for key, value in c.items():
-    name = f'{prefix}{key}'
-    if isinstance(value, Mapping | ConfigDict) and len(value):
-      flat |= flatten(value, f'{name}.')
-    else:
-      flat[name] = dict(value) if isinstance(value, ConfigDict) else value
-  return flat
-
-
-def first_difference(mine: Mapping, theirs: Mapping) -> str | None:
-  """'key: A here, B there' for the first key in which two configs differ."""
-  mine, theirs = flatten(mine), flatten(theirs)
-  for key in sorted({*mine, *theirs}):
-    here, there = mine.get(key, 'absent'), theirs.get(key, 'absent')
-    if _plain(here) != _plain(there):
-      return f'{key} is {here!r} now and {there!r} there'
-  return None
-
-
-def _plain(value):
-  return list(value) if isinstance(value, tuple) else value
 
 
 def read(path: str, changes: Mapping[str, str] = {}) -> ConfigDict:
@@ -262,6 +246,12 @@ def change(c: ConfigDict, key: str, value) -> None:
   Raises:
     ValueError: for an unknown key, with the near ones, or a wrong type.
   """
+  assign(c, key, _literal(value) if isinstance(value, str) else value)
+
+
+def assign(c: ConfigDict, key: str, value) -> None:
+  """Sets a dotted key to a value as it is; raises as `change`."""
+  value = value.item() if isinstance(value, np.generic) else value
   *parents, last = key.split('.')
   node, path = c, ''
   for parent in parents:
@@ -270,7 +260,9 @@ def change(c: ConfigDict, key: str, value) -> None:
     node, path = node[parent], f'{path}{parent}.'
   if last not in node and node.is_locked:
     raise _unknown_key(key, node, path)
-  value = _literal(value) if isinstance(value, str) else value
+  if value is None and node.get(last) is not None:
+    kind = type(node[last]).__name__
+    raise ValueError(f'{key} must be of type {kind}, not None')
   try:
     if parents and parents[0] in OPEN and isinstance(node.get(last), float):
       # Its own number from now on: alpha must not follow a term's weight.

@@ -1,4 +1,4 @@
-"""Equal parts of a process are one object, which JAX compiles once."""
+"""Memoizes factories, so that equal configs share compiled functions."""
 
 import functools
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable
 KEPT = 64  # of each maker, the last ones
 
 
-def once(make: Callable) -> Callable:
+def memoize(make: Callable) -> Callable:
   """`make`, which gives the very same object for equal arguments.
 
   JAX knows a function by its identity: what it traced and compiled of a
@@ -20,7 +20,7 @@ def once(make: Callable) -> Callable:
   kept = {}
 
   @functools.wraps(make)
-  def found(*args, **options):
+  def memoized(*args, **options):
     try:
       key = json.dumps([args, options], sort_keys=True)
     except TypeError:
@@ -32,4 +32,4 @@ def once(make: Callable) -> Callable:
         kept.pop(next(iter(kept)), None)
     return value
 
-  return found
+  return memoized

@@ -49,6 +49,11 @@ def forget(folder, stage: str, step: int) -> None:
   part.replace(path)
 
 
+def say(text: str) -> None:
+  """Tells whoever watches a run what it does, on standard error."""
+  print(text, file=sys.stderr, flush=True)
+
+
 def _tensorboard():
   """tensorboardX: half a second, and only runs need it.
 

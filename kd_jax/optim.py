@@ -71,7 +71,7 @@ def adamw(*, b1=0.9, b2=0.999, eps=1e-8, decay='weights'):
 OPTIMIZERS = {'sgd': sgd, 'adam': adam, 'adamw': adamw}
 
 
-@memoize.once
+@memoize.memoize
 def make_optimizer(
   name: str, *, clip_norm: float = 0.0, accumulate: int = 1, **options
 ) -> optax.GradientTransformationExtraArgs:

@@ -47,6 +47,7 @@ class Recipe(NamedTuple):
     augment: (key, batch) -> batch.
     views: augmented images that an example has, one an epoch, in turn; 0: a
       new one each epoch.
+    source: the part of a config that it was read from, 'train' or 'teacher'.
   """
 
   steps: int
@@ -59,6 +60,7 @@ class Recipe(NamedTuple):
   data_seed: int = 0
   augment: Any = None
   views: int = 0
+  source: str = 'train'
 
 
 class Ema(NamedTuple):

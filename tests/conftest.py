@@ -57,16 +57,16 @@ def collected():
 def compiled_once():
   """Stages of equal settings share what is compiled: only the state is found
   again. That a process which starts afresh goes on as well is test_resume's."""
-  original, kept = runtime.make_tools, {}
+  original, kept = runtime.make_runtime, {}
 
   def make(experiment, stage, teachers=None):
     if teachers is not None:
       return original(experiment, stage, teachers)
-    placement, settings = experiment.placement, experiment.settings[stage.name]
+    placement = experiment.placement
     key = json.dumps(
       [
         stage.name,
-        settings,
+        experiment.identities[stage.name],
         experiment.options,
         placement.name,
         placement.count,
@@ -77,5 +77,5 @@ def compiled_once():
     return kept[key]
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(runtime, 'make_tools', make)
+    patch.setattr(runtime, 'make_runtime', make)
     yield

@@ -3,11 +3,13 @@
 import pathlib
 import stat
 
+import jax
 import numpy as np
 import pytest
 
 from kd_jax import api, build, checkpoint, cli, config, models
 from kd_jax.data import sources
+from kd_jax.runs import folders
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 QUICK = str(ROOT / 'tests/helpers/quick.py')
@@ -121,7 +123,7 @@ def teacher(tmp_path_factory):
   folder = tmp_path_factory.mktemp('networks') / 'teacher'
   made = build.make_experiment(config.read(QUICK))
   variables = made.networks['teacher'].init(
-    build.jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32)
+    jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32)
   )
   checkpoint.save_network(
     folder, variables, {'build': made.specs['teacher'], 'made_by': ''}
@@ -172,7 +174,7 @@ def test_a_workdir_that_cannot_be_written(capsys, tmp_path):
 def test_a_workdir_of_another_config(capsys, tmp_path):
   experiment = build.make_experiment(config.read(QUICK))
   (tmp_path / 'run').mkdir()
-  checkpoint.write_json(tmp_path / 'run/config.json', experiment.config)
+  folders.claim(tmp_path / 'run', experiment.config, experiment.inputs)
   line = refuse(capsys, tmp_path, '--config.alpha=0.25')
   assert 'alpha is 0.25 now and 0.9 there' in line
 
@@ -207,7 +209,7 @@ def test_images_of_the_wrong_rank():
 def test_distill_refuses_before_any_work():
   data = sources.make_data('arrays', **arrays())
   network = models.make_network('mlp', classes=3, widths=[4])
-  variables = network.init(build.jax.random.key(0), data.train.inputs[:1])
+  variables = network.init(jax.random.key(0), data.train.inputs[:1])
   with pytest.raises(ValueError, match='alpha'):
     api.distill(network, network, variables, data, alpha=2.0)
   with pytest.raises(ValueError, match='kdd'):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kd_jax import build, config, runs, sweep
+from kd_jax import build, config, identities, runs, sweep
 from kd_jax.runs import sweep_run
 
 DIGITS = 'experiments/configs/digits.py'
@@ -41,9 +41,9 @@ def test_the_temperature_reaches_the_method():
 
 def test_the_first_difference_is_named():
   a, b = {'x': {'y': 1, 'z': [1, 2]}}, {'x': {'y': 2, 'z': (1, 2)}}
-  assert config.first_difference(a, b) == 'x.y is 1 now and 2 there'
+  assert identities.first_difference(a, b) == 'x.y is 1 now and 2 there'
   b['x']['y'] = 1
-  assert config.first_difference(a, b) is None
+  assert identities.first_difference(a, b) is None
 
 
 def test_copies_of_a_config_are_apart():

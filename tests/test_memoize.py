@@ -8,7 +8,7 @@ from kd_jax import memoize, models
 
 
 def test_equal_arguments_give_the_very_same():
-  made = memoize.once(lambda *args, **options: object())
+  made = memoize.memoize(lambda *args, **options: object())
   assert made(1, a={'b': [2]}) is made(1, a={'b': (2,)})
   assert made(1) is not made(1.0) is not made(True)
   assert made(a=1, b=2) is made(b=2, a=1)
@@ -17,7 +17,7 @@ def test_equal_arguments_give_the_very_same():
 
 
 def test_only_the_last_ones_are_kept():
-  made = memoize.once(lambda number: object())
+  made = memoize.memoize(lambda number: object())
   first, last = made(0), made(memoize.KEPT)
   for number in range(memoize.KEPT):
     made(number)

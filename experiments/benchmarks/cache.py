@@ -121,7 +121,7 @@ def _steps(experiment, frozen) -> sides.Task:
       made.make_prepare(experiment, stage.recipe),
       finished.Session(pathlib.Path(folder), metrics.silent()),
     )
-  tools = made.make_tools(experiment, stage, teachers)
+  tools = made.make_runtime(experiment, stage, teachers)
   place = {'state': tools.init(stage, {}), 'step': 0}
 
   def run(count):

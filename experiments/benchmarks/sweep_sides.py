@@ -126,7 +126,9 @@ def grid(
     done = training.run_all([made for _, made in group], sessions)
     first = group[0][1]
     score = runtime.make_score(first, 'student', first.data.test())
-    accuracy = [score(found['student'])['accuracy'] for found in done]
+    accuracy = [
+      score(outcome.networks['student'])['accuracy'] for outcome in done
+    ]
   return {'accuracy': float(np.mean(accuracy))}
 
 
@@ -149,7 +151,7 @@ def growth(data: str, teacher: str, lanes: int, steps: int) -> dict[str, float]:
   first: build.Experiment = group[0][1]
   stage = first.stages[-1]
   frozen = {'teacher': first.loaded['teacher']}
-  made = runtime.make_tools(first, stage)
+  made = runtime.make_runtime(first, stage)
   name = strategies.choose('auto', first.placement, lanes)
   strategy = strategies.STRATEGIES[name](made)
   packed = strategy.pack([made.init(e.stages[-1], {}) for _, e in group])

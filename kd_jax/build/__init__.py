@@ -1,25 +1,23 @@
 """Builds an experiment from a config; nothing else reads a config."""
 
 from kd_jax.build.experiment import (
-  LOOP,
   Experiment,
   check,
   example_batch,
-  example_inputs,
-  fingerprint,
   make_data,
   make_experiment,
-  make_network,
   reader,
 )
+from kd_jax.build.fingerprint import LOOP
+from kd_jax.build.networks import Given, example_inputs, make_network
 
 __all__ = [
   'LOOP',
   'Experiment',
+  'Given',
   'check',
   'example_batch',
   'example_inputs',
-  'fingerprint',
   'make_data',
   'make_experiment',
   'make_network',

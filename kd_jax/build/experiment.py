@@ -1,28 +1,29 @@
-"""The only reader of a config: config -> Experiment."""
+"""Builds an experiment from a config: networks, stages, data, identities."""
 
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from kd_jax import checkpoint, config, memoize, parallel, schemes, stages, types
+from kd_jax import (
+  checkpoint,
+  config,
+  memoize,
+  parallel,
+  schemes,
+  stages,
+  state,
+  types,
+)
+from kd_jax.build import fingerprint
 from kd_jax.build import networks as build_networks
 from kd_jax.build import terms as build_terms
 from kd_jax.cache import plan
 from kd_jax.data import pipeline, sources
 from kd_jax.methods import reused_head
-from kd_jax.models import base as networks_base
-
-# The public face of the smaller file.
-make_network = build_networks.make_network
-example_inputs = build_networks.example_inputs
-
-# The keys that say how a run is watched and kept, not what it computes.
-LOOP = ('checkpoint_every', 'keep', 'eval_every', 'log_every', 'select')
+from kd_jax.models import base as models
 
 
 class Experiment(NamedTuple):
@@ -37,14 +38,16 @@ class Experiment(NamedTuple):
     placement: how it runs on the devices.
     prepare: images -> what a network sees.
     shared: the stages that runs of a sweep share: a network alone.
-    settings: {stage: hash of all that its result depends on}.
-    options: of the loop; the result does not depend on them (see `LOOP`).
+    identities: {stage: all that its result depends on}, JSON.
+    inputs: {'data': fingerprint, 'networks': {loaded: content hash}, 'given':
+      {name: hash of what it computes}}: what the config does not say.
+    options: of the loop; the result does not depend on them.
     config: the resolved config as JSON.
     cache: what is stored of frozen teachers; None where they are live.
     outputs: {network of the config: names of its outputs}.
   """
 
-  networks: Mapping[str, networks_base.Network]
+  networks: Mapping[str, models.Network]
   specs: Mapping[str, Mapping]
   loaded: Mapping[str, types.Variables]
   data: sources.Data
@@ -52,7 +55,8 @@ class Experiment(NamedTuple):
   placement: parallel.Placement
   prepare: Any
   shared: tuple[str, ...]
-  settings: Mapping[str, str]
+  identities: Mapping[str, Mapping]
+  inputs: Mapping[str, Any]
   options: Mapping[str, Any]
   config: Mapping[str, Any]
   cache: plan.Plan | None = None
@@ -60,7 +64,10 @@ class Experiment(NamedTuple):
 
 
 def make_experiment(
-  c: config.ConfigDict, data=None, like: Experiment | None = None
+  c: config.ConfigDict,
+  data: sources.Data | None = None,
+  like: Experiment | None = None,
+  given: Mapping[str, build_networks.Given] | None = None,
 ) -> Experiment:
   """Builds everything that a config names, and trains nothing.
 
@@ -69,9 +76,11 @@ def make_experiment(
     data: in place of the data set that the config names.
     like: of a config that differs in numbers of the state alone; its networks
       and data are shared, and nothing is traced again.
+    given: {name: (network, variables or None)}: networks from Python, for
+      those that the config calls dict(given=True).
 
   Raises:
-    ValueError: one line for the first value that cannot be meant.
+    ValueError: one line for the first invalid value.
   """
   config.validate(c)
   c = config.resolve(c)
@@ -81,33 +90,31 @@ def make_experiment(
   data = data or (like.data if like else make_data(c))
   if like:
     networks, specs = dict(like.networks), dict(like.specs)
-    loaded, outputs = like.loaded, like.outputs
+    loaded, outputs, inputs = like.loaded, like.outputs, like.inputs
   else:
-    networks, specs, loaded = build_networks.make_networks(c, data)
+    networks, specs, loaded = build_networks.make_networks(c, data, given or {})
     outputs = build_networks.output_names(networks, data)
+    inputs = {
+      'data': data.fingerprint,
+      'networks': {n: checkpoint.content_hash(v) for n, v in loaded.items()},
+      'given': {n: s['given'] for n, s in specs.items() if 'given' in s},
+    }
   cast = build_networks.make_cast(c, data, loaded, outputs)
   scheme = c.scheme.to_dict()
-  made = schemes.make_stages(scheme.pop('name', ''), cast, **scheme)
-  for stage in made:
-    for name, as_is in stage.built_as.items():
-      networks[name], specs[name] = networks[as_is], specs[as_is]
-    for name, term in stage.terms.items():
-      if term.method.predict is not None:
-        student = term.student
-        networks[student] = reused_head.wrap(networks[student], term.method)
-        told = build_terms.method_options(c.terms[name].to_dict())
-        specs[student] = {**specs[student], 'reuses': told}
+  trained = schemes.make_stages(scheme.pop('name', ''), cast, **scheme)
+  _add_networks(c, trained, networks, specs)
   experiment = Experiment(
     like.networks if like else networks,
     specs,
     loaded,
     data,
-    made,
+    trained,
     placement,
     like.prepare if like else pipeline.make_prepare(data.mean, data.std),
-    tuple(stage.name for stage in made if is_alone(stage)),
-    make_settings(c, made, cast, specs, loaded, data),
-    {key: c[key] for key in LOOP},
+    tuple(stage.name for stage in trained if fingerprint.is_alone(stage)),
+    fingerprint.stage_identities(c, trained, specs, inputs['networks'], data),
+    inputs,
+    {key: c[key] for key in fingerprint.LOOP},
     config.to_json(c),
     plan.make_plan(config.to_json(c), data),
     outputs,
@@ -117,42 +124,17 @@ def make_experiment(
   return experiment
 
 
-def make_settings(c, made, cast, specs, loaded, data) -> dict[str, str]:
-  """{stage: hash of all that its result depends on}.
-
-  A network alone depends on its own part of the config, so that it is found
-  again when only the distillation has changed; the rest on all of it.
-  """
-  whole = config.to_json(c)
-  rest = {
-    k: v for k, v in whole.items() if k not in (*LOOP, 'seeds', 'networks')
-  }
-  hashes = {name: checkpoint.content_hash(v) for name, v in loaded.items()}
-  settings = {}
-  for stage in made:
-    names = (*stage.students, *stage.frozen)
-    which = 'teacher' if stage.recipe is cast.teacher else 'train'
-    depends = {
-      'data': [data.fingerprint, c.data.seed],
-      'networks': {name: specs[name] for name in names},
-      'stage': [stage.name, whole[which], stage.recipe.seed],
-    }
-    if not is_alone(stage):
-      depends |= {'config': rest, 'loaded': hashes}
-    settings[stage.name] = fingerprint(depends)
-  return settings
-
-
-def is_alone(stage: stages.Stage) -> bool:
-  """Whether the stage is one network that learns from the labels alone."""
-  terms = list(stage.terms.values())
-  return (
-    len(terms) == len(stage.students) == 1
-    and terms[0]
-    == schemes.hard(stage.students[0])._replace(method=terms[0].method)
-    and terms[0].method.hparams == {'smoothing': 0.0}
-    and not (stage.frozen or stage.starts or stage.trains or stage.views)
-  )
+def _add_networks(c, trained, networks, specs) -> None:
+  """Adds the networks that stages build, and wraps those that reuse a head."""
+  for stage in trained:
+    for name, as_is in stage.built_as.items():
+      networks[name], specs[name] = networks[as_is], specs[as_is]
+    for name, term in stage.terms.items():
+      if term.method.predict is not None:
+        student = term.student
+        networks[student] = reused_head.wrap(networks[student], term.method)
+        options = build_terms.method_options(c.terms[name].to_dict())
+        specs[student] = {**specs[student], 'reuses': options}
 
 
 def make_data(
@@ -165,7 +147,7 @@ def make_data(
 
 def reader(data: sources.Data | None = None) -> Callable:
   """`make_data` that reads each data set once; always `data`, if given."""
-  make = memoize.once(sources.make_data)
+  make = memoize.memoize(sources.make_data)
   return lambda c: data or make_data(c, make)
 
 
@@ -175,8 +157,6 @@ def check(experiment: Experiment) -> None:
   Raises:
     ValueError: one line, naming the stage.
   """
-  from kd_jax import state
-
   for stage in experiment.stages:
     check_views(experiment, stage)
     begin = functools.partial(state.init_state, experiment.networks, stage)
@@ -218,7 +198,7 @@ def check_views(experiment: Experiment, stage: stages.Stage) -> None:
 def example_batch(experiment: Experiment, stage: stages.Stage) -> dict:
   """The shapes of a prepared batch of the stage."""
   size = stage.recipe.batch_size
-  inputs = example_inputs(experiment.data)
+  inputs = build_networks.example_inputs(experiment.data)
   labels = experiment.data.train.labels
   return {
     'inputs': jax.ShapeDtypeStruct((size, *inputs.shape[1:]), inputs.dtype),
@@ -227,9 +207,3 @@ def example_batch(experiment: Experiment, stage: stages.Stage) -> dict:
     'mask': jax.ShapeDtypeStruct((size,), jnp.float32),
     **plan.shapes_of(experiment.cache, experiment.networks, stage, inputs),
   }
-
-
-def fingerprint(settings: Any) -> str:
-  """A short hash of JSON-like settings."""
-  text = json.dumps(settings, sort_keys=True, default=str)
-  return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,43 +1,101 @@
-"""Who plays: the networks and the terms that a config names."""
+"""Builds networks and what a scheme is given, from a config."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from kd_jax import checkpoint, methods, models, schemes, views
+from kd_jax import checkpoint, methods, models, schemes, types, views
+from kd_jax.build import fingerprint
 from kd_jax.build import terms as build_terms
 from kd_jax.methods import reused_head
 from kd_jax.models import base as networks_base
 
 
-def make_networks(c, data) -> tuple[dict, dict, dict]:
-  """{name: Network}, {name: spec}, {name: variables} of those loaded."""
+class Given(NamedTuple):
+  """A network from Python, which a config calls dict(given=True).
+
+  Attributes:
+    network: any.
+    variables: of a network that is finished; None of one that is trained.
+  """
+
+  network: networks_base.Network
+  variables: types.Variables | None = None
+
+
+def make_networks(
+  c, data, given: Mapping[str, Given]
+) -> tuple[dict, dict, dict]:
+  """{name: Network}, {name: spec}, {name: variables} of those loaded.
+
+  Args:
+    c: the resolved config.
+    data: the data set.
+    given: see `Given`.
+
+  Raises:
+    ValueError: naming the network, for a spec, folder, classes or shapes that
+      do not fit.
+  """
   networks, specs, loaded = {}, {}, {}
   if not c.networks:
     raise ValueError('no networks in the config: networks.student = dict(..)')
   for name, spec in c.networks.items():
-    spec = spec.to_dict()
-    folder = spec.pop('load', None)
-    found = None
-    if folder:
-      found, stored = checkpoint.load_network(folder)
-      spec = _same_network(name, folder, spec, stored)
-    spec = {'classes': data.classes, **spec}
-    if spec['classes'] != data.classes:
-      raise ValueError(
-        f"network '{name}' has {spec['classes']} classes and the data set "
-        f"'{data.name}' {data.classes}"
-      )
-    networks[name] = make_network(spec)
-    specs[name] = {**spec, 'inputs': list(data.train.inputs.shape[1:])}
-    if found is not None:
-      wanted = networks_base.variable_shapes(
+    if spec.to_dict() == {'given': True}:
+      networks[name], specs[name] = _given(name, given, data)
+      variables, source = given[name].variables, f"'{name}' given"
+    else:
+      networks[name], specs[name], variables = _named(name, spec, data)
+      source = spec.get('load', '')
+    if variables is not None:
+      shapes = networks_base.variable_shapes(
         networks[name], example_inputs(data)
       )
-      checkpoint.check_shapes(reused_head.split(found)[0], wanted, folder)
-      loaded[name] = found
+      own, _ = reused_head.split(variables)
+      checkpoint.check_shapes(own, shapes, source)
+      loaded[name] = variables
   return networks, specs, loaded
+
+
+def _named(name: str, spec, data) -> tuple:
+  """Network, spec and variables (or None) of a name or a folder."""
+  spec = spec.to_dict()
+  folder, variables = spec.pop('load', None), None
+  if folder:
+    variables, stored = checkpoint.load_network(folder)
+    spec = _same_network(name, folder, spec, stored)
+  spec = {'classes': data.classes, **spec}
+  if spec['classes'] != data.classes:
+    raise ValueError(
+      f"network '{name}' has {spec['classes']} classes and the data set "
+      f"'{data.name}' {data.classes}"
+    )
+  inputs = list(data.train.inputs.shape[1:])
+  return make_network(spec), {**spec, 'inputs': inputs}, variables
+
+
+def _given(name: str, given: Mapping[str, Given], data) -> tuple:
+  """Network and spec of one from Python: the hash of what it computes."""
+  if name not in given:
+    raise ValueError(
+      f"network '{name}' is given=True: it exists in Python alone, and is "
+      'passed to distill() or make_experiment(given=...)'
+    )
+  network, inputs = given[name].network, example_inputs(data)
+  shape = networks_base.output_shapes(network, inputs)['logits'].shape
+  if shape[-1] != data.classes:
+    raise ValueError(
+      f"network '{name}' has {shape[-1]} outputs and the data set "
+      f"'{data.name}' {data.classes} classes"
+    )
+  spec = {
+    'given': fingerprint.of_network(network, inputs),
+    'classes': data.classes,
+    'inputs': list(inputs.shape[1:]),
+  }
+  return network, spec
 
 
 def make_cast(c, data, loaded, outputs) -> schemes.Cast:
@@ -69,6 +127,11 @@ def make_cast(c, data, loaded, outputs) -> schemes.Cast:
 
 def make_network(spec: Mapping) -> networks_base.Network:
   """The network that a spec describes ('build' of a finished network)."""
+  if 'given' in spec:
+    raise ValueError(
+      'this network was given in Python and cannot be built from its folder; '
+      'pass the network itself, with the variables of kd_jax.load_network'
+    )
   spec = {k: v for k, v in spec.items() if k != 'inputs'}
   reuses = spec.pop('reuses', None)
   network = models.make_network(**spec)

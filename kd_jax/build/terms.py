@@ -51,6 +51,7 @@ def make_recipe(
     data_seed,
     augmented,
     spec['views'],
+    name,
   )
 
 

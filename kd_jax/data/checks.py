@@ -54,6 +54,8 @@ def rank(shape: tuple[int, ...], where: str) -> None:
 def labels(values: object, size: int, classes: int, where: str) -> np.ndarray:
   """`values` as i32 [N] or soft f32 [N, K], or a ValueError naming `where`."""
   values = np.asarray(values)
+  if not values.ndim:
+    raise ValueError(f'labels of {where} are {values!s}; legal: an array')
   if len(values) != size:
     raise ValueError(f'{where} has {size} images but {len(values)} labels')
   if np.issubdtype(values.dtype, np.floating) and values.ndim == 2:
@@ -65,9 +67,11 @@ def labels(values: object, size: int, classes: int, where: str) -> np.ndarray:
     )
   wrong = values[(values < 0) | (values >= classes)]
   if wrong.size:
+    from_one = values.min() == 1 and values.max() == classes
+    hint = '; do they count from 1? subtract 1' if from_one else ''
     raise ValueError(
       f'{wrong.size} labels of {where} are out of range, the first is '
-      f'{wrong[0]}; legal: 0..{classes - 1} ({classes} classes)'
+      f'{wrong[0]}; legal: 0..{classes - 1} ({classes} classes){hint}'
     )
   return values.astype(np.int32)
 

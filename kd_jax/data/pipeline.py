@@ -142,7 +142,7 @@ def eval_batches(split: Split, batch_size: int) -> Iterator[types.Batch]:
     yield {**batch, 'mask': mask}
 
 
-@memoize.once
+@memoize.memoize
 def make_prepare(
   mean: Sequence[float], std: Sequence[float]
 ) -> Callable[[jax.Array], jax.Array]:

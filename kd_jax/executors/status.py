@@ -7,19 +7,16 @@ WORKDIR/logs/NAME/log.txt        what it said
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import re
 import shlex
 import signal
-import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 
-from kd_jax import errors
-from kd_jax.executors import jobs, locks
+from kd_jax import errors, locks
+from kd_jax.executors import jobs
 
 DONE, RUNNING, FAILED, STOPPED, DROPPED, WAITING = STATES = (
   'done',
@@ -29,7 +26,6 @@ DONE, RUNNING, FAILED, STOPPED, DROPPED, WAITING = STATES = (
   'dropped',
   'not started',
 )
-STALE = 120.0  # seconds without a sign of life, on another machine
 REPORT, FAILURE, LAGGED = 'report.json', 'failed.txt', 'dropped.json'
 LOG, LIFE, SUBMITTED = 'log.txt', 'running.json', 'submitted.txt'
 
@@ -57,7 +53,7 @@ def state_of(job: jobs.Job) -> State:
   if (job.folder / REPORT).exists():
     return State(DONE)
   place = jobs.records(job)
-  where = _lives(place / LIFE)
+  where = locks.holder(place / LIFE)
   if where:
     return State(RUNNING, where)
   for path in _failures(job):
@@ -80,22 +76,6 @@ def _failures(job: jobs.Job) -> list[pathlib.Path]:
   return [path for path in known if path.exists()]
 
 
-def _lives(path: pathlib.Path) -> str:
-  """Where the process is that holds the file, or '' where none does."""
-  try:
-    about = json.loads(path.read_text() or '{}')
-  except (OSError, ValueError):
-    about = {}
-  host = about.get('host', '')
-  if locks.is_held(path):
-    return f'process {about.get("pid", "?")} on {host or "this machine"}'
-  # Not every network file system shows the locks of other machines.
-  elsewhere = about and host != socket.gethostname()
-  if elsewhere and time.time() - path.stat().st_mtime < STALE:
-    return f'process {about["pid"]} on {host}'
-  return ''
-
-
 def begin(job: jobs.Job) -> BinaryIO | None:
   """Takes a job: nobody else may while the file that is returned is open.
 
@@ -103,7 +83,7 @@ def begin(job: jobs.Job) -> BinaryIO | None:
     The file, for `started`, `beat` and `end`; None where it is taken.
   """
   path = jobs.records(job) / LIFE
-  if _lives(path):
+  if locks.holder(path):
     return None
   life = locks.attempt(path, patience=0.5)
   if life is not None and (job.folder / REPORT).exists():
@@ -114,9 +94,7 @@ def begin(job: jobs.Job) -> BinaryIO | None:
 
 def started(job: jobs.Job, life: BinaryIO, pid: int) -> None:
   """Notes which process trains the job; what was said of an earlier is gone."""
-  life.truncate(0)
-  life.write(json.dumps({'host': socket.gethostname(), 'pid': pid}).encode())
-  life.flush()
+  locks.sign(life, pid)
   for path in _failures(job):
     path.unlink(missing_ok=True)
 
@@ -137,11 +115,11 @@ def taken(many: Sequence[jobs.Job]) -> Iterator[None]:
     for job in many:
       life = begin(job)
       if life is not None:
-        stack.callback(let_go, life)
+        stack.callback(locks.release, life)
         started(job, life, os.getpid())
       elif (found := state_of(job)).what != DONE:
         raise errors.BusyError(
-          f'{job.folder} is trained already, by {found.detail}'
+          f'{job.folder} is already being trained by {found.detail}'
         )
     yield
 
@@ -172,21 +150,15 @@ def end(job: jobs.Job, life: BinaryIO, code: int, asked: bool) -> State:
     elif code == 0:
       line, why = '', 'it ended without a report'
     return refuse(job, life, line or why)
-  let_go(life)
+  locks.release(life)
   return state_of(job)
 
 
 def refuse(job: jobs.Job, life: BinaryIO, why: object) -> State:
   """Notes why a job failed, and lets go of it."""
   (jobs.records(job) / FAILURE).write_text(f'{why}\n')
-  let_go(life)
+  locks.release(life)
   return state_of(job)
-
-
-def let_go(life: BinaryIO) -> None:
-  """Lets others take the job, on other machines too."""
-  life.truncate(0)
-  life.close()
 
 
 def is_stopped(code: int, asked: bool) -> bool:

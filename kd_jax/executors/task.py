@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from kd_jax import locks
 from kd_jax.executors import jobs, process, status
 
 EVERY, BEAT = 0.5, 20.0  # seconds between looks at a child; signs of life
@@ -39,7 +40,7 @@ class Task:
     try:
       self._train(life)
     except BaseException:  # submitit leaves so, after `checkpoint`
-      status.let_go(life)
+      locks.release(life)
       raise
     child = self.children[-1]
     # Slurm's SIGTERM reaches the whole job: the child has saved by itself.

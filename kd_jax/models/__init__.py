@@ -63,7 +63,7 @@ MODELS: dict[str, Callable[..., base.Network]] = {
 _ACCEPTED = {float: (int, float), int: (int,), str: (str,), bool: (bool,)}
 
 
-@memoize.once
+@memoize.memoize
 def make_network(
   name: str,
   classes: int,

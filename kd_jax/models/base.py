@@ -56,11 +56,12 @@ def from_linen(
 
 
 def from_nnx(
-  make: Callable[[Any], Any],
-  taps: Sequence[str] = (),
-  head: str | Callable | None = None,
+  make: Any, taps: Sequence[str] = (), head: str | Callable | None = None
 ) -> Network:
-  """A network from `make(rngs) -> flax.nnx.Module`.
+  """A network from `make(rngs) -> flax.nnx.Module`, or from a module.
+
+  The network of a module is initialized to the values that the module holds,
+  whatever the key.
 
   The module returns logits or a dict with 'logits'. Parameters are its
   `nnx.Param`s, state its other variables; its random streams are drawn anew
@@ -72,6 +73,14 @@ def from_nnx(
 
   init, apply = nnx_bridge.functions(make, adapt.patterns(taps))
   return Network(init, apply, _head(head) if isinstance(head, str) else head)
+
+
+def is_nnx(value: Any) -> bool:
+  """Whether a value is an NNX module; nnx is not imported for it."""
+  return any(
+    kind.__name__ == 'Module' and kind.__module__.startswith('flax.nnx')
+    for kind in type(value).__mro__
+  )
 
 
 def from_function(apply: Callable[..., Any], variables: PyTree) -> Network:

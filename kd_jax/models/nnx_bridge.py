@@ -12,6 +12,8 @@ from kd_jax.models import adapt
 
 def functions(make: Callable, taps: tuple[str, ...]):
   """`init` and `apply` of a Network; see `base.from_nnx`."""
+  if isinstance(make, nnx.Module):
+    make = functools.partial(_copy, *nnx.split(make))
 
   @functools.lru_cache(maxsize=1)
   def skeleton():
@@ -41,6 +43,12 @@ def functions(make: Callable, taps: tuple[str, ...]):
     return outputs, adapt.carried(_variables({p: left[p] for p in shapes}))
 
   return init, apply
+
+
+def _copy(graphdef, state, rngs):
+  """A module with the values of another."""
+  del rngs
+  return nnx.merge(graphdef, state)
 
 
 def _variables(flat):

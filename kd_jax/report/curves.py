@@ -1,6 +1,6 @@
 """The learning curves of a report: rows of metrics in, pictures out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,15 @@ def draw(
   result: results.Result, names: Mapping[str, str], colors: Mapping[str, str]
 ) -> list[str]:
   """Accuracy on validation of every stage, and the losses of each."""
-  runs = [run.rows for run in result.runs]
+  return draw_rows([run.rows for run in result.runs], names, colors)
+
+
+def draw_rows(
+  runs: Sequence[Sequence[Mapping]],
+  names: Mapping[str, str] = {},
+  colors: Mapping[str, str] = {},
+) -> list[str]:
+  """`draw`, of the rows of metrics of every run."""
   stages = dict.fromkeys(row['stage'] for rows in runs for row in rows)
   spare = iter([f'other{k}' for k in range(6)] * 20)
   paint = {s: colors.get(s) or next(spare) for s in stages}

@@ -9,7 +9,7 @@ import jax
 from kd_jax import build, config, errors, runs
 from kd_jax.compare import table
 from kd_jax.executors import hardware, jobs, process, slurm, status
-from kd_jax.runs import describe, search, sweep_run
+from kd_jax.runs import describe, folders, search, sweep_run
 from kd_jax.training import loop
 
 # Asked after every step -> what is said when all is done.
@@ -26,6 +26,8 @@ def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
   Raises:
     ValueError: one line, for what cannot be meant; nothing has begun.
   """
+  if options.workdir is not None:
+    folders.check_path(options.workdir, '--workdir')
   away = options.status or options.executor != 'grid'
   if away:  # the GPUs are for the children
     jax.config.update('jax_platforms', 'cpu')
@@ -39,25 +41,35 @@ def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
   if options.list:
     return lambda stop: sweep_run.describe(many) if many else 'one setting'
   if away:
-    return elsewhere(options, changes, swept, many)
+    return elsewhere(options, changes, c, swept, many)
   if options.dry_run:
     return lambda stop: describe.describe(experiment)
   if options.search:
     return searched(options, changes, data, plan)
   if many:
-    return together(options, changes, swept, many, data, plan)
-  prepared = runs.prepare({'': c}, workdir, data)
+    return together(options, changes, c, swept, many, data, plan)
+  prepared = runs.build_all({'': c}, workdir, data)
+  make_room(options)
+  runs.claim(prepared)
 
-  def one(stop):
-    report = runs.only(runs.train_all(prepared, stop, plan, options.shelf))
-    return f'{table.table(report)}\n\n{workdir}/report.html'
+  def train(stop):
+    result = runs.train_all(prepared, stop, plan, options.shelf)['']
+    return f'{table.table(result.unwrap())}\n\n{workdir}/report.html'
 
-  return one
+  return train
 
 
-def together(options, changes, swept, many, data, plan) -> Work:
+def make_room(options) -> None:
+  """Moves what is in the workdir aside, where --overwrite says so."""
+  if options.overwrite:
+    folders.make_room(options.workdir)
+
+
+def together(options, changes, c, swept, many, data, plan) -> Work:
   """The settings as lanes of this process; raises as `make`."""
-  prepared = sweep_run.prepare(many, options.workdir, data)
+  prepared = sweep_run.build_all(many, options.workdir, data)
+  make_room(options)
+  runs.claim(prepared, sweep_of=config.to_json(c))
   known = jobs.jobs_of(options.config, changes, swept, options.workdir)
 
   def all_of(stop):
@@ -71,6 +83,7 @@ def searched(options, changes, data, plan) -> Work:
   """A search of many dimensions; raises as `make`."""
   search.require_optuna()
   space = search.space_of(options.config)
+  make_room(options)
   return lambda stop: sweep_run.table(
     search.run(
       options.config,
@@ -85,7 +98,13 @@ def searched(options, changes, data, plan) -> Work:
   )
 
 
-def elsewhere(options, changes, swept, many) -> Work:
+def claim(options, c) -> None:
+  """Claims the workdir of a sweep whose settings run elsewhere."""
+  make_room(options)
+  folders.claim_sweep(options.workdir, config.to_json(c))
+
+
+def elsewhere(options, changes, c, swept, many) -> Work:
   """What the settings of a sweep come to outside of this process.
 
   Raises:
@@ -106,11 +125,14 @@ def elsewhere(options, changes, swept, many) -> Work:
     if options.dry_run:
       script = slurm.script(todo, told)
       return lambda stop: script
+    claim(options, c)
     numbers = slurm.run(todo, told, options.retry)
     return lambda stop: slurm.said(numbers, todo)
   process.slots_of(options.workers, hardware.cores())  # refuses what cannot be
   if options.dry_run:
     return lambda stop: '\n'.join(shlex.join(job.command) for job in todo)
+
+  claim(options, c)
 
   def pool(stop):
     gpus = process.gpus()

@@ -1,18 +1,27 @@
-"""Whose folder a run is kept in, and what is known of its surroundings."""
+"""Claims the folder of a run or a sweep, and notes its surroundings.
+
+config.json        the config of the run, resolved
+inputs.json        what was read from elsewhere, by content
+sweep_config.json  in the folder of a sweep: the config that it changes
+"""
 
 import contextlib
 import importlib.metadata
+import os
 import pathlib
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 
-from kd_jax import build, checkpoint, config, parallel
+from kd_jax import build, checkpoint, identities, locks, metrics, parallel
 
-CONFIG = 'config.json'
+CONFIG, INPUTS, SWEEP = 'config.json', 'inputs.json', 'sweep_config.json'
+LOCK = '.lock'
+_OURS = (LOCK, '.writable')
 _PACKAGES = (
   'jax',
   'flax',
@@ -24,25 +33,86 @@ _PACKAGES = (
 )
 
 
-def claim(folder: pathlib.Path, settings: dict) -> None:
+def claim(folder: pathlib.Path, settings: dict, inputs: Mapping) -> None:
   """Makes the folder of a run, or finds it again.
 
+  Args:
+    folder: of the run.
+    settings: its config as JSON.
+    inputs: fingerprints of what it reads from elsewhere, JSON.
+
   Raises:
-    ValueError: where it belongs to another config (the first key that
-      differs), or cannot be written.
+    ValueError: it belongs to another config or to other inputs (the first
+      that differs is named), is no run, or cannot be written.
   """
+  _first_then_others(folder, lambda: _claim_run(folder, settings, inputs))
+
+
+def claim_sweep(folder: pathlib.Path, settings: dict) -> None:
+  """Makes the folder of a sweep or search, or finds it again.
+
+  Args:
+    folder: of the sweep, which has one folder for each setting.
+    settings: the config that the settings change, as JSON.
+
+  Raises:
+    ValueError: as `claim`.
+  """
+  _first_then_others(folder, lambda: _claim_sweep(folder, settings))
+
+
+def _first_then_others(folder, work: Callable[[], None]) -> None:
+  """Work of the first process; the others look when it is done."""
   if jax.process_index():
-    parallel.meet(f'{folder} is claimed')  # by the first; the others look
-    _claim(folder, settings)
+    parallel.meet(f'{folder} is claimed')
+    work()
     return
   try:
-    _claim(folder, settings)
+    work()
   finally:
     parallel.meet(f'{folder} is claimed')
 
 
-def _claim(folder: pathlib.Path, settings: dict) -> None:
+def _claim_run(folder, settings, inputs) -> None:
   """What each process does."""
+  _make(folder)
+  if (folder / SWEEP).exists():
+    raise ValueError(f'{folder} is the folder of a sweep; use another workdir')
+  if (folder / CONFIG).exists():
+    if not (folder / INPUTS).exists():
+      raise ValueError(
+        f'{folder} is a run of kd_jax before 0.2, which alone can continue it; '
+        'its report, comparison and export can be made; use another workdir'
+      )
+    _compare(folder, CONFIG, settings, 'config')
+    _compare(folder, INPUTS, inputs, 'contents')
+  else:
+    _refuse_filled(folder, 'run', CONFIG)
+  if jax.process_index() == 0:
+    # The inputs come first: a folder with a config is whole.
+    checkpoint.write_json(folder / INPUTS, dict(inputs))
+    checkpoint.write_json(folder / CONFIG, settings)
+    (folder / 'command.txt').write_text(shlex.join(sys.orig_argv) + '\n')
+    checkpoint.write_json(folder / 'environment.json', environment())
+
+
+def _claim_sweep(folder, settings) -> None:
+  """What each process does."""
+  _make(folder)
+  if (folder / CONFIG).exists():
+    raise ValueError(
+      f'{folder} is the folder of a single run; use another workdir'
+    )
+  if (folder / SWEEP).exists():
+    _compare(folder, SWEEP, settings, 'config')
+  else:
+    _refuse_filled(folder, 'sweep', SWEEP)
+  if jax.process_index() == 0:
+    checkpoint.write_json(folder / SWEEP, settings)
+
+
+def _make(folder: pathlib.Path) -> None:
+  """Makes the folder, or says why it cannot be written."""
   try:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / '.writable').touch()
@@ -51,30 +121,87 @@ def _claim(folder: pathlib.Path, settings: dict) -> None:
     raise ValueError(
       f'workdir {folder} cannot be written: {error.strerror}'
     ) from None
-  path = folder / CONFIG
-  if path.exists():
-    found = checkpoint.read_json(path)
-    differs = config.first_difference(_results(settings), _results(found))
-    if differs:
-      raise ValueError(
-        f'{folder} belongs to another config: {differs}; '
-        'use another workdir, or remove this one'
-      )
-  elif any(p.name != '.writable' for p in folder.iterdir()):
-    raise ValueError(f'{folder} is not empty and holds no run ({CONFIG})')
-  if jax.process_index() == 0:
-    checkpoint.write_json(path, settings)
-    (folder / 'command.txt').write_text(shlex.join(sys.orig_argv) + '\n')
-    checkpoint.write_json(folder / 'environment.json', environment())
 
 
-def _results(settings: dict) -> dict:
+def _compare(folder, name: str, mine: Mapping, what: str) -> None:
+  """Refuses a folder whose file differs from mine."""
+  try:
+    theirs = checkpoint.read_json(folder / name)
+  except (OSError, ValueError) as error:
+    raise ValueError(f'{folder / name} cannot be read: {error}') from None
+  if not isinstance(theirs, dict):
+    raise ValueError(f'{folder / name} is not a JSON object')
+  difference = identities.first_difference(_results(mine), _results(theirs))
+  if difference:
+    raise ValueError(
+      f'{folder} belongs to another {what}: {difference}; use another workdir, '
+      'or overwrite (--overwrite, overwrite=True), which moves this one aside'
+    )
+
+
+def _refuse_filled(folder, kind: str, name: str) -> None:
+  """Refuses a folder in which something else lies."""
+  if any(path.name not in _OURS for path in folder.iterdir()):
+    raise ValueError(f'{folder} is not empty and is not a {kind} (no {name})')
+
+
+def _results(settings: Mapping) -> dict:
   """The settings without those that do not change a result."""
   return {k: v for k, v in settings.items() if k not in build.LOOP}
 
 
+def make_room(folder: pathlib.Path) -> None:
+  """Moves a run or sweep aside, so that its folder can be begun anew.
+
+  Raises:
+    ValueError: there is something else.
+    errors.BusyError: it is being trained.
+  """
+  if not folder.exists() or jax.process_index():
+    return
+  if not folder.is_dir():
+    raise ValueError(f'{folder} is a file: it is not moved aside')
+  filled = any(path.name not in _OURS for path in folder.iterdir())
+  if filled and not any((folder / name).exists() for name in (CONFIG, SWEEP)):
+    raise ValueError(
+      f'{folder} is neither a run nor a sweep: it is not moved aside'
+    )
+  if filled:
+    with lock(folder):
+      target = checkpoint.move_aside(folder)
+    metrics.say(f'moved {folder} to {target}')
+
+
+@contextlib.contextmanager
+def lock(*folders: pathlib.Path) -> Iterator[None]:
+  """Holds folders for this process alone, inside the block.
+
+  Raises:
+    errors.BusyError: another process trains there.
+  """
+  with contextlib.ExitStack() as stack:
+    if jax.process_index() == 0:
+      for folder in sorted(set(folders)):
+        stack.enter_context(locks.exclusive(folder / LOCK, folder))
+    yield
+
+
+def check_path(path: str | os.PathLike, key: str) -> None:
+  """Refuses a path that is not one of this machine.
+
+  Raises:
+    ValueError: for 'gs://...' and the like, which would become local folders.
+  """
+  if '://' in os.fspath(path) or os.fspath(path).startswith(('gs:/', 's3:/')):
+    raise ValueError(
+      f'{key} {path} is not a path of this machine; remote storage is not '
+      'supported: mount it, or copy the result'
+    )
+
+
 def environment() -> dict:
   """Versions, devices and the commit of the code."""
+  commit = ''
   with contextlib.suppress(OSError, subprocess.SubprocessError):
     commit = subprocess.run(
       ['git', 'rev-parse', 'HEAD'],

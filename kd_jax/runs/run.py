@@ -1,4 +1,4 @@
-"""A run on disk: whose folder it is, its seeds, and what is left behind."""
+"""Runs a config: builds it, claims its folder, trains, compares, reports."""
 
 import copy
 import itertools
@@ -14,6 +14,7 @@ from kd_jax import (
   compare,
   config,
   errors,
+  identities,
   metrics,
   parallel,
   report,
@@ -21,9 +22,10 @@ from kd_jax import (
   training,
 )
 from kd_jax.build import networks as build_networks
+from kd_jax.compare import seeds
 from kd_jax.data import sources
 from kd_jax.runs import folders
-from kd_jax.training import halving, loop
+from kd_jax.training import finished, halving, resume
 
 FAILED = 'failed.txt'
 
@@ -32,16 +34,29 @@ def seeds_of(c: config.ConfigDict) -> dict[str, config.ConfigDict]:
   """{folder: config} of the seeds; one seed is the folder itself ('')."""
   if c.seeds == 1:
     return {'': c}
-  seeds = range(c.seed, c.seed + c.seeds)
-  return {f'seed_{n}': changed(c, {'seed': n, 'seeds': 1}) for n in seeds}
+  numbers = range(c.seed, c.seed + c.seeds)
+  return {f'seed_{n}': changed(c, {'seed': n, 'seeds': 1}) for n in numbers}
 
 
 def changed(c: config.ConfigDict, setting: Mapping) -> config.ConfigDict:
   """A copy of a config with dotted keys changed; references still follow."""
-  made = copy.deepcopy(c)
+  other = copy.deepcopy(c)
   for key, value in setting.items():
-    config.change(made, key, value)
-  return made
+    config.change(other, key, value)
+  return other
+
+
+class Result(NamedTuple):
+  """What came of a setting: its report, or why there is none."""
+
+  report: Mapping[str, Any] | None
+  failure: Exception | None = None
+
+  def unwrap(self) -> dict:
+    """The report; why there is none is raised."""
+    if self.failure:
+      raise self.failure
+    return self.report
 
 
 def launch(
@@ -50,7 +65,7 @@ def launch(
   stop: Callable[[], bool] = lambda: False,
   data: sources.Data | None = None,
   shelf: pathlib.Path | None = None,
-  plan: loop.Plan = loop.ALONE,
+  plan: training.Plan = training.ALONE,
 ) -> dict:
   """Trains, compares and reports a config: every seed of it.
 
@@ -66,18 +81,11 @@ def launch(
     The report (see `compare`).
 
   Raises:
-    ValueError: before any work, for a config or folder that cannot be.
+    ValueError: before any work, for an invalid config or folder.
     errors.StoppedError, errors.DivergedError: see `training.run`.
   """
-  return only(train_all(prepare({'': c}, workdir, data), stop, plan, shelf))
-
-
-def only(found: Mapping[str, dict | Exception]) -> dict:
-  """The one report; why there is none is raised."""
-  (one,) = found.values()
-  if isinstance(one, Exception):
-    raise one
-  return one
+  prepared = claim(build_all({'': c}, workdir, data))
+  return train_all(prepared, stop, plan, shelf)[''].unwrap()
 
 
 class Place(NamedTuple):
@@ -89,32 +97,36 @@ class Place(NamedTuple):
 
 
 class Prepared(NamedTuple):
-  """Configs that are built and whose folders are claimed.
+  """Configs that are built.
 
   Attributes:
+    configs: {setting: its config}.
     seeds: {setting: the folders of its seeds}.
     workdir: of all.
     groups: [(place, experiment)] of those that train together.
   """
 
+  configs: Mapping[str, config.ConfigDict]
   seeds: Mapping[str, Sequence[pathlib.Path]]
   workdir: pathlib.Path
   groups: Sequence[Sequence[tuple[Place, build.Experiment]]]
 
 
-def prepare(
+def build_all(
   configs: Mapping[str, config.ConfigDict],
   workdir: pathlib.Path,
   data: sources.Data | None = None,
 ) -> Prepared:
-  """Builds all that configs name and claims their folders; trains nothing.
+  """Builds all that configs name; writes and trains nothing.
+
+  Configs that differ in numbers of the state alone share what is built.
 
   Args:
     configs: {folder in workdir: config}; '' is workdir itself.
     workdir, data: as in `launch`.
 
   Raises:
-    ValueError: for a config or a folder that cannot be.
+    ValueError: for an invalid config.
   """
   places = {
     (name, seed): Place(one, workdir / name / seed, workdir / name)
@@ -122,55 +134,81 @@ def prepare(
     for seed, one in seeds_of(c).items()
   }
   asked = {key: place.config for key, place in places.items()}
+  for c in asked.values():
+    config.validate(c)
   read = build.reader(data)
   groups = [
     make_group([places[key] for key in keys], read(asked[keys[0]]))
     for _, keys in groups_of(asked, read(next(iter(asked.values()))))
   ]
-  for name, c in configs.items():
-    folders.claim(workdir / name, config.to_json(c))
-  for place, experiment in itertools.chain(*groups):
-    folders.claim(place.folder, experiment.config)
-  seeds = {
+  folders_of = {
     name: [p.folder for p in places.values() if p.setting == workdir / name]
     for name in configs
   }
-  return Prepared(seeds, workdir, groups)
+  return Prepared(configs, folders_of, workdir, groups)
+
+
+def claim(prepared: Prepared, sweep_of: Mapping | None = None) -> Prepared:
+  """Claims the folders of all that is built.
+
+  Args:
+    prepared: from `build_all`.
+    sweep_of: the config (JSON) that the settings of a sweep change; None of
+      a single run.
+
+  Raises:
+    ValueError: for a folder that belongs to something else.
+  """
+  workdir = prepared.workdir
+  if sweep_of is not None:
+    folders.claim_sweep(workdir, dict(sweep_of))
+  claimed = set()
+  for place, experiment in itertools.chain(*prepared.groups):
+    if place.setting not in {place.folder, *claimed}:
+      claimed.add(place.setting)
+      name = str(place.setting.relative_to(workdir))
+      whole = prepared.configs['' if name == '.' else name]
+      folders.claim(place.setting, config.to_json(whole), experiment.inputs)
+    folders.claim(place.folder, experiment.config, experiment.inputs)
+  return prepared
 
 
 def train_all(
   prepared: Prepared,
   stop: Callable[[], bool] = lambda: False,
-  plan: loop.Plan = loop.ALONE,
+  plan: training.Plan = training.ALONE,
   shelf: pathlib.Path | None = None,
   each: Callable[[], None] = lambda: None,
-) -> dict[str, dict | Exception]:
+) -> dict[str, Result]:
   """Trains, compares and reports, those at once that can be.
 
   Args:
-    prepared: from `prepare`.
+    prepared: from `claim`.
     stop, shelf: as in `launch`.
     plan: how lanes are trained at once.
     each: called whenever some of them are finished.
 
   Returns:
-    {folder: the report, or why there is none}.
+    {setting: its report, or why there is none}.
 
   Raises:
     errors.StoppedError: asked to stop.
+    errors.BusyError: another process trains in one of the folders.
   """
   if shelf is None and sum(map(len, prepared.groups)) > 1:
     shelf = prepared.workdir / 'shelf'
-  failed, found = {}, {}
-  for group in prepared.groups:
-    failed |= run_group(group, stop, plan, shelf)
-    parallel.meet('a group is reported')
-    for name, seeds in prepared.seeds.items():
-      over = all(f in failed or (f / 'report.json').exists() for f in seeds)
-      if over and name not in found:
-        found[name] = _together(prepared.workdir / name, seeds, failed)
-    each()
-  return {name: found[name] for name in prepared.seeds}
+  failed, results = {}, {}
+  places = [place for group in prepared.groups for place, _ in group]
+  with folders.lock(*(p.folder for p in places), *(p.setting for p in places)):
+    for group in prepared.groups:
+      failed |= run_group(group, stop, plan, shelf)
+      parallel.meet('a group is reported')
+      for name, runs in prepared.seeds.items():
+        over = all(f in failed or (f / resume.REPORT).exists() for f in runs)
+        if over and name not in results:
+          results[name] = _together(prepared.workdir / name, runs, failed)
+      each()
+  return {name: results[name] for name in prepared.seeds}
 
 
 def groups_of(
@@ -187,7 +225,7 @@ def groups_of(
     resolved = config.resolve(c)
     numbers |= build_networks.number_keys(resolved, data)
     flat[name] = {
-      k: str(v) for k, v in config.flatten(config.to_json(resolved)).items()
+      k: str(v) for k, v in identities.flatten(config.to_json(resolved)).items()
     }
   return sweep.stackable(flat, numbers.__contains__)
 
@@ -201,7 +239,29 @@ def make_group(places: Sequence[Place], data=None) -> list[tuple]:
   ]
 
 
-def run_group(group, stop, plan=loop.ALONE, shelf=None) -> dict:
+def is_finished(experiment: build.Experiment, folder: pathlib.Path) -> bool:
+  """Whether a run has its report, and every network that it speaks of.
+
+  A report without its networks is said: what lacks is then made again.
+  """
+  status = resume.of_run(folder)
+  if status.what == resume.DAMAGED:
+    metrics.say(f'{status.why}; it is made again')
+  if status.what != resume.FINISHED:
+    return False
+  for stage in experiment.stages:
+    state = finished.status(experiment, stage, folder)
+    if state.what != resume.FINISHED:
+      why = f' ({state.why})' if state.why else ''
+      metrics.say(
+        f'{folder} has a report, but the networks of its stage '
+        f"'{stage.name}' are missing or not its own{why}: they are made again"
+      )
+      return False
+  return True
+
+
+def run_group(group, stop, plan=training.ALONE, shelf=None) -> dict:
   """Trains and reports lanes; those that are finished are not done again.
 
   Returns:
@@ -211,7 +271,7 @@ def run_group(group, stop, plan=loop.ALONE, shelf=None) -> dict:
   todo = [
     (place.folder, experiment)
     for place, experiment in group
-    if not (place.folder / 'report.json').exists()
+    if not is_finished(experiment, place.folder)
   ]
   if plan.halving:
     settings = list(dict.fromkeys(place.setting for place, _ in group))
@@ -221,9 +281,28 @@ def run_group(group, stop, plan=loop.ALONE, shelf=None) -> dict:
       for place, _ in group
       if halving.read(place.setting)
     }
-    todo = [one for one in todo if one[0] not in failed]
+    todo = [lane for lane in todo if lane[0] not in failed]
   if not todo:
     return failed
+  outcomes = _train(todo, stop, plan, shelf)
+  memo = {}
+  for (folder, experiment), outcome in zip(todo, outcomes):
+    if stop():
+      raise errors.StoppedError('the comparison with the teacher')
+    if outcome.failure:
+      failed[folder] = outcome.failure
+      if not isinstance(outcome.failure, errors.DroppedError):
+        (folder / FAILED).write_text(f'{outcome.failure}\n')
+      continue
+    (folder / FAILED).unlink(missing_ok=True)
+    compare.run(experiment, outcome.networks, folder, memo)
+    if jax.process_index() == 0:
+      report.write(folder)
+  return failed
+
+
+def _train(todo, stop, plan, shelf) -> list[finished.Outcome]:
+  """Trains [(folder, experiment)] together, with a writer of metrics each."""
   first = jax.process_index() == 0
   writers = [
     metrics.make_writer(folder) if first else metrics.silent()
@@ -234,36 +313,21 @@ def run_group(group, stop, plan=loop.ALONE, shelf=None) -> dict:
     for (folder, _), writer in zip(todo, writers)
   ]
   try:
-    found = training.run_all(
-      [experiment for _, experiment in todo], sessions, plan
-    )
+    experiments = [experiment for _, experiment in todo]
+    return training.run_all(experiments, sessions, plan)
   finally:
     for writer in writers:
       writer.close()
-  memo = {}
-  for (folder, experiment), done in zip(todo, found):
-    if stop():
-      raise errors.StoppedError('the comparison with the teacher')
-    if isinstance(done, Exception):
-      failed[folder] = done
-      if not isinstance(done, errors.DroppedError):
-        (folder / FAILED).write_text(f'{done}\n')
-      continue
-    (folder / FAILED).unlink(missing_ok=True)
-    compare.run(experiment, done, folder, memo)
-    if first:
-      report.write(folder)
-  return failed
 
 
-def _together(folder, places, failed) -> dict | Exception:
+def _together(folder, runs, failed) -> Result:
   """The report of a setting: of its one run, or of all its seeds."""
-  for place in places:
-    if place in failed:
-      return failed[place]
-  if list(places) == [folder]:
-    return checkpoint.read_json(folder / 'report.json')
-  found = compare.combine(folder, places)
+  for run in runs:
+    if run in failed:
+      return Result(None, failed[run])
+  if list(runs) == [folder]:
+    return Result(checkpoint.read_json(folder / resume.REPORT))
+  combined = seeds.combine(folder, runs)
   if jax.process_index() == 0:
     report.write(folder)
-  return found
+  return Result(combined)

@@ -8,8 +8,8 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
-from kd_jax import config, errors, sweep
-from kd_jax.runs import sweep_run
+from kd_jax import config, errors, runs, sweep
+from kd_jax.runs import folders, sweep_run
 from kd_jax.training import halving, lane, loop
 
 JOURNAL, AT_ONCE = 'study.jsonl', 8
@@ -71,8 +71,9 @@ def run(
     As `settings.collect`.
   """
   optuna = require_optuna()
-  study = open_study(optuna, workdir)
-  made = {}
+  sweep_of = config.to_json(config.read(file, changes))
+  folders.claim_sweep(workdir, sweep_of)
+  study, made = open_study(optuna, workdir), {}
 
   def swept(trial):
     name = f'trial_{trial.number:04d}'
@@ -93,7 +94,7 @@ def run(
     names = {f'trial_{trial.number:04d}': trial for trial in batch}
     judged = plan._replace(judge=make_judge(names))
     now = {name: made[name] for name in names}
-    prepared = sweep_run.prepare(now, workdir, data)
+    prepared = runs.claim(sweep_run.build_all(now, workdir, data), sweep_of)
     rows = sweep_run.launch(now, prepared, stop, judged)
     tell(optuna, study, names, rows)
     batch = []

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 
-from kd_jax import checkpoint, config, runs, sweep, types
+from kd_jax import checkpoint, config, identities, runs, sweep, types
 from kd_jax.compare import statistics
 from kd_jax.executors import jobs, status
 from kd_jax.report import swept
@@ -118,12 +118,12 @@ def describe(swept: Mapping[str, Swept], data=None) -> str:
   return '\n'.join(lines)
 
 
-def prepare(
+def build_all(
   settings: Mapping[str, Swept], workdir: pathlib.Path, data=None
 ) -> runs.Prepared:
-  """Builds every setting in a folder of its own: see `runs.prepare`."""
-  configs = {name: one.config for name, one in settings.items()}
-  return runs.prepare(configs, workdir, data)
+  """Builds every setting, for a folder of its own: see `runs.build_all`."""
+  configs = {name: setting.config for name, setting in settings.items()}
+  return runs.build_all(configs, workdir, data)
 
 
 def launch(
@@ -144,10 +144,9 @@ def launch(
   def each():
     rows[:] = collect(settings, prepared.workdir)
 
-  found = runs.train_all(prepared, stop, plan, each=each)
-  for name, report in found.items():
-    if isinstance(report, Exception):
-      print(f'{name}: {report}', file=sys.stderr)
+  for name, result in runs.train_all(prepared, stop, plan, each=each).items():
+    if result.failure:
+      print(f'{name}: {result.failure}', file=sys.stderr)
   return rows
 
 
@@ -182,7 +181,7 @@ def collect(settings: Mapping[str, Swept], workdir: pathlib.Path) -> list[dict]:
 
 def typed(one: Swept) -> dict:
   """What a setting changes, as the config has it: numbers, not their text."""
-  flat = config.flatten(config.to_json(one.config))
+  flat = identities.flatten(config.to_json(one.config))
   return {
     key: value if key == 'arg' else flat.get(key, value)
     for key, value in one.values.items()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import build, errors, metrics, stages, terms, types
+from kd_jax import build, errors, identities, metrics, stages, terms, types
 from kd_jax.cache import plan, store
 from kd_jax.data import pipeline
 from kd_jax.models import base as models
@@ -71,7 +71,7 @@ def _place(
     raise errors.CacheError("teacher_outputs='cache' needs cache.folder")
   folder = pathlib.Path(experiment.cache.folder or root / 'cache')
   if session.shelf is not None:
-    name = f'{name}-{build.fingerprint(identity)}'
+    name = f'{name}-{identities.fingerprint(identity)}'
   return folder / name
 
 

@@ -1,4 +1,4 @@
-"""Finished networks of a run: kept, found again, shared by a sweep."""
+"""Saves finished networks, and reuses them across stages and runs."""
 
 import contextlib
 import os
@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import jax
 
-from kd_jax import checkpoint, metrics, parallel, types
-from kd_jax.executors import locks
+from kd_jax import checkpoint, identities, locks, metrics, parallel, types
+from kd_jax.training import resume
 
 
 class Finished(NamedTuple):
@@ -17,7 +17,7 @@ class Finished(NamedTuple):
 
   scores is {'last': accuracy, 'best': accuracy, 'best_step': step}, of
   validation, in [0, 1]. cost is {'seconds_per_step' (compilation included; in
-  a grid the lane's share), 'extra_parameters' (learned by the stage's terms),
+  a sweep the lane's share), 'extra_parameters' (learned by the stage's terms),
   'extra_bytes' (of what terms learn and remember, and of copies)}.
   """
 
@@ -25,6 +25,19 @@ class Finished(NamedTuple):
   best: types.Variables
   scores: Mapping[str, float]
   cost: Mapping[str, float]
+
+
+class Outcome(NamedTuple):
+  """What came of a training: networks, or why it went no further."""
+
+  networks: Mapping
+  failure: Exception | None = None
+
+  def unwrap(self) -> Mapping:
+    """The networks; why there are none is raised."""
+    if self.failure:
+      raise self.failure
+    return self.networks
 
 
 class Session(NamedTuple):
@@ -43,41 +56,64 @@ class Session(NamedTuple):
   shelf: pathlib.Path | None = None
 
 
-def found(experiment, stage, folder) -> dict | None:
-  """The networks that this very stage made before, or None."""
+def status(experiment, stage, folder: pathlib.Path | None) -> resume.Status:
+  """How far the stage is in a folder."""
+  if folder is None:
+    return resume.Status(resume.FRESH)
+  return resume.of_stage(
+    folder, stage.name, _names(stage), experiment.identities[stage.name]
+  )
+
+
+def _names(stage) -> list[str]:
+  """The folders of the networks that a stage leaves."""
+  return [n for name in stage.kept.values() for n in (name, f'{name}_best')]
+
+
+def read(experiment, stage, folder) -> dict[str, types.Variables] | None:
+  """The networks that this very stage left in a folder, or None.
+
+  What is damaged or of another training is moved aside, and said: the stage
+  is then trained again, from its last checkpoint where that is whole.
+
+  Returns:
+    {name: variables} of those that are selected, and {name_best: variables}.
+  """
   if folder is None:
     return None
-  networks = {}
-  for name in stage.kept.values():
+  identity, networks = experiment.identities[stage.name], {}
+  for name in _names(stage):
     place = folder / 'networks' / name
-    try:
-      networks[name], spec = checkpoint.load_network(place)
-    except ValueError:
-      return None
-    if spec['made_by'] != experiment.settings[stage.name]:
-      return None
-  return networks
+    state, networks[name] = resume.read_network(place, name, identity)
+    lost = state.what in (resume.DAMAGED, resume.FOREIGN)
+    if lost and not jax.process_index():
+      target = checkpoint.move_aside(place, folder / 'damaged')
+      metrics.say(f'{state.why}; moved to {target}')
+  parallel.meet(f'{stage.name} is looked at')
+  whole = all(variables is not None for variables in networks.values())
+  return networks if whole else None
 
 
 def _shared(experiment, stage, session) -> pathlib.Path | None:
   """Where the runs of a sweep keep what this stage makes."""
   if session.shelf is None or stage.name not in experiment.shared:
     return None
-  return session.shelf / experiment.settings[stage.name]
+  name = identities.fingerprint(experiment.identities[stage.name])
+  return session.shelf / name
 
 
 @contextlib.contextmanager
-def turns(wanted: Sequence[tuple]) -> Iterator[bool]:
+def turns(lanes: Sequence[tuple]) -> Iterator[bool]:
   """One run at a time makes what runs share; the next finds it on the shelf.
 
   Args:
-    wanted: (experiment, stage, loop) of what is not there yet; one at least.
+    lanes: (experiment, stage, session) of what is not there yet.
 
   Yields:
     Whether it is this run's turn; False where it was asked to stop before.
   """
-  _, stage, session = wanted[0]
-  places = {_shared(*one) for one in wanted} - {None}
+  _, stage, session = lanes[0]
+  places = {_shared(*lane) for lane in lanes} - {None}
   if jax.process_index():
     places = ()  # the first process waits for all of a run
   with contextlib.ExitStack() as stack:
@@ -90,7 +126,7 @@ def turns(wanted: Sequence[tuple]) -> Iterator[bool]:
     )
 
 
-def take(experiment, stage, session) -> None:
+def copy_from_shelf(experiment, stage, session) -> None:
   """Copies what another run of the sweep has made already."""
   place = _shared(experiment, stage, session)
   if place is None:
@@ -100,32 +136,41 @@ def take(experiment, stage, session) -> None:
       target = session.folder / 'networks' / network.name
       if not target.exists():
         checkpoint.copy_folder(network, target)
-  parallel.meet(f'{stage.name} is taken')
+  parallel.meet(f'{stage.name} is copied')
 
 
-def give(experiment, stage, session) -> None:
+def copy_to_shelf(experiment, stage, session) -> None:
   """Copies what this run has made, for the other runs of the sweep."""
   place = _shared(experiment, stage, session)
   if place is None or place.exists() or jax.process_index():
     return
-  names = [n for kept in stage.kept.values() for n in (kept, f'{kept}_best')]
   part = place.with_name(f'.{place.name}.{os.getpid()}')
-  for name in names:
+  for name in _names(stage):
     checkpoint.copy_folder(session.folder / 'networks' / name, part / name)
   part.rename(place)
 
 
-def keep(experiment, stage, trained, folder) -> dict[str, types.Variables]:
-  """Writes the finished networks; those selected, by name."""
-  kept = {}
+def write(
+  experiment, stage, trained: Mapping[str, Finished], folder
+) -> dict[str, types.Variables]:
+  """Writes the finished networks of a stage.
+
+  Returns:
+    As `read`.
+  """
+  select, kept = experiment.options['select'], {}
+  identity = experiment.identities[stage.name]
   for student, name in stage.kept.items():
     finished = trained[student]
-    kept[name] = getattr(finished, experiment.options['select'])
+    kept[name] = getattr(finished, select)
+    kept[f'{name}_best'] = finished.best
     if folder is None or jax.process_index():
       continue
     spec = {
       'build': experiment.specs[student],
-      'made_by': experiment.settings[stage.name],
+      'identity': dict(identity),
+      'made_by': identities.fingerprint(identity),
+      'versions': checkpoint.versions(),
       'data': {
         'name': experiment.data.name,
         'fingerprint': experiment.data.fingerprint,
@@ -135,9 +180,10 @@ def keep(experiment, stage, trained, folder) -> dict[str, types.Variables]:
       'validation': dict(finished.scores),
       'cost': dict(finished.cost),
     }
-    place = folder / 'networks'
-    best = {**spec, 'select': 'best'}
-    checkpoint.save_network(place / f'{name}_best', finished.best, best)
-    chosen = {**spec, 'select': experiment.options['select']}
-    checkpoint.save_network(place / name, kept[name], chosen)
+    for row, selected in ((f'{name}_best', 'best'), (name, select)):
+      checkpoint.save_network(
+        folder / 'networks' / row,
+        kept[row],
+        {**spec, 'network': row, 'select': selected},
+      )
   return kept

@@ -1,4 +1,4 @@
-"""One training as the loop sees it: opened, read, saved, finished."""
+"""One training as the loop sees it: opens, reads, saves and ends a lane."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,8 +8,8 @@ import numpy as np
 
 from kd_jax import build, checkpoint, errors, metrics, stages
 from kd_jax import state as states
-from kd_jax.training import finished as finished_networks
-from kd_jax.training import runtime
+from kd_jax.training import finished
+from kd_jax.training import runtime as runtimes
 
 
 class Lane(NamedTuple):
@@ -19,9 +19,10 @@ class Lane(NamedTuple):
     stage: with the lane's own numbers and seed.
     session: folder, writer.
     manager: of its checkpoints; None keeps none.
-    step: updates made.
+    step: updates runtime.
     state: of training, at `step` whenever the loop has looked.
     best: {student: {'score', 'step', 'variables'}} on validation so far.
+    identity: all that its result depends on.
     sums: {metric: sum} over the steps since the last validation.
     count: of those steps.
     scores: {'validation_accuracy/STUDENT', 'validation_nll/..'} of the last
@@ -30,11 +31,12 @@ class Lane(NamedTuple):
   """
 
   stage: stages.Stage
-  session: finished_networks.Session
+  session: finished.Session
   manager: Any
   step: int
   state: states.State
   best: Mapping[str, Mapping]
+  identity: Mapping[str, Any] = {}
   sums: Mapping[str, float] = {}
   count: int = 0
   scores: Mapping[str, float] = {}
@@ -42,24 +44,32 @@ class Lane(NamedTuple):
 
 
 def open_lane(
-  experiment: build.Experiment,
-  stage: stages.Stage,
-  made: runtime.Tools,
-  starts: Mapping,
-  session: finished_networks.Session,
+  experiment: build.Experiment, entry, runtime: runtimes.Runtime
 ) -> Lane:
-  """A lane at its newest whole checkpoint, or before its first step."""
-  state = made.init(stage, starts)
-  lane = Lane(stage, session, None, 0, state, _worst(stage, state))
+  """A lane at its newest whole checkpoint, or before its first step.
+
+  Args:
+    experiment: of any of the lanes.
+    entry: a `loop.Entry`.
+    runtime: of the stage.
+
+  Raises:
+    ValueError: the checkpoint belongs to another training.
+  """
+  stage, session = entry.stage, entry.session
+  state = runtime.init(stage, entry.starts)
+  lane = Lane(
+    stage, session, None, 0, state, _worst(stage, state), entry.identity
+  )
   if session.folder is not None:
     place = session.folder / 'checkpoints' / stage.name
     manager = checkpoint.make_manager(place, experiment.options['keep'])
     lane = _resume(lane._replace(manager=manager))
-  return lane._replace(state=made.replicate(lane.state))
+  return lane._replace(state=runtime.replicate(lane.state))
 
 
 def _worst(stage, state) -> dict[str, dict]:
-  """The best before the first validation: nothing is worse."""
+  """Initial values of the best-on-validation record."""
   return {
     name: {
       'score': np.float32(-1),
@@ -73,7 +83,7 @@ def _worst(stage, state) -> dict[str, dict]:
 def _resume(lane: Lane) -> Lane:
   """The lane at the newest whole checkpoint, or as given."""
   target = {'state': lane.state, 'best': lane.best}
-  step, tree, meta = checkpoint.restore(lane.manager, target)
+  step, tree, meta = checkpoint.restore(lane.manager, target, lane.identity)
   if jax.process_index() == 0:
     metrics.forget(lane.session.folder, lane.stage.name, max(step, 0))
   if step < 0:
@@ -90,33 +100,43 @@ def _resume(lane: Lane) -> Lane:
 def read(lane: Lane, step: int, values: Mapping[str, float]) -> Lane:
   """Adds the metrics of the step from `step` - 1 to `step` to the sums.
 
-  A loss that is not finite is the lane's failure, written down with the rest.
+  A loss that is not finite is the lane's failure, written with the rest.
   """
   bad = metrics.first_bad(values)
   if bad:
     lane.session.writer.write(lane.stage.name, step, values)
     what = bad.removeprefix('loss/')
     what = 'the loss' if what == 'loss' else f"term '{what}'"
-    return lane._replace(
-      failure=errors.DivergedError(
-        f'{what} is {values[bad]} at step {step} of stage {lane.stage.name!r}; '
-        'the last good checkpoint is kept; '
-        'try a lower learning rate or clip_norm'
-      )
+    failure = errors.DivergedError(
+      f'{what} is {values[bad]} at step {step} of stage {lane.stage.name!r}; '
+      f'{_advice(step)}'
     )
+    return lane._replace(failure=failure)
   sums = {k: lane.sums.get(k, 0.0) + v for k, v in values.items()}
   return lane._replace(step=step, sums=sums, count=lane.count + 1)
 
 
-def validate(lane: Lane, made: runtime.Tools) -> Lane:
+def _advice(step: int) -> str:
+  """What can be done about a loss that is not finite."""
+  if step == 1:
+    return (
+      'nothing was updated yet: check the data, the variables of the teacher '
+      'and the numbers of the term'
+    )
+  return (
+    'the last good checkpoint is kept; try a lower learning rate or clip_norm'
+  )
+
+
+def validate(lane: Lane, runtime: runtimes.Runtime) -> Lane:
   """Scores the students on validation and writes the row of the epoch."""
-  scores = made.validate(lane.state)
+  scores = runtime.validate(lane.state)
   best = {
     name: better(lane.best[name], lane, name, scores)
     for name in lane.stage.students
   }
   means = {name: value / lane.count for name, value in lane.sums.items()}
-  row = {**means, **scores, 'epoch': lane.step / made.per_epoch}
+  row = {**means, **scores, 'epoch': lane.step / runtime.per_epoch}
   lane.session.writer.write(lane.stage.name, lane.step, row)
   return lane._replace(best=best, sums={}, count=0, scores=scores)
 
@@ -136,14 +156,18 @@ def better(best, lane: Lane, name: str, scores) -> Mapping:
 
 def accuracy(lane: Lane) -> float:
   """That of the last validation, the mean over the lane's students."""
-  own = [v for k, v in lane.scores.items() if 'accuracy' in k]
-  return sum(own) / len(own)
+  values = [v for k, v in lane.scores.items() if 'accuracy' in k]
+  return sum(values) / len(values)
 
 
 def save(lane: Lane) -> None:
   """Starts to save the lane as it is."""
   tree = {'state': lane.state, 'best': lane.best}
-  meta = {'sums': dict(lane.sums), 'count': lane.count}
+  meta = {
+    'sums': dict(lane.sums),
+    'count': lane.count,
+    'identity': dict(lane.identity),
+  }
   checkpoint.save(lane.manager, lane.step, tree, meta)
 
 
@@ -153,17 +177,17 @@ def flush(lane: Lane) -> None:
     checkpoint.finish(lane.manager)
 
 
-def finished(
-  lane: Lane, made: runtime.Tools, seconds: float
-) -> dict[str, finished_networks.Finished]:
+def results(
+  lane: Lane, runtime: runtimes.Runtime, seconds: float
+) -> dict[str, finished.Finished]:
   """{student: Finished} of a lane that has come to its end.
 
   Args:
     lane: at its last step.
-    made: validates.
+    runtime: validates.
     seconds: a step of it took.
   """
-  found = {}
+  trained = {}
   learned = jax.tree.leaves(lane.state.params['terms'])
   held = jax.tree.leaves(
     (
@@ -173,11 +197,11 @@ def finished(
     )
   )
   # Of the last step; a lane that was resumed there has not been looked at.
-  scores = lane.scores or made.validate(lane.state)
+  scores = lane.scores or runtime.validate(lane.state)
   for name in lane.stage.students:
     last = jax.device_get(states.variables_of(lane.state, name, lane.stage))
     best = lane.best[name]
-    found[name] = finished_networks.Finished(
+    trained[name] = finished.Finished(
       last,
       best['variables'],
       {
@@ -191,4 +215,4 @@ def finished(
         'extra_bytes': sum(x.nbytes for x in held),
       },
     )
-  return found
+  return trained

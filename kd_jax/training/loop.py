@@ -1,4 +1,4 @@
-"""The loop over steps: lanes that differ in numbers alone, trained at once.
+"""The loop over steps: trains lanes that differ in numbers alone at once.
 
 A frozen teacher looks at a batch once for all lanes, which `strategies` move.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from kd_jax import build, errors, metrics, stages, types
 from kd_jax.training import cached_teachers, finished, lane, strategies
-from kd_jax.training import runtime as made
+from kd_jax.training import runtime as runtimes
 
 
 class Plan(NamedTuple):
@@ -54,17 +54,33 @@ def make_plan(strategy: str, lanes: int = 0, halving: int = 0) -> Plan:
   return Plan(strategy, lanes, halving)
 
 
+class Entry(NamedTuple):
+  """A lane before it is opened.
+
+  Attributes:
+    stage: with the lane's own numbers and seed.
+    starts: {student: variables} of those that do not start afresh.
+    session: folder, writer, stop.
+    identity: all that the lane's result depends on.
+  """
+
+  stage: stages.Stage
+  starts: Mapping[str, types.Variables]
+  session: finished.Session
+  identity: Mapping[str, Any]
+
+
 def train(
   experiment: build.Experiment,
-  wanted: Sequence[tuple[stages.Stage, Mapping, finished.Session]],
+  entries: Sequence[Entry],
   frozen: Mapping[str, Mapping],
   plan: Plan = ALONE,
-) -> list[dict[str, finished.Finished] | Exception]:
+) -> list[finished.Outcome]:
   """Trains lanes that differ in numbers and seeds alone, at once.
 
   Args:
     experiment: of any of them: networks, data, placement.
-    wanted: the stage, the starts and the loop of each lane.
+    entries: the lanes.
     frozen: {network: variables} that never change, the same for all.
     plan: how, and how many at once; the rest waits.
 
@@ -73,48 +89,51 @@ def train(
 
   Raises:
     errors.StoppedError: asked to stop; every lane is saved.
-    ValueError: more lanes are asked for than fit the memory.
+    ValueError: more lanes are asked for than fit the memory, or a checkpoint
+      belongs to another training.
   """
-  stage, _, first = wanted[0]
-  prepare = made.make_prepare(experiment, stage.recipe)
+  stage, session = entries[0].stage, entries[0].session
+  prepare = runtimes.make_prepare(experiment, stage.recipe)
 
   def tick():
-    if first.stop():
+    if session.stop():
       raise errors.StoppedError(f'the cache for {stage.name}')
 
   teachers = cached_teachers.open_stage(
-    experiment, stage, frozen, prepare, first, tick
+    experiment, stage, frozen, prepare, session, tick
   )
-  tools = made.make_tools(experiment, stage, teachers)
-  name = strategies.choose(plan.strategy, experiment.placement, len(wanted))
-  strategy = strategies.STRATEGIES[name](tools)
-  size = strategies.fit(name, tools, wanted, frozen, plan.lanes)
-  found = []
-  for at in range(0, len(wanted), size):
-    part = wanted[at : at + size]
-    found += _together(experiment, part, frozen, tools, strategy, plan.judge)
-  return found
+  runtime = runtimes.make_runtime(experiment, stage, teachers)
+  name = strategies.choose(plan.strategy, experiment.placement, len(entries))
+  strategy = strategies.STRATEGIES[name](runtime)
+  size = strategies.fit(name, runtime, entries, frozen, plan.lanes)
+  outcomes = []
+  for at in range(0, len(entries), size):
+    part = entries[at : at + size]
+    outcomes += _together(
+      experiment, part, frozen, runtime, strategy, plan.judge
+    )
+  return outcomes
 
 
-def _together(experiment, wanted, frozen, tools, strategy, judge) -> list:
-  """The lanes that are in memory at the same time."""
-  lanes = [
-    lane.open_lane(experiment, stage, tools, starts, session)
-    for stage, starts, session in wanted
-  ]
+def _together(experiment, entries, frozen, runtime, strategy, judge) -> list:
+  """Trains the lanes that are in memory at the same time."""
+  lanes = [lane.open_lane(experiment, entry, runtime) for entry in entries]
   try:
     with jax.transfer_guard_device_to_host('disallow'):
-      begun = time.monotonic(), sum(one.step for one in lanes)
-      lanes = _steps(experiment, tools, frozen, lanes, strategy, judge)
-      steps = max(sum(one.step for one in lanes) - begun[1], 1)
+      begun = time.monotonic(), sum(member.step for member in lanes)
+      lanes = _steps(experiment, runtime, frozen, lanes, strategy, judge)
+      steps = max(sum(member.step for member in lanes) - begun[1], 1)
       seconds = (time.monotonic() - begun[0]) / steps
       return [
-        one.failure or lane.finished(one, tools, seconds) for one in lanes
+        finished.Outcome({}, member.failure)
+        if member.failure
+        else finished.Outcome(lane.results(member, runtime, seconds))
+        for member in lanes
       ]
   finally:
-    for one in lanes:
-      if one.manager is not None:
-        one.manager.close()
+    for member in lanes:
+      if member.manager is not None:
+        member.manager.close()
 
 
 class _Moving(NamedTuple):
@@ -133,11 +152,11 @@ class _Moving(NamedTuple):
   waiting: tuple[int, Any] | None = None
 
 
-def _steps(experiment, tools, frozen, lanes, strategy, judge) -> list:
+def _steps(experiment, runtime, frozen, lanes, strategy, judge) -> list:
   """The loop over steps; step n is dispatched before n - 1 is read."""
   stage, stop = lanes[0].stage, lanes[0].session.stop
-  total, frozen = stage.recipe.steps, tools.replicate(dict(frozen))
-  start = min(one.step for one in lanes)
+  total, frozen = stage.recipe.steps, runtime.replicate(dict(frozen))
+  start = min(member.step for member in lanes)
   name = stage.name if len(lanes) == 1 else f'{stage.name} x{len(lanes)}'
   every = experiment.options['log_every']
   progress = metrics.make_progress(name, start, total, every)
@@ -147,21 +166,18 @@ def _steps(experiment, tools, frozen, lanes, strategy, judge) -> list:
     moving = _enter(moving, n, strategy, progress)
     if not moving.running:
       continue
-    signals, batch = tools.signals(np.int32(n), frozen, tools.feed(n))
+    signals, batch = runtime.signals(np.int32(n), frozen, runtime.feed(n))
     packed, values = strategy.move(moving.packed, signals, batch)
     moving = _read(moving._replace(packed=packed), strategy, progress)
     moving = moving._replace(waiting=(n + 1, values))
     last, stopping = n + 1 == total, stop()
-    validate = last or (n + 1) % tools.eval_every == 0
-    save = (
-      last
-      or stopping
-      or ((n + 1) % tools.save_every == 0 and time.monotonic() - saved >= spare)
-    )
+    validate = last or (n + 1) % runtime.eval_every == 0
+    due = (n + 1) % runtime.save_every == 0
+    save = last or stopping or (due and time.monotonic() - saved >= spare)
     if validate or save:
       moving = _look(moving, strategy, progress)
     if validate:
-      moving = _validate(moving, tools, judge)
+      moving = _validate(moving, runtime, judge)
     if save:
       _save(moving)
       saved = time.monotonic()
@@ -187,7 +203,9 @@ def _enter(moving, n, strategy, progress) -> _Moving:
   """The lanes that step n moves: failed ones leave, and those that were saved
   at a later step than others join when the loop gets there."""
   running = tuple(
-    i for i, one in enumerate(moving.lanes) if one.step <= n and not one.failure
+    i
+    for i, member in enumerate(moving.lanes)
+    if member.step <= n and not member.failure
   )
   if running == moving.running:
     return moving
@@ -220,11 +238,11 @@ def _look(moving, strategy, progress) -> _Moving:
   return moving._replace(lanes=tuple(lanes))
 
 
-def _validate(moving, tools, judge) -> _Moving:
+def _validate(moving, runtime, judge) -> _Moving:
   """The lanes with their scores, and without those that `judge` drops."""
   lanes = list(moving.lanes)
   for i in _well(moving):
-    lanes[i] = lane.validate(lanes[i], tools)
+    lanes[i] = lane.validate(lanes[i], runtime)
   dropped = judge({i: lanes[i] for i in _well(moving)}) if judge else {}
   for i, reason in dropped.items():
     lanes[i] = lanes[i]._replace(failure=reason)
@@ -242,5 +260,5 @@ def _save(moving) -> None:
 
 
 def _flush(moving) -> None:
-  for one in moving.lanes:
-    lane.flush(one)
+  for member in moving.lanes:
+    lane.flush(member)

@@ -1,14 +1,10 @@
-"""The loop over stages, of one experiment or of many that train together."""
+"""Trains the stages of one experiment, or of many that train together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from kd_jax import build, errors, stages, types
-from kd_jax.training import cached_teachers, finished, loop
-
-# The public face of the smaller files.
-Session = finished.Session
-Finished = finished.Finished
+from kd_jax import build, errors, identities, metrics, stages, types
+from kd_jax.training import cached_teachers, finished, loop, resume
 
 
 def run(
@@ -22,19 +18,18 @@ def run(
   Raises:
     errors.StoppedError: asked to stop; the same run continues where it was.
     errors.DivergedError: a loss became NaN or infinite.
-    errors.CacheError: stored teachers are of something else.
+    errors.CacheError: stored teachers belong to something else.
+    ValueError: what is in the folder belongs to another training.
   """
-  (done,) = run_all([experiment], [session])
-  if isinstance(done, Exception):
-    raise done
-  return done
+  (outcome,) = run_all([experiment], [session])
+  return outcome.unwrap()
 
 
 def run_all(
   experiments: Sequence[build.Experiment],
   sessions: Sequence[finished.Session],
   plan: loop.Plan = loop.ALONE,
-) -> list[dict[str, types.Variables] | Exception]:
+) -> list[finished.Outcome]:
   """Trains experiments that differ in numbers and seeds alone, at once.
 
   Each leaves what it would have left alone. What several have in common (see
@@ -46,51 +41,88 @@ def run_all(
     plan: how lanes are moved.
 
   Returns:
-    For each as `run` does, or why it went no further.
+    For each {network: variables} as `run` returns, or why it went no further.
 
   Raises:
-    errors.StoppedError, errors.CacheError: see `run`.
+    errors.StoppedError, errors.CacheError, ValueError: see `run`.
   """
   for experiment, session in zip(experiments, sessions):
     cached_teachers.check(experiment, session)
-  many = _Many(experiments, sessions, [dict(e.loaded) for e in experiments], {})
+  outcomes = [finished.Outcome(dict(e.loaded)) for e in experiments]
+  many = _Many(experiments, sessions, outcomes, {})
   for k in range(len(experiments[0].stages)):
     _train(many, k, plan)
-  return many.done
+  return many.outcomes
 
 
 class _Many(NamedTuple):
   """The experiments, and what is finished of each, or why it failed.
 
   Attributes:
-    known: {(stage, settings): networks}: one copy in memory of what many have.
+    known: {(stage, fingerprint): networks}: one copy in memory of what many
+      have.
   """
 
   experiments: Sequence[build.Experiment]
   sessions: Sequence[finished.Session]
-  done: list[dict[str, types.Variables] | Exception]
+  outcomes: list[finished.Outcome]
   known: dict[tuple[str, str], dict[str, types.Variables]]
 
 
 def _train(many: _Many, k: int, plan: loop.Plan) -> None:
-  """Stage k of every experiment that has not failed."""
-  well = [
-    i for i, done in enumerate(many.done) if not isinstance(done, Exception)
-  ]
-  missing = [i for i in well if not _find(many, i, k)]
+  """Trains stage k of every experiment that has not failed."""
+  running = [i for i, done in enumerate(many.outcomes) if not done.failure]
+  missing = [i for i in running if not _read(many, i, k)]
+  _announce(many, k, running, missing)
   if not missing:
     return
-  wanted = [
+  lanes = [
     (many.experiments[i], many.experiments[i].stages[k], many.sessions[i])
     for i in missing
   ]
-  with finished.turns(wanted) as mine:
-    if not mine:
-      raise errors.StoppedError(f'{wanted[0][1].name}, which another run makes')
-    _make(many, k, [i for i in missing if not _find(many, i, k)], plan)
+  with finished.turns(lanes) as may_train:
+    if not may_train:
+      name = lanes[0][1].name
+      raise errors.StoppedError(f"'{name}', which another run is training")
+    missing = [i for i in missing if not _read(many, i, k)]
+    _train_missing(many, k, missing, plan)
 
 
-def _make(many: _Many, k: int, missing: list[int], plan: loop.Plan) -> None:
+def _announce(many, k, running, missing) -> None:
+  """Says once a stage what is finished and what continues.
+
+  Raises:
+    ValueError: a checkpoint belongs to another training.
+  """
+  ready = [i for i in running if i not in missing and many.sessions[i].folder]
+  if ready:
+    name = many.experiments[ready[0]].stages[k].name
+    place = many.sessions[ready[0]].folder / 'networks'
+    others = f' and {len(ready) - 1} more runs' if len(ready) > 1 else ''
+    metrics.say(f'{name}: finished before, read from {place}{others}')
+  for i in missing:
+    experiment, folder = many.experiments[i], many.sessions[i].folder
+    stage = experiment.stages[k]
+    if folder is None:
+      continue
+    identity = experiment.identities[stage.name]
+    status = resume.of_checkpoints(
+      folder / 'checkpoints' / stage.name, identity
+    )
+    if status.what == resume.FOREIGN:
+      raise ValueError(
+        f'{status.why}; use another workdir, or overwrite this one'
+      )
+    if status.what == resume.AT:
+      metrics.say(
+        f'{stage.name}: continues at step {status.step} of '
+        f'{stage.recipe.steps} in {folder}'
+      )
+
+
+def _train_missing(
+  many: _Many, k: int, missing: list[int], plan: loop.Plan
+) -> None:
   """Trains stage k of those that lack it; one of those that are equal."""
   firsts, waiting = {}, []
   for i in missing:
@@ -100,41 +132,48 @@ def _make(many: _Many, k: int, missing: list[int], plan: loop.Plan) -> None:
   for group in _groups(many, firsts.values(), k):
     _train_group(many, k, group, plan)
   for i, first in waiting:
-    if isinstance(many.done[first], Exception):
-      many.done[i] = many.done[first]
+    if many.outcomes[first].failure:
+      many.outcomes[i] = many.outcomes[first]
     else:
-      _find(many, i, k)
+      _read(many, i, k)
 
 
 def _key(many, i, k) -> tuple:
-  """Equal for those that would train the very same; else its own."""
+  """Equal for those that would train the very same; else one for each."""
   experiment = many.experiments[i]
   stage = experiment.stages[k]
-  own = None if stage.name in experiment.shared else i
-  return stage.name, experiment.settings[stage.name], own
+  number = None if stage.name in experiment.shared else i
+  identity = identities.fingerprint(experiment.identities[stage.name])
+  return stage.name, identity, number
 
 
-def _find(many, i, k) -> bool:
+def _read(many, i, k) -> bool:
   """Whether the networks of stage k are there already; they are then done."""
   experiment, session = many.experiments[i], many.sessions[i]
   stage, key = experiment.stages[k], _key(many, i, k)
-  finished.take(experiment, stage, session)
-  found = finished.found(experiment, stage, session.folder)
-  if found is None and session.folder is not None:
+  finished.copy_from_shelf(experiment, stage, session)
+  networks = finished.read(experiment, stage, session.folder)
+  if networks is None and session.folder is not None:
     return False
-  found = many.known.get(key, found)
-  if found is None:
+  networks = many.known.get(key, networks)
+  if networks is None:
     return False
-  many.done[i] |= many.known.setdefault(key, found)
+  _add(many, i, many.known.setdefault(key, networks))
   return True
 
 
-def _groups(many, wanted, k) -> list[list[int]]:
+def _add(many, i, networks: Mapping) -> None:
+  """Adds networks to what is finished of an experiment."""
+  everything = {**many.outcomes[i].networks, **networks}
+  many.outcomes[i] = finished.Outcome(everything)
+
+
+def _groups(many, members: Iterable[int], k) -> list[list[int]]:
   """Those that train together: the very same frozen networks teach them."""
   groups = {}
-  for i in wanted:
+  for i in members:
     frozen = many.experiments[i].stages[k].frozen
-    key = tuple(id(many.done[i][name]) for name in frozen)
+    key = tuple(id(many.outcomes[i].networks[name]) for name in frozen)
     groups.setdefault(key, []).append(i)
   return list(groups.values())
 
@@ -142,24 +181,32 @@ def _groups(many, wanted, k) -> list[list[int]]:
 def _train_group(many, k, group, plan) -> None:
   """Trains stage k of some experiments as lanes; keeps what they made."""
   experiment = many.experiments[group[0]]
-  done = many.done[group[0]]
-  frozen = {name: done[name] for name in experiment.stages[k].frozen}
-  wanted = []
-  for i in group:
-    stage = many.experiments[i].stages[k]
-    starts = {s: many.done[i][name] for s, name in stage.starts.items()}
-    wanted.append((stage, starts, many.sessions[i]))
+  networks = many.outcomes[group[0]].networks
+  frozen = {name: networks[name] for name in experiment.stages[k].frozen}
+  entries = [_entry(many, i, k) for i in group]
   last = k + 1 == len(experiment.stages)
   plan = plan if last else plan._replace(judge=None)
-  for i, found in zip(group, loop.train(experiment, wanted, frozen, plan)):
-    own, session = many.experiments[i], many.sessions[i]
-    if isinstance(found, Exception):
-      many.done[i] = found
+  for i, trained in zip(group, loop.train(experiment, entries, frozen, plan)):
+    if trained.failure:
+      many.outcomes[i] = trained
       continue
+    own, session = many.experiments[i], many.sessions[i]
     stage = own.stages[k]
-    networks = finished.keep(own, stage, found, session.folder)
-    finished.give(own, stage, session)
-    many.done[i] |= many.known.setdefault(_key(many, i, k), networks)
+    networks = finished.write(own, stage, trained.networks, session.folder)
+    finished.copy_to_shelf(own, stage, session)
+    _add(many, i, many.known.setdefault(_key(many, i, k), networks))
+
+
+def _entry(many, i, k) -> loop.Entry:
+  """Stage k of an experiment as the loop takes it."""
+  experiment = many.experiments[i]
+  stage, networks = experiment.stages[k], many.outcomes[i].networks
+  return loop.Entry(
+    stage,
+    {student: networks[name] for student, name in stage.starts.items()},
+    many.sessions[i],
+    experiment.identities[stage.name],
+  )
 
 
 def train_stage(
@@ -181,7 +228,7 @@ def train_stage(
   Returns:
     {student: Finished}.
   """
-  (found,) = loop.train(experiment, [(stage, starts, session)], frozen)
-  if isinstance(found, Exception):
-    raise found
-  return found
+  identity = experiment.identities.get(stage.name, {})
+  entry = loop.Entry(stage, starts, session, identity)
+  (trained,) = loop.train(experiment, [entry], frozen)
+  return trained.unwrap()

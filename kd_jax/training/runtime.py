@@ -1,4 +1,4 @@
-"""What the loop calls: the compiled step, the next batch, the validation."""
+"""Compiled functions and data feed for training one stage."""
 
 import functools
 import math
@@ -17,7 +17,7 @@ from kd_jax.training import cached_teachers
 EVAL_BATCH = 256
 
 
-class Tools(NamedTuple):
+class Runtime(NamedTuple):
   """The pieces of one stage on the experiment's devices.
 
   Lanes that differ in numbers of the state alone share them.
@@ -46,11 +46,11 @@ class Tools(NamedTuple):
   save_every: int
 
 
-def make_tools(
+def make_runtime(
   experiment: build.Experiment,
   stage: stages.Stage,
   teachers: cached_teachers.Recall | None = None,
-) -> Tools:
+) -> Runtime:
   """Compiles (lazily) what the loop over the steps of a stage needs.
 
   Args:
@@ -73,7 +73,7 @@ def make_tools(
   )
   signals, update = compile_halves(placement, halves)
   per_epoch = experiment.data.train.labels.shape[0] // recipe.batch_size
-  return Tools(
+  return Runtime(
     init,
     signals,
     update,

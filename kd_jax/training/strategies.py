@@ -1,4 +1,4 @@
-"""Two ways to move the lanes of a grid by one step.
+"""Two ways to update several lanes by one step.
 
 'loop': one compiled update called for each lane, which is fast on a CPU and
 equal to a run of its own bit for bit. 'vmap': one update of all at once, for
@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from kd_jax import errors, parallel
-from kd_jax.training import runtime
+from kd_jax.training import runtime as runtimes
 
 AXIS = 'lanes'
 # Of a state: itself, what it becomes, the best so far, the one being saved.
@@ -40,11 +40,11 @@ class Strategy(NamedTuple):
   read: Callable
 
 
-def looped(made: runtime.Tools) -> Strategy:
+def looped(runtime: runtimes.Runtime) -> Strategy:
   """One lane after the other, each by the one compiled update."""
 
   def move(packed, signals, batch):
-    moved = [made.update(state, signals, batch) for state in packed]
+    moved = [runtime.update(state, signals, batch) for state in packed]
     return [state for state, _ in moved], [values for _, values in moved]
 
   def read(values):
@@ -56,7 +56,7 @@ def looped(made: runtime.Tools) -> Strategy:
   return Strategy(list, list, move, read)
 
 
-def vmapped(made: runtime.Tools) -> Strategy:
+def vmapped(runtime: runtimes.Runtime) -> Strategy:
   """All lanes by one update, spread over the devices of this process.
 
   A lane's numbers differ from those of a run of its own by rounding alone:
@@ -67,7 +67,7 @@ def vmapped(made: runtime.Tools) -> Strategy:
   mesh = Mesh(np.array(devices), (AXIS,))
   split, whole = (NamedSharding(mesh, PartitionSpec(*x)) for x in ([AXIS], []))
   update = jax.jit(
-    jax.vmap(made.halves.update, (0, None, None)), donate_argnums=0
+    jax.vmap(runtime.halves.update, (0, None, None)), donate_argnums=0
   )
 
   def pack(states):
@@ -117,38 +117,42 @@ def choose(name: str, placement: parallel.Placement, lanes: int) -> str:
   return name
 
 
-def fit(name: str, made: runtime.Tools, wanted, frozen, asked: int) -> int:
+def fit(
+  name: str, runtime: runtimes.Runtime, entries, frozen, asked: int
+) -> int:
   """How many lanes are trained at the same time.
 
   Args:
     name: of the strategy.
-    made: of the stage.
-    wanted, frozen: as in `grid.train`.
+    runtime: of the stage.
+    entries, frozen: as in `loop.train`.
     asked: at most so many; 0: as many as fit.
 
   Raises:
     errors.LanesError: more are asked for than fit; it says how many do.
   """
-  if len(wanted) == 1:
+  if len(entries) == 1:
     return 1
-  state = jax.eval_shape(lambda: made.init(*wanted[0][:2]))
+  state = jax.eval_shape(
+    lambda: runtime.init(entries[0].stage, entries[0].starts)
+  )
   signals, batch = jax.eval_shape(
-    made.signals, np.int32(0), dict(frozen), made.feed(0)
+    runtime.signals, np.int32(0), dict(frozen), runtime.feed(0)
   )
   held = _bytes(state)
   free = _free() - _bytes((signals, batch))
   if name == 'vmap':
-    lowered = jax.jit(made.halves.update).lower(state, signals, batch)
+    lowered = jax.jit(runtime.halves.update).lower(state, signals, batch)
     held += lowered.compile().memory_analysis().temp_size_in_bytes
     free *= len(jax.local_devices())
   room = max(int(free // (COPIES * held)), 0)
   if asked > room or not room:
     raise errors.LanesError(
-      f'{asked or len(wanted)} lanes do not fit the memory that is free '
+      f'{asked or len(entries)} lanes do not fit the memory that is free '
       f'({free / 1e6:.0f} MB, {COPIES * held / 1e6:.0f} MB a lane); at most '
       f'{room} do: --lanes {max(room, 1)}'
     )
-  return min(asked or room, len(wanted))
+  return min(asked or room, len(entries))
 
 
 def _bytes(tree) -> int:

@@ -76,7 +76,7 @@ def test_records_are_outside_of_the_run(tmp_path):
   place = jobs.records(job)
   place.mkdir(parents=True)
   assert not place.is_relative_to(job.folder)
-  folders.claim(job.folder, {})
+  folders.claim(job.folder, {}, {})
 
 
 def test_the_words_are_those_of_a_run():

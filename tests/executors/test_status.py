@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from kd_jax import locks
 from kd_jax.executors import jobs, process, status
 from tests.helpers import standin
 
@@ -98,7 +99,7 @@ def test_another_machine_is_alive_by_its_signs(tmp_path):
   path.write_text(json.dumps({'host': 'elsewhere', 'pid': 12}))
   assert status.state_of(made) == ('running', 'process 12 on elsewhere')
   assert status.begin(made) is None
-  old = time.time() - 2 * status.STALE
+  old = time.time() - 2 * locks.STALE
   os.utime(path, (old, old))
   assert status.state_of(made).what == 'not started'
   with path.open('ab+') as life:
@@ -149,7 +150,9 @@ def test_what_one_process_trains_no_other_takes(tmp_path):
     ]
     assert status.begin(many[1]) is None
     again = status.taken(many[1:])
-    with pytest.raises(ValueError, match='b is trained already, by process'):
+    with pytest.raises(
+      ValueError, match='b is already being trained by process'
+    ):
       again.__enter__()
     assert status.state_of(many[2]).what == 'running'
   assert status.state_of(many[1]).what == 'not started'

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from kd_jax import build, checkpoint, compare, config, report
+from kd_jax.compare import seeds
 from kd_jax.data import sources
 
 TEST = 301  # no multiple of a batch
@@ -115,6 +116,6 @@ def shared() -> tuple[pathlib.Path, list]:
     run(place, k, calls if k == 0 else None)
   copy = (folders[0] / 'config.json').read_text()
   (folder / 'config.json').write_text(copy)
-  compare.combine(folder, folders)
+  seeds.combine(folder, folders)
   report.write(folder)
   return folder, calls

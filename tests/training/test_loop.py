@@ -72,7 +72,8 @@ def together(configs, folder, plan=loop.ALONE, stop=lambda: False):
 
 def launched(configs, folder, plan=loop.ALONE):
   """All of it: trained, compared, reported."""
-  return runs.train_all(runs.prepare(configs, folder), plan=plan)
+  prepared = runs.claim(runs.build_all(configs, folder), {})
+  return runs.train_all(prepared, plan=plan)
 
 
 @pytest.fixture(scope='module')
@@ -132,8 +133,8 @@ def test_a_grid_that_was_stopped_goes_on(strategy, alone, tmp_path):
 
 def test_a_launch_leaves_a_run_for_every_lane(tmp_path):
   found = launched(settings({'a': {}, 'b': {'alpha': '0.5'}}), tmp_path)
-  for name, report in found.items():
-    assert report['networks']['student']['accuracy'] > 0
+  for name, result in found.items():
+    assert result.report['networks']['student']['accuracy'] > 0
     for file in ('report.html', 'config.json', 'metrics.jsonl', 'command.txt'):
       assert (tmp_path / name / file).exists()
   before = (tmp_path / 'a/report.json').stat().st_mtime_ns
@@ -147,9 +148,10 @@ def test_a_lane_that_diverges_stops_alone(strategy, tmp_path):
   key = 'train.optimizer.learning_rate'
   configs = settings({'good': {}, 'bad': {key: '1e30'}, 'fine': {'alpha': '0'}})
   good, bad, fine = together(configs, tmp_path, loop.Plan(strategy))
-  assert isinstance(bad, errors.DivergedError)
-  assert "term 'hard' is nan at step" in str(bad).replace('inf', 'nan')
-  assert 'student' in good and 'student' in fine
+  assert isinstance(bad.failure, errors.DivergedError)
+  text = str(bad.failure).replace('inf', 'nan')
+  assert "term 'hard' is nan at step" in text
+  assert 'student' in good.networks and 'student' in fine.networks
 
 
 def test_seeds_of_one_config_are_lanes(tmp_path):
@@ -186,7 +188,7 @@ def test_groups_share_what_is_read(tmp_path, monkeypatch):
     return make(*args, **options)
 
   monkeypatch.setattr(sources, 'make_data', counted)
-  prepared = runs.prepare(
+  prepared = runs.build_all(
     settings(
       {'a': {}, 'b': {'train.batch_size': '16'}, 'c': {'data.limit': '200'}}
     ),
@@ -236,13 +238,15 @@ def test_those_that_lag_are_dropped_at_rungs(tmp_path):
   # Rungs at steps 3 and 6 of 12, looked at when next validated: 4 and 8.
   assert sorted(steps.values()) == [4, 4, 8, 12]
   assert steps['r1e-5'] == 4
-  dropped = [x for x in found.values() if isinstance(x, errors.DroppedError)]
+  dropped = [
+    x for x in found.values() if isinstance(x.failure, errors.DroppedError)
+  ]
   assert len(dropped) == 3
   assert not list(tmp_path.rglob('failed.txt'))
   # The same command again drops nothing else and trains nothing.
   again = launched(configs, tmp_path, plan=plan)
-  assert {k: str(v) for k, v in again.items() if isinstance(v, Exception)} == {
-    k: str(v) for k, v in found.items() if isinstance(v, Exception)
+  assert {k: str(v.failure) for k, v in again.items()} == {
+    k: str(v.failure) for k, v in found.items()
   }
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from kd_jax import build, checkpoint, config, errors, metrics, training
+from kd_jax.training import resume
 from tests.helpers import children, running
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -76,6 +77,70 @@ def damage(folder: pathlib.Path, how: str) -> None:
     for i in range(len(data) // 3, len(data) // 3 + 64):
       data[i] ^= 0xFF
   largest.write_bytes(bytes(data))
+
+
+def test_every_stage_says_how_far_it_is(whole, tmp_path, capsys):
+  with pytest.raises(errors.StoppedError):
+    running.run(experiment(), tmp_path, stop_after=30 + 30 + 18)
+  capsys.readouterr()
+  running.run(experiment(), tmp_path)
+  said = capsys.readouterr().err
+  assert f'teacher: finished before, read from {tmp_path}/networks' in said
+  assert f'student: continues at step 18 of 30 in {tmp_path}' in said
+
+
+def test_the_predicate_knows_all_five(whole, tmp_path):
+  made, stage = experiment(), experiment().stages[-1]
+  names = ['student', 'student_best']
+
+  def status(folder, identity=made.identities['student']):
+    return resume.of_stage(folder, 'student', names, identity)
+
+  assert status(tmp_path) == resume.Status('fresh')
+  assert status(whole) == resume.Status('finished')
+  other = {**made.identities['student'], 'seed': 7}
+  foreign = status(whole, other)
+  assert foreign.what == 'foreign'
+  assert 'seed is 7 now and 0 there' in foreign.why
+  shutil.copytree(whole / 'checkpoints', tmp_path / 'checkpoints')
+  assert status(tmp_path) == resume.Status('at', 30)
+  assert status(tmp_path, other).what == 'foreign'
+  shutil.copytree(whole / 'networks', tmp_path / 'networks')
+  path = tmp_path / 'networks/student' / checkpoint.VARIABLES
+  path.write_bytes(path.read_bytes()[:-3])
+  assert status(tmp_path).what == 'damaged'
+  assert stage.name == 'student'
+
+
+@pytest.mark.parametrize('how', ['deleted', 'damaged', 'swapped'])
+def test_a_finished_network_that_is_not_whole_is_made_again(
+  how, whole, tmp_path, capsys
+):
+  shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+  student = tmp_path / 'networks/student'
+  if how == 'damaged':
+    path = student / checkpoint.VARIABLES
+    path.write_bytes(path.read_bytes()[:-3])
+  else:
+    shutil.rmtree(student)
+  if how == 'swapped':
+    shutil.copytree(tmp_path / 'networks/baseline', student)
+  running.run(experiment(), tmp_path)
+  said = capsys.readouterr().err
+  assert 'student: continues at step 30 of 30' in said
+  moved = tmp_path / 'damaged/student'
+  assert moved.exists() == (how != 'deleted')
+  assert (str(moved) in said) == (how != 'deleted')
+  assert hashes(tmp_path) == hashes(whole)
+
+
+def test_a_checkpoint_of_another_config_is_refused(whole, tmp_path):
+  shutil.copytree(whole / 'checkpoints', tmp_path / 'checkpoints')
+  with pytest.raises(ValueError, match='belongs|another training') as refused:
+    running.run(experiment(teacher__seed=5), tmp_path)
+  assert 'seed is 5 now and 0 there' in str(refused.value)
+  steps = {p.name for p in (tmp_path / 'checkpoints/teacher').iterdir()}
+  assert '30' in steps
 
 
 @pytest.mark.parametrize('how', ['truncated', 'corrupted'])

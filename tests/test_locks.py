@@ -4,11 +4,11 @@ import subprocess
 import sys
 import time
 
-from kd_jax.executors import locks
+from kd_jax import locks
 
 HOLD = """
 import pathlib, sys, time
-from kd_jax.executors import locks
+from kd_jax import locks
 file = locks.attempt(pathlib.Path(sys.argv[1]))
 print('held', flush=True)
 time.sleep(600)

@@ -8,12 +8,18 @@ that is held means a process that lives. Children that are given the open file
 import contextlib
 import errno
 import fcntl
+import json
+import os
 import pathlib
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+from kd_jax import errors
+
+STALE = 120.0  # seconds without a sign of life, on another machine
 # File systems without locks: nothing is guarded there, nothing fails either.
 _WITHOUT = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
@@ -77,7 +83,9 @@ def held(
   file = attempt(path)
   if file is None:
     what = what or path.stem
-    print(f'waiting for {what}, which another run makes', file=sys.stderr)
+    print(
+      f"waiting for '{what}', which another run is training", file=sys.stderr
+    )
   while file is None and not stop():
     time.sleep(every)
     file = attempt(path)
@@ -86,3 +94,55 @@ def held(
   finally:
     if file is not None:
       file.close()
+
+
+def holder(path: pathlib.Path) -> str:
+  """The process that holds a lock, in words; '' where none does."""
+  try:
+    about = json.loads(path.read_text() or '{}')
+  except (OSError, ValueError):
+    about = {}
+  host = about.get('host', '')
+  if is_held(path):
+    return f'process {about.get("pid", "?")} on {host or "this machine"}'
+  # Not every network file system shows the locks of other machines.
+  elsewhere = about and host != socket.gethostname()
+  if elsewhere and time.time() - path.stat().st_mtime < STALE:
+    return f'process {about["pid"]} on {host}'
+  return ''
+
+
+def sign(file: BinaryIO, pid: int) -> None:
+  """Writes into a lock which process holds it."""
+  file.truncate(0)
+  file.write(json.dumps({'host': socket.gethostname(), 'pid': pid}).encode())
+  file.flush()
+
+
+def release(file: BinaryIO) -> None:
+  """Frees a lock, for other machines too."""
+  file.truncate(0)
+  file.close()
+
+
+@contextlib.contextmanager
+def exclusive(path: pathlib.Path, what: object) -> Iterator[None]:
+  """Holds a lock inside the block, or refuses at once.
+
+  Args:
+    path: of the lock.
+    what: is worked on under the lock, for the message.
+
+  Raises:
+    errors.BusyError: another process holds it.
+  """
+  other = holder(path)
+  file = None if other else attempt(path, patience=0.5)
+  if file is None:
+    other = other or holder(path) or 'another process'
+    raise errors.BusyError(f'{what} is already being trained by {other}')
+  sign(file, os.getpid())
+  try:
+    yield
+  finally:
+    release(file)

@@ -1,0 +1,121 @@
+"""What each stage of an experiment depends on, so that nothing else's result
+is taken for it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+import numpy as np
+
+from kd_jax import checkpoint, config, schemes, stages, terms
+from kd_jax.models import base as models
+
+# The keys that say how a run is watched and kept, not what it computes.
+LOOP = ('checkpoint_every', 'keep', 'eval_every', 'log_every', 'select')
+
+
+def stage_identities(
+  c: config.ConfigDict,
+  made: list[stages.Stage],
+  specs: Mapping[str, Mapping],
+  hashes: Mapping[str, str],
+  data,
+) -> dict[str, dict[str, Any]]:
+  """{stage: all that its result depends on, as JSON}.
+
+  A network alone depends on its own part of the config, so that it is found
+  again when only the distillation has changed; the rest on all of it.
+
+  Args:
+    c: the resolved config.
+    made: the stages.
+    specs: {network: how it is built}.
+    hashes: {network: content hash} of those that are loaded.
+    data: the data set.
+  """
+  whole = config.to_json(c)
+  rest = {
+    k: v for k, v in whole.items() if k not in (*LOOP, 'seeds', 'networks')
+  }
+  identities = {}
+  for stage in made:
+    names = (*stage.students, *stage.frozen)
+    identities[stage.name] = {
+      'data': {'fingerprint': data.fingerprint, 'seed': c.data.seed},
+      'networks': {name: dict(specs[name]) for name in names},
+      'stage': stage.name,
+      'seed': stage.recipe.seed,
+      'steps': stage.recipe.steps,
+      'training': whole[stage.recipe.source],
+    }
+    if not is_alone(stage):
+      identities[stage.name] |= {'config': rest, 'loaded': dict(hashes)}
+  return identities
+
+
+def is_alone(stage: stages.Stage) -> bool:
+  """Whether the stage is one network that learns from the labels alone."""
+  if not (len(stage.terms) == len(stage.students) == 1):
+    return False
+  (term,) = stage.terms.values()
+  return (
+    term == schemes.hard(stage.students[0])._replace(method=term.method)
+    and term.teacher == terms.LABELS
+    and term.method.hparams == {'smoothing': 0.0}
+    and not (stage.frozen or stage.starts or stage.trains or stage.views)
+  )
+
+
+def of_network(network: models.Network, inputs: jax.ShapeDtypeStruct) -> str:
+  """A hash of what a network computes: its jaxprs with their constants.
+
+  Two networks of equal programs and constants are equal, whatever the source
+  text that made them.
+
+  Args:
+    network: any.
+    inputs: the shape of a batch [B, ...].
+  """
+  key = jax.random.key(0)
+  variables = models.variable_shapes(network, inputs)
+
+  def train(variables, inputs, key):
+    return network.apply(variables, inputs, train=True, rng=key)
+
+  def predict(variables, inputs):
+    return network.apply(variables, inputs, train=False)
+
+  programs = [
+    jax.make_jaxpr(network.init)(key, inputs),
+    jax.make_jaxpr(train)(variables, inputs, key),
+    jax.make_jaxpr(predict)(variables, inputs),
+  ]
+  texts = [re.sub(r' at 0x[0-9a-f]+', '', str(p)) for p in programs]
+  constants = [list(map(_array, _constants(p))) for p in programs]
+  return checkpoint.content_hash(
+    [np.frombuffer('\n'.join(texts).encode(), np.uint8), constants]
+  )
+
+
+def _constants(program) -> list:
+  """The constants of a closed jaxpr, and of those inside of it."""
+  constants = list(program.consts)
+  for equation in program.jaxpr.eqns:
+    for value in jax.tree.leaves(
+      list(equation.params.values()),
+      is_leaf=lambda x: isinstance(x, jex.ClosedJaxpr),
+    ):
+      if isinstance(value, jex.ClosedJaxpr):
+        constants += _constants(value)
+  return constants
+
+
+def _array(x):
+  """A constant as an array; a typed key as its words."""
+  if isinstance(x, jax.Array) and jax.dtypes.issubdtype(
+    x.dtype, jax.dtypes.prng_key
+  ):
+    return jax.random.key_data(x)
+  return np.asarray(x)
