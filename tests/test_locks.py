@@ -39,7 +39,7 @@ def test_sigkill_frees_it(tmp_path, capfd):
 
   with locks.held(path, stop, every=0.01) as mine:
     assert not mine
-  assert 'waiting for teacher' in capfd.readouterr().err
+  assert "waiting for 'teacher'" in capfd.readouterr().err
   holder.kill()
   holder.communicate()
   with locks.held(path) as mine:

@@ -17,6 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 from kd_jax import errors, locks
 from kd_jax.executors import jobs
+from kd_jax.training import resume
 
 DONE, RUNNING, FAILED, STOPPED, DROPPED, WAITING = STATES = (
   'done',
@@ -26,7 +27,7 @@ DONE, RUNNING, FAILED, STOPPED, DROPPED, WAITING = STATES = (
   'dropped',
   'not started',
 )
-REPORT, FAILURE, LAGGED = 'report.json', 'failed.txt', 'dropped.json'
+FAILURE, LAGGED = 'failed.txt', 'dropped.json'
 LOG, LIFE, SUBMITTED = 'log.txt', 'running.json', 'submitted.txt'
 
 
@@ -50,7 +51,7 @@ def of(many: Sequence[jobs.Job]) -> dict[str, State]:
 
 def state_of(job: jobs.Job) -> State:
   """How far one job is."""
-  if (job.folder / REPORT).exists():
+  if is_done(job):
     return State(DONE)
   place = jobs.records(job)
   where = locks.holder(place / LIFE)
@@ -60,13 +61,19 @@ def state_of(job: jobs.Job) -> State:
     return State(FAILED, (path.read_text().splitlines() or [''])[-1])
   if (job.folder / LAGGED).exists():
     return State(DROPPED)
-  # A folder alone says nothing: all of a grid's are made at its start.
-  begun = [place / LOG, job.folder / 'checkpoints']
-  if any(map(pathlib.Path.exists, [*begun, *job.folder.glob('*/checkpoints')])):
+  runs = job.folder, *job.folder.glob('seed_*')
+  if (place / LOG).exists() or any(
+    resume.of_run(run).what != resume.FRESH for run in runs
+  ):
     return State(STOPPED)
   number = place / SUBMITTED
   detail = f'submitted as {number.read_text()}' if number.exists() else ''
   return State(WAITING, detail)
+
+
+def is_done(job: jobs.Job) -> bool:
+  """Whether the job has its report."""
+  return resume.of_run(job.folder).what == resume.FINISHED
 
 
 def _failures(job: jobs.Job) -> list[pathlib.Path]:
@@ -86,7 +93,7 @@ def begin(job: jobs.Job) -> BinaryIO | None:
   if locks.holder(path):
     return None
   life = locks.attempt(path, patience=0.5)
-  if life is not None and (job.folder / REPORT).exists():
+  if life is not None and is_done(job):
     life.close()  # another command has just done it
     return None
   return life
@@ -141,7 +148,7 @@ def end(job: jobs.Job, life: BinaryIO, code: int, asked: bool) -> State:
     code: of the process; negative for a signal.
     asked: whether it had been asked to stop.
   """
-  if not (job.folder / REPORT).exists() and not is_stopped(code, asked):
+  if not is_done(job) and not is_stopped(code, asked):
     line = last_line(jobs.records(job) / LOG)
     why = f'exit code {code}'
     if code < 0:

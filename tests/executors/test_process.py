@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 POOL = """
 import pathlib, sys
 from kd_jax.executors import process
-from tests.executors import standin
+from tests.helpers import standin
 many = [standin.job(pathlib.Path(sys.argv[1]), n, seconds=60) for n in 'ab']
 process.run(many, 2)
 """

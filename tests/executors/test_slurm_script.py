@@ -152,7 +152,7 @@ def test_who_is_queued_done_or_failed_is_not_given_again(tmp_path, monkeypatch):
   monkeypatch.setenv('PATH', f'{tmp_path}/bin:/usr/bin:/bin')
   many = [standin.job(tmp_path, name) for name in 'abcde']
   many[0].folder.mkdir()
-  (many[0].folder / 'report.json').touch()
+  (many[0].folder / 'report.json').write_text('{"networks": {}}')
   for job, file, text in (
     (many[1], status.SUBMITTED, '7_1'),
     (many[2], status.SUBMITTED, '7_2'),

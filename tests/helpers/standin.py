@@ -24,7 +24,7 @@ while time.time() < end and not caught:
 if caught:
   (folder / 'saved').touch()
   sys.exit(130)
-(folder / 'report.json').write_text('{}')
+(folder / 'report.json').write_text('{"networks": {}}')
 """
 FAIL = "import sys; print('step 1'); sys.exit('error: no such thing')"
 RAISE = "print('step 1'); raise ValueError('a number')"
