@@ -9,11 +9,12 @@ import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 
-from experiments.benchmarks import library, settings, sides, timing
+from experiments.benchmarks import settings, sides, timing
+from experiments.benchmarks.pytorch import torchdistill
 
 MODULE = 'experiments.benchmarks.methods'
 OURS = 'experiments.benchmarks.our_methods:tasks'
-THEIRS = 'experiments.benchmarks.pair_methods:tasks'
+THEIRS = 'experiments.benchmarks.pytorch.methods:tasks'
 HEADER = [
   'method',
   'ms a step',
@@ -118,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
       for which, pair in pairs.items()
     }
   about = timing.machine(
-    ('jax', 'jaxlib', 'flax', 'optax', 'torch', library.PACKAGE)
+    ('jax', 'jaxlib', 'flax', 'optax', 'torch', torchdistill.PACKAGE)
   )
   seconds = 0.01 if options.quick else 0.1
   rows = measure(names, pairs, options.repeats, seconds, not missing)

@@ -12,7 +12,7 @@ from experiments.benchmarks import settings, sides, timing
 
 MODULE = 'experiments.benchmarks.models'
 OURS = 'experiments.benchmarks.our_models:tasks'
-THEIRS = 'experiments.benchmarks.pair_mobile:tasks'
+THEIRS = 'experiments.benchmarks.pytorch.mobile:tasks'
 PAIRS = (
   ('resnet32x4', 'resnet8x4'), ('wrn_40_2', 'wrn_16_2'), ('vgg13', 'vgg8'),
   ('vgg13', 'mobilenet_v2'), ('resnet32x4', 'shufflenet_v2'),

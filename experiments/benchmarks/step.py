@@ -16,7 +16,10 @@ from collections.abc import Mapping
 from experiments.benchmarks import settings, sides, timing
 
 MODULE = 'experiments.benchmarks.step'
-OURS, THEIRS = 'experiments.benchmarks.ours', 'experiments.benchmarks.pairs'
+OURS, THEIRS = (
+  'experiments.benchmarks.ours',
+  'experiments.benchmarks.pytorch.networks',
+)
 WORK = {
   'step': 'whole step',
   'student': "student's step, teacher's outputs given",

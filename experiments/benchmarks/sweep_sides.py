@@ -176,13 +176,16 @@ def torch(
   begun = time.perf_counter()
   import torch as framework
 
-  from experiments.benchmarks import pair_sweep, sides
+  from experiments.benchmarks import sides
+  from experiments.benchmarks.pytorch import sweep as torch_sweep
 
   del teacher  # of the same shape: time does not depend on its weights
   framework.set_num_threads(sides.THREADS)
   found = np.load(data)
   start = time.perf_counter() - begun
-  accuracy = [pair_sweep.train(POINTS[k], found, epochs, BATCH) for k in points]
+  accuracy = [
+    torch_sweep.train(POINTS[k], found, epochs, BATCH) for k in points
+  ]
   return {'accuracy': float(np.mean(accuracy)), 'start': start}
 
 

@@ -19,9 +19,9 @@ def torch():
 
 @pytest.fixture(scope='module')
 def twins(torch):
-  from experiments.benchmarks import pair_mobile
+  from experiments.benchmarks.pytorch import mobile as torch_mobile
 
-  return pair_mobile
+  return torch_mobile
 
 
 @pytest.mark.parametrize(

@@ -154,20 +154,21 @@ def to_torch(torch, outputs):
 
 
 def test_the_twins_are_those(torch):
-  from experiments.benchmarks import pair_losses
+  from experiments.benchmarks.pytorch import losses as torch_losses
 
-  assert set(pair_losses.TWINS) == set(TWINS)
+  assert set(torch_losses.TWINS) == set(TWINS)
 
 
 @pytest.mark.parametrize('name', [n for n in TWINS if n != 'cross_entropy'])
 def test_a_twin_computes_the_same(name, outputs, torch):
-  from experiments.benchmarks import library, pair_losses
+  from experiments.benchmarks.pytorch import losses as torch_losses
+  from experiments.benchmarks.pytorch import torchdistill
 
   student, teacher, batch = outputs
   made = methods.make_method(name, **settings.METHODS[name].options)
   variables = made.init(jax.random.key(0), student, teacher)
   want, _ = made.loss(variables, student, teacher, batch, made.hparams)
-  twin = pair_losses.TWINS[name]
+  twin = torch_losses.TWINS[name]
   parts = twin.parts()
   copy_weights(variables, parts, torch)
   sides_ = [to_torch(torch, x) for x in (student, teacher)]
@@ -176,31 +177,32 @@ def test_a_twin_computes_the_same(name, outputs, torch):
   got = twin.loss(parts, *sides_, labels)
   np.testing.assert_allclose(got.item(), want, rtol=1e-4)
   # torchdistill's SP is another formula.
-  if name != 'sp' and name in library.losses():
-    got = library.losses()[name](None, *sides_, labels)
+  if name != 'sp' and name in torchdistill.losses():
+    got = torchdistill.losses()[name](None, *sides_, labels)
     np.testing.assert_allclose(got.item(), want, rtol=1e-4)
 
 
 def test_steps_of_both_sides_are_the_same(torch):
   """Three steps of Adam from the same weights, on the same batches."""
-  from experiments.benchmarks import ours, pairs
+  from experiments.benchmarks import ours
+  from experiments.benchmarks.pytorch import networks as twins
   from kd_jax.models import torch_weights
 
   pair = settings.CNNS._replace(shape=(8, 8, 1), batch_size=4)
   cast, batches = ours.cnns(pair), [ours.batch_of(pair, i) for i in range(3)]
-  twins = {'teacher': pairs.teacher_of(pair), 'student': pairs.student_of(pair)}
+  twins = {'teacher': twins.teacher_of(pair), 'student': twins.student_of(pair)}
   for name, twin in twins.items():
     state = torch_weights.state_dict(cast.variables[name], f'cnn_{name}')
     twin.load_state_dict({k: torch.tensor(x) for k, x in state.items()})
   training, step = (
     ours.hinton(cast, batches[0]),
-    pairs.make_step(twins['student']),
+    twins.make_step(twins['student']),
   )
   state = training.state
   for i, batch in enumerate(batches):
     state, metrics = training.step(state, training.frozen, batch)
-    images, labels = pairs.batch_of(pair, i)
-    loss = step(images, labels, pairs.ask(twins['teacher'], images))
+    images, labels = twins.batch_of(pair, i)
+    loss = step(images, labels, twins.ask(twins['teacher'], images))
     np.testing.assert_allclose(float(metrics['loss']), loss, rtol=1e-4)
 
 

@@ -6,7 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.benchmarks import library, pair_losses, pairs, settings, sides
+from experiments.benchmarks import settings, sides
+from experiments.benchmarks.pytorch import losses as torch_losses
+from experiments.benchmarks.pytorch import networks as twins
+from experiments.benchmarks.pytorch import torchdistill
 
 
 class Stages(nn.Module):
@@ -36,9 +39,9 @@ class Stages(nn.Module):
 def tasks(which: Mapping[str, settings.Pair]) -> dict[str, Callable]:
   """{method: () -> Task}; 'library/METHOD' where torchdistill has it."""
   torch.set_num_threads(sides.THREADS)
-  twins = pair_losses.TWINS | {
-    f'library/{name}': pair_losses.Twin(loss)
-    for name, loss in library.losses().items()
+  twins = torch_losses.TWINS | {
+    f'library/{name}': torch_losses.Twin(loss)
+    for name, loss in torchdistill.losses().items()
   }
   pair = which['stages']
   return {
@@ -53,9 +56,9 @@ def stages_of(widths, pair: settings.Pair) -> nn.Module:
 
 
 def _task(twin, pair):
-  images, labels = pairs.batch_of(pair)
+  images, labels = twins.batch_of(pair)
   student = stages_of(settings.STUDENT_WIDTHS, pair)
-  teacher = pairs.ask(stages_of(settings.TEACHER_WIDTHS, pair).eval(), images)
+  teacher = twins.ask(stages_of(settings.TEACHER_WIDTHS, pair).eval(), images)
   parts = twin.parts().to(memory_format=torch.channels_last)
   optimizer = torch.optim.SGD(
     [*student.parameters(), *parts.parameters()],

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.benchmarks import pairs, settings
+from experiments.benchmarks import settings
+from experiments.benchmarks.pytorch import networks as twins
 
 
 def train(point, data, epochs: int, batch_size: int) -> float:
@@ -18,8 +19,8 @@ def train(point, data, epochs: int, batch_size: int) -> float:
   """
   temperature, alpha, beta = point
   teacher, student = (
-    pairs.teacher_of(settings.CNNS),
-    pairs.student_of(settings.CNNS),
+    twins.teacher_of(settings.CNNS),
+    twins.student_of(settings.CNNS),
   )
   adapter = nn.Conv2d(32, 128, 1)
   optimizer = torch.optim.Adam(

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.benchmarks import pair_models, pairs, settings, sides
+from experiments.benchmarks import settings, sides
+from experiments.benchmarks.pytorch import models as torch_models
+from experiments.benchmarks.pytorch import networks as twins
 
 # (width, blocks, stride) of the groups of MobileNetV2 at half width.
 GROUPS = (
@@ -25,16 +27,16 @@ class Inverted(nn.Module):
 
   def __init__(self, inputs, outputs, stride, expansion):
     super().__init__()
-    wide, norm = inputs * expansion, pair_models.norm
+    wide, norm = inputs * expansion, torch_models.norm
     self.adds = stride == 1 and inputs == outputs
     self.conv = nn.Sequential(
-      pair_models.conv1(inputs, wide),
+      torch_models.conv1(inputs, wide),
       norm(wide),
       nn.ReLU(),
       per_channel(wide, stride),
       norm(wide),
       nn.ReLU(),
-      pair_models.conv1(wide, outputs),
+      torch_models.conv1(wide, outputs),
       norm(outputs),
     )
 
@@ -47,8 +49,10 @@ class MobileNetV2(nn.Module):
 
   def __init__(self, classes: int):
     super().__init__()
-    norm, inputs, groups = pair_models.norm, 16, []
-    self.conv1 = nn.Sequential(pair_models.conv3(3, 16, 2), norm(16), nn.ReLU())
+    norm, inputs, groups = torch_models.norm, 16, []
+    self.conv1 = nn.Sequential(
+      torch_models.conv3(3, 16, 2), norm(16), nn.ReLU()
+    )
     for i, (width, count, stride) in enumerate(GROUPS):
       blocks = []
       for j in range(count):
@@ -60,13 +64,13 @@ class MobileNetV2(nn.Module):
       groups.append(nn.Sequential(*blocks))
     self.blocks = nn.Sequential(*groups)
     self.conv2 = nn.Sequential(
-      pair_models.conv1(inputs, 1280), norm(1280), nn.ReLU()
+      torch_models.conv1(inputs, 1280), norm(1280), nn.ReLU()
     )
     self.classifier = nn.Sequential(nn.Linear(1280, classes))
 
   def forward(self, x):
     x = self.conv2(self.blocks(self.conv1(x)))
-    return self.classifier(pair_models.pooled(x))
+    return self.classifier(torch_models.pooled(x))
 
 
 class Unit(nn.Module):
@@ -74,18 +78,18 @@ class Unit(nn.Module):
 
   def __init__(self, inputs, outputs, down):
     super().__init__()
-    half, norm = outputs // 2, pair_models.norm
+    half, norm = outputs // 2, torch_models.norm
     self.down = down
     plan = [('right', inputs if down else half)]
     if down:
       plan.insert(0, ('left', inputs))
     place = 1
     for side, width in plan:
-      layers = [] if side == 'left' else [pair_models.conv1(width, half)]
+      layers = [] if side == 'left' else [torch_models.conv1(width, half)]
       wide = width if side == 'left' else half
       layers += [
         per_channel(wide, 2 if down else 1),
-        pair_models.conv1(wide, half),
+        torch_models.conv1(wide, half),
       ]
       for layer in layers:
         setattr(self, f'conv{place}', layer)
@@ -111,21 +115,21 @@ class ShuffleNetV2(nn.Module):
 
   def __init__(self, classes: int):
     super().__init__()
-    norm, inputs = pair_models.norm, 24
-    self.conv1, self.bn1 = pair_models.conv1(3, 24), norm(24)
+    norm, inputs = torch_models.norm, 24
+    self.conv1, self.bn1 = torch_models.conv1(3, 24), norm(24)
     for i, (width, count) in enumerate(STAGES, 1):
       units = [Unit(inputs, width, True)]
       units += [Unit(width, width, False) for _ in range(count - 1)]
       setattr(self, f'layer{i}', nn.Sequential(*units))
       inputs = width
-    self.conv2, self.bn2 = pair_models.conv1(inputs, 1024), norm(1024)
+    self.conv2, self.bn2 = torch_models.conv1(inputs, 1024), norm(1024)
     self.linear = nn.Linear(1024, classes)
 
   def forward(self, x):
     x = functional.relu(self.bn1(self.conv1(x)))
     x = self.layer3(self.layer2(self.layer1(x)))
     x = functional.relu(self.bn2(self.conv2(x)))
-    return self.linear(pair_models.pooled(x))
+    return self.linear(torch_models.pooled(x))
 
 
 def per_channel(channels: int, stride: int) -> nn.Conv2d:
@@ -136,15 +140,15 @@ def per_channel(channels: int, stride: int) -> nn.Conv2d:
 
 
 MODELS = {
-  'resnet32x4': pair_models.resnet(32, 4),
-  'resnet8x4': pair_models.resnet(8, 4),
-  'resnet56': pair_models.resnet(56),
-  'resnet20': pair_models.resnet(20),
-  'resnet8': pair_models.resnet(8),
-  'wrn_40_2': pair_models.wrn(40, 2),
-  'wrn_16_2': pair_models.wrn(16, 2),
-  'vgg13': pair_models.vgg(13),
-  'vgg8': pair_models.vgg(8),
+  'resnet32x4': torch_models.resnet(32, 4),
+  'resnet8x4': torch_models.resnet(8, 4),
+  'resnet56': torch_models.resnet(56),
+  'resnet20': torch_models.resnet(20),
+  'resnet8': torch_models.resnet(8),
+  'wrn_40_2': torch_models.wrn(40, 2),
+  'wrn_16_2': torch_models.wrn(16, 2),
+  'vgg13': torch_models.vgg(13),
+  'vgg8': torch_models.vgg(8),
   'mobilenet_v2': MobileNetV2,
   'shufflenet_v2': ShuffleNetV2,
 }
@@ -163,7 +167,7 @@ def make_step(student: nn.Module, teacher: nn.Module) -> Callable:
   )
 
   def step(images, labels):
-    loss = pairs.hinton(student(images), pairs.ask(teacher, images), labels)
+    loss = twins.hinton(student(images), twins.ask(teacher, images), labels)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -175,7 +179,7 @@ def make_step(student: nn.Module, teacher: nn.Module) -> Callable:
 def tasks(pair: settings.Pair) -> dict[str, Callable]:
   """{'step', 'student', 'teacher': () -> Task}: see `our_models.tasks`."""
   torch.set_num_threads(sides.THREADS)
-  images, labels = pairs.batch_of(pair)
+  images, labels = twins.batch_of(pair)
 
   def repeated(function):
     def run(count):
@@ -186,7 +190,7 @@ def tasks(pair: settings.Pair) -> dict[str, Callable]:
 
   def forward(name):
     network = make(name, pair.classes).eval()
-    return repeated(lambda: pairs.ask(network, images))
+    return repeated(lambda: twins.ask(network, images))
 
   def step():
     made = make_step(

@@ -1,0 +1,1 @@
+"""PyTorch's side of the benchmarks: twins of networks, losses and loops."""
