@@ -26,7 +26,7 @@ _PUBLIC = {
   'make_experiment': 'kd_jax.build',
   'make_method': 'kd_jax.methods',
   'make_network': 'kd_jax.models',
-  'make_train_step': 'kd_jax.step',
+  'make_halves': 'kd_jax.step',
   'save_network': 'kd_jax.checkpoint',
   'train_alone': 'kd_jax.api',
 }

@@ -31,6 +31,17 @@ class Halves(NamedTuple):
   frozen_signals: Callable
   update: Callable
 
+  def step(self, state, frozen, batch, *, axis_name=None):
+    """The whole step: (state, frozen, batch) -> (state, metrics).
+
+    Pure. `parallel` compiles it; the state is donated there, `frozen` and
+    `batch` are not. Metrics are f32 []: 'loss', 'loss/TERM' (unweighted
+    means), 'accuracy/STUDENT', 'learning_rate', 'grad_norm'.
+    """
+    batch = self.prepare(state.step, batch)
+    signals = self.frozen_signals(frozen, batch)
+    return self.update(state, signals, batch, axis_name)
+
 
 def make_halves(
   networks: Mapping[str, models.Network],
@@ -52,28 +63,6 @@ def make_halves(
     functools.partial(_frozen_signals, networks, stage, reads),
     functools.partial(_update, networks, stage),
   )
-
-
-def make_train_step(networks, stage, prepare=lambda step, batch: batch):
-  """step(state, frozen, batch, *, axis_name=None) -> (state, metrics).
-
-  Pure. `parallel` compiles it; the state is donated there, `frozen` and
-  `batch` are not. Args as in `make_halves`. Metrics are f32 []: 'loss',
-  'loss/TERM' (unweighted means), 'accuracy/STUDENT', 'learning_rate',
-  'grad_norm'.
-  """
-  return join(make_halves(networks, stage, prepare))
-
-
-def join(halves: Halves) -> Callable:
-  """The whole step of its halves: see `make_train_step`."""
-
-  def step(state, frozen, batch, *, axis_name=None):
-    batch = halves.prepare(state.step, batch)
-    signals = halves.frozen_signals(frozen, batch)
-    return halves.update(state, signals, batch, axis_name)
-
-  return step
 
 
 def make_eval_step(network: models.Network, prepare=lambda step, batch: batch):

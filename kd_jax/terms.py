@@ -29,7 +29,6 @@ class Term(NamedTuple):
     teacher: the signal that it learns from; 'labels' for the labels.
     method: how the two are compared.
     weight: its factor in the loss.
-    hparams: values other than the method's defaults.
     schedules: 'weight' or the name of a hyperparameter -> multiplier by step.
   """
 
@@ -37,7 +36,6 @@ class Term(NamedTuple):
   teacher: str
   method: base.Method
   weight: float = 1.0
-  hparams: Mapping[str, float] = {}
   schedules: Mapping[str, Schedule] = {}
 
 
@@ -59,10 +57,7 @@ def hparams_of(term: Term) -> dict[str, jax.Array]:
   Returns:
     {'weight': f32 [], knob: f32 []}.
   """
-  for name in term.hparams:
-    if name not in term.method.hparams:
-      raise types.unknown('hyperparameter', name, term.method.hparams)
-  numbers = {**term.method.hparams, **term.hparams, 'weight': term.weight}
+  numbers = {**term.method.hparams, 'weight': term.weight}
   return {name: jnp.float32(value) for name, value in numbers.items()}
 
 

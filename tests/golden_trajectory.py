@@ -123,7 +123,7 @@ def train(golden: Mapping[str, np.ndarray], raw_dir: str) -> dict:
   now = state.init_state(
     networks, stage, prepare(0, batch(0)), {'student': held['student']}
   )
-  update = jax.jit(step.make_train_step(networks, stage, prepare))
+  update = jax.jit(step.make_halves(networks, stage, prepare).step)
   found = {key: [] for key in LOSSES}
   for number in range(steps):
     now, metrics = update(now, frozen, batch(number))

@@ -29,7 +29,7 @@ def stepped(terms, placement=None):
   stage = stage._replace(terms=terms)
   state = states.init_state(networks, stage, batch())
   placement = placement or parallel.on_one()
-  step = placement.compile(steps.make_train_step(networks, stage), 2)
+  step = placement.compile(steps.make_halves(networks, stage).step, 2)
   after, metrics = step(
     placement.replicate(state),
     placement.replicate(frozen),
@@ -88,7 +88,7 @@ def test_no_gradient_reaches_the_teacher_by_the_strong_view():
   state = states.init_state(networks, stage, seen)
 
   def after(frozen):
-    step = steps.make_train_step(networks, stage)
+    step = steps.make_halves(networks, stage).step
     return step(state, frozen, seen)[1]['loss']
 
   grads = jax.grad(after)(tiny.frozen())

@@ -18,7 +18,7 @@ def train(placement, stage, networks=None, count=10, prepare=None):
   """The state after `count` steps and the metrics of the last."""
   networks = networks or tiny.networks()
   prepare = prepare or (lambda step, batch: batch)
-  step = steps.make_train_step(networks, stage, prepare)
+  step = steps.make_halves(networks, stage, prepare).step
   state = states.init_state(networks, stage, tiny.batch())
   compiled = placement.compile(step, 2, (0,))
   state = placement.replicate(state)
@@ -77,7 +77,7 @@ def test_no_gradient_reaches_a_teacher():
   state = states.init_state(networks, stage, batch)
 
   def after(frozen):
-    step = steps.make_train_step(networks, stage)
+    step = steps.make_halves(networks, stage).step
     return step(state, frozen, batch)[1]['loss']
 
   grads = jax.jit(jax.grad(after))(frozen)
@@ -94,7 +94,7 @@ def test_a_peer_that_teaches_is_a_constant():
     recipe=tiny.recipe(weight_decay=0.0),
   )
   state = states.init_state(networks, stage, batch)
-  new, _ = jax.jit(steps.make_train_step(networks, stage))(state, {}, batch)
+  new, _ = jax.jit(steps.make_halves(networks, stage).step)(state, {}, batch)
   before, after = state.params['networks'], new.params['networks']
   assert tiny.distance(before['peer'], after['peer']) == 0
   assert tiny.distance(before['student'], after['student']) > 0
@@ -103,7 +103,7 @@ def test_a_peer_that_teaches_is_a_constant():
 def test_donation_has_no_warnings_and_consumes_the_state():
   networks, stage, batch = tiny.networks(), tiny.offline(), tiny.batch()
   step = parallel.on_one().compile(
-    steps.make_train_step(networks, stage), 2, (0,)
+    steps.make_halves(networks, stage).step, 2, (0,)
   )
   frozen = tiny.frozen()
   state = states.init_state(networks, stage, batch)
@@ -118,7 +118,7 @@ def test_donation_has_no_warnings_and_consumes_the_state():
 def test_numbers_change_without_recompiling():
   networks, stage, batch = tiny.networks(), tiny.offline(), tiny.batch()
   compiles = []
-  pure = steps.make_train_step(networks, stage)
+  pure = steps.make_halves(networks, stage).step
 
   def counted(state, frozen, batch):
     compiles.append(1)
@@ -148,7 +148,7 @@ def test_the_total_is_the_weighted_sum_of_the_terms():
   networks, batch, frozen = tiny.networks(), tiny.batch(), tiny.frozen()
   stage = tiny.offline()
   state = states.init_state(networks, stage, batch)
-  step = jax.jit(steps.make_train_step(networks, stage))
+  step = jax.jit(steps.make_halves(networks, stage).step)
   _, metrics = step(state, frozen, batch)
   want = metrics['loss/hard'] + 0.9 * metrics['loss/soft']
   np.testing.assert_allclose(metrics['loss'], want, rtol=1e-6)
@@ -164,7 +164,7 @@ def test_schedules_scale_weights_and_temperatures():
   )
   stage = tiny.offline(terms={'soft': late})
   state = states.init_state(networks, stage, batch)
-  step = jax.jit(steps.make_train_step(networks, stage))
+  step = jax.jit(steps.make_halves(networks, stage).step)
   state, metrics = step(state, frozen, batch)
   assert metrics['loss'] == 0 < metrics['loss/soft']
   _, metrics = step(state, frozen, batch)
@@ -175,7 +175,9 @@ def test_only_what_trains_moves():
   networks, batch, frozen = tiny.networks(), tiny.batch(), tiny.frozen()
   stage = tiny.offline(trains=('networks/student/Dense_1/*',))
   state = states.init_state(networks, stage, batch)
-  new, _ = jax.jit(steps.make_train_step(networks, stage))(state, frozen, batch)
+  new, _ = jax.jit(steps.make_halves(networks, stage).step)(
+    state, frozen, batch
+  )
   old, new = (s.params['networks']['student'] for s in (state, new))
   assert tiny.distance(old['Dense_0'], new['Dense_0']) == 0
   assert tiny.distance(old['Dense_1'], new['Dense_1']) > 0
@@ -194,7 +196,7 @@ def test_copies_follow_their_student():
     snapshot={'before': stages.Snapshot('student', 2)},
   )
   state = states.init_state(networks, stage, batch)
-  step = jax.jit(steps.make_train_step(networks, stage))
+  step = jax.jit(steps.make_halves(networks, stage).step)
   start = states.variables_of(state, 'student', stage)
   one, _ = step(state, {}, batch)
   now = states.variables_of(one, 'student', stage)

@@ -128,7 +128,7 @@ def training_of(
     else {'student': jax.tree.map(jnp.copy, cast.variables['student'])}
   )
   state = states.init_state(cast.networks, stage, batch, starts)
-  pure = steps.make_train_step(cast.networks, stage)
+  pure = steps.make_halves(cast.networks, stage).step
   step = parallel.on_one().compile(pure, 2, (0,))
   return Training(state, frozen, step, stage)
 

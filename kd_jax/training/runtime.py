@@ -106,7 +106,7 @@ def compile_halves(
   One program over several, where `signals` hands its arguments on.
   """
   if placement.name != 'one':
-    whole = placement.compile(steps.join(halves), 2, (0,))
+    whole = placement.compile(halves.step, 2, (0,))
     return lambda step, frozen, batch: (frozen, batch), whole
 
   def teach(step, frozen, batch):

@@ -21,7 +21,7 @@ def train(way: str, rank: int = 0, count: int = 1) -> list:
 
   networks, stage = tiny.networks(), tiny.offline()
   placement = parallel.choose(way)
-  step = placement.compile(steps.make_train_step(networks, stage), 2, (0,))
+  step = placement.compile(steps.make_halves(networks, stage).step, 2, (0,))
   state = states.init_state(networks, stage, tiny.batch())
   state = placement.replicate(state)
   frozen = placement.replicate(tiny.frozen())

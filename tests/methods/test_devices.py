@@ -76,7 +76,7 @@ def start(part):
 @functools.cache
 def step_of(part):
   """One function: what one device traces, a mesh need not."""
-  return steps.make_train_step(networks(part), stage(part))
+  return steps.make_halves(networks(part), stage(part)).step
 
 
 @functools.cache
