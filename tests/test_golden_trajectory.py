@@ -17,12 +17,14 @@ def trained():
     return values, golden_trajectory.train(values, str(raw_dir))
 
 
+@pytest.mark.slow
 def test_every_step_agrees(trained):
   lines = golden_trajectory.check(*trained)
   assert len(lines) == 6
   assert all(good for good, _ in lines), lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'key', [*golden_trajectory.LOSSES, 'final_logits_first8', 'teacher_params']
 )
@@ -37,6 +39,7 @@ def test_a_difference_is_seen(trained, key):
   assert len(bad) == 1 and bad[0].startswith(key)
 
 
+@pytest.mark.slow
 def test_nan_does_not_agree(trained):
   values, found = trained
   wrong = {**found, 'soft': [np.nan] * len(found['soft'])}

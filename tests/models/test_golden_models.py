@@ -10,6 +10,7 @@ import pytest
 from kd_jax import models
 from kd_jax.models import base, torch_weights
 from tests import golden, golden_models
+from tests.helpers import marks
 
 IMAGENET = json.loads(
   (pathlib.Path(__file__).parent / 'imagenet_golden.json').read_text()
@@ -17,7 +18,10 @@ IMAGENET = json.loads(
 
 
 @pytest.mark.parametrize(
-  'name', ['ResNet50', 'resnet14', 'resnet32x4', 'vgg13', 'wrn_40_2']
+  'name',
+  marks.slow_but(
+    ['ResNet50', 'resnet14', 'resnet32x4', 'vgg13', 'wrn_40_2'], ['resnet14']
+  ),
 )
 def test_names_shapes_and_sizes(name):
   path = golden.VALUES / 'models' / f'{name}.json'
@@ -27,15 +31,18 @@ def test_names_shapes_and_sizes(name):
 
 @pytest.mark.parametrize(
   'name',
-  [
-    'MobileNetV2',
-    'ShuffleV1',
-    'ShuffleV2',
-    'resnet8',
-    'resnet8x4',
-    'vgg8',
-    'wrn_16_2',
-  ],
+  marks.slow_but(
+    [
+      'MobileNetV2',
+      'ShuffleV1',
+      'ShuffleV2',
+      'resnet8',
+      'resnet8x4',
+      'vgg8',
+      'wrn_16_2',
+    ],
+    ['resnet8', 'vgg8', 'wrn_16_2'],
+  ),
 )
 def test_values(name):
   path = golden.VALUES / 'models' / f'{name}.npz'
@@ -44,6 +51,7 @@ def test_values(name):
   assert 'logits' in line and 'feat_3' in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('case', IMAGENET, ids=[c['name'] for c in IMAGENET])
 def test_imagenet_networks(case):
   name, options = case['name'], case['options']

@@ -224,6 +224,7 @@ def wait_for(path: pathlib.Path, process, seconds=300) -> None:
     time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_loses_nothing(tmp_path):
   """Killed at random steps and during saves: the end is bit-identical."""
   calm, hard = tmp_path / 'calm', tmp_path / 'hard'
@@ -245,6 +246,7 @@ def test_sigkill_at_any_moment_loses_nothing(tmp_path):
   assert metrics.read_rows(hard) == metrics.read_rows(calm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_exits_cleanly(number, tmp_path):
   process = launch(tmp_path, '--config.train.steps=100000')
