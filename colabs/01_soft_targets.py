@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Soft targets: what temperature does
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kd-jax/kd_jax/blob/main/colabs/01_soft_targets.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/REPOSITORY/blob/main/colabs/01_soft_targets.ipynb)
 #
 # A label says "this is a 3". A trained network says more: "this is a 3, it
 # might be an 8, it is certainly no 4". Distillation hands that on. This
@@ -30,10 +30,8 @@ import subprocess
 import sys
 
 if importlib.util.find_spec('kd_jax') is None:
-  repository = 'https://github.com/kd-jax/kd_jax'
-  needs = f'{repository}/raw/main/requirements.txt'
   pip = [sys.executable, '-m', 'pip', 'install', '-q']
-  subprocess.run([*pip, '-r', needs, f'git+{repository}'], check=True)
+  subprocess.run([*pip, 'git+https://github.com/REPOSITORY'], check=True)
 
 # %% [markdown]
 # What is needed below: the library, and Matplotlib for the pictures.

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Features, and a model of your own
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kd-jax/kd_jax/blob/main/colabs/02_features_and_your_own_model.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/REPOSITORY/blob/main/colabs/02_features_and_your_own_model.ipynb)
 #
 # Teacher and student are whatever you have: here two Flax modules of which
 # kd_jax knows nothing. It finds their layers by name, brings layers of other
@@ -29,10 +29,8 @@ import subprocess
 import sys
 
 if importlib.util.find_spec('kd_jax') is None:
-  repository = 'https://github.com/kd-jax/kd_jax'
-  needs = f'{repository}/raw/main/requirements.txt'
   pip = [sys.executable, '-m', 'pip', 'install', '-q']
-  subprocess.run([*pip, '-r', needs, f'git+{repository}'], check=True)
+  subprocess.run([*pip, 'git+https://github.com/REPOSITORY'], check=True)
 
 # %% [markdown]
 # What is needed below.

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Sweeps: one teacher, many settings, one program
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kd-jax/kd_jax/blob/main/colabs/03_sweeps.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/REPOSITORY/blob/main/colabs/03_sweeps.ipynb)
 #
 # Which temperature, which alpha? Here 32 students learn at once, each with
 # numbers of its own, and a heat map fills in while they do. A batch is shown to
@@ -29,10 +29,8 @@ import subprocess
 import sys
 
 if importlib.util.find_spec('kd_jax') is None:
-  repository = 'https://github.com/kd-jax/kd_jax'
-  needs = f'{repository}/raw/main/requirements.txt'
   pip = [sys.executable, '-m', 'pip', 'install', '-q']
-  subprocess.run([*pip, '-r', needs, f'git+{repository}'], check=True)
+  subprocess.run([*pip, 'git+https://github.com/REPOSITORY'], check=True)
 
 # %% [markdown]
 # What is needed below.

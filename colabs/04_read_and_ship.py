@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Read runs, and ship a student
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/kd-jax/kd_jax/blob/main/colabs/04_read_and_ship.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/REPOSITORY/blob/main/colabs/04_read_and_ship.ipynb)
 #
 # A run leaves everything on disk that is needed to judge it. This notebook
 # trains two short runs, reads them, asks how like its teacher each student is,
@@ -29,10 +29,8 @@ import subprocess
 import sys
 
 if importlib.util.find_spec('kd_jax') is None:
-  repository = 'https://github.com/kd-jax/kd_jax'
-  needs = f'{repository}/raw/main/requirements.txt'
   pip = [sys.executable, '-m', 'pip', 'install', '-q']
-  subprocess.run([*pip, '-r', needs, f'git+{repository}'], check=True)
+  subprocess.run([*pip, 'git+https://github.com/REPOSITORY'], check=True)
 
 # %% [markdown]
 # What is needed below. The runs go to a temporary folder.

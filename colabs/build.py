@@ -2,20 +2,28 @@
 
   python -m colabs.build [NAME ...]
 
-NAME.py is what one edits, NAME.ipynb what one opens; jupytext pairs them.
+NAME.py is what one edits, NAME.ipynb what one opens; jupytext pairs them. In
+NAME.py, badge and install cell say REPOSITORY for the constant below. Needs
+the extra `notebooks`.
 """
 
+import importlib.util
 import pathlib
 import sys
 import tempfile
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import jupytext
-import nbclient
-import nbformat
-
+from kd_jax import errors, types
 from tests.helpers import children
 
+if TYPE_CHECKING:
+  import nbformat
+
+# OWNER/NAME at GitHub. A placeholder until the repository is public: change it
+# here, run `python -m colabs.build`, and nowhere else.
+REPOSITORY = 'kd-jax/kd_jax'
+PACKAGES = ('jupytext', 'nbformat', 'nbclient', 'ipykernel')
 HERE = pathlib.Path(__file__).resolve().parent
 LIMIT = 300  # seconds that a cell may take
 
@@ -25,7 +33,15 @@ def sources() -> list[pathlib.Path]:
   return sorted(HERE.glob('[0-9]*.py'))
 
 
-def run(source: pathlib.Path) -> nbformat.NotebookNode:
+def read(source: pathlib.Path) -> 'nbformat.NotebookNode':
+  """The notebook without outputs, with the repository's name."""
+  import jupytext
+
+  text = source.read_text().replace('REPOSITORY', REPOSITORY)
+  return jupytext.reads(text, 'py:percent')
+
+
+def run(source: pathlib.Path) -> 'nbformat.NotebookNode':
   """The notebook with its outputs, from a folder of its own.
 
   Args:
@@ -34,7 +50,9 @@ def run(source: pathlib.Path) -> nbformat.NotebookNode:
   Raises:
     nbclient.exceptions.CellExecutionError: where a cell fails.
   """
-  notebook = jupytext.read(source)
+  import nbclient
+
+  notebook = read(source)
   for i, cell in enumerate(notebook.cells):
     cell['id'] = f'cell-{i}'  # the same every time
   with tempfile.TemporaryDirectory() as folder:
@@ -55,8 +73,10 @@ def run(source: pathlib.Path) -> nbformat.NotebookNode:
   return notebook
 
 
-def quiet(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def quiet(output: 'nbformat.NotebookNode') -> 'nbformat.NotebookNode':
   """An output without the progress that a busy machine prints."""
+  import nbformat
+
   if output.get('name') != 'stderr':
     return output
   lines = output.text.splitlines(keepends=True)
@@ -69,13 +89,39 @@ def environment() -> dict[str, str]:
   return {**children.environment(), 'PYTHONPATH': str(HERE.parent)}
 
 
-def main(names: Sequence[str]) -> None:
-  """Runs those that are named, or all, and writes NAME.ipynb."""
+def check(names: Sequence[str]) -> None:
+  """Refuses an unknown notebook, and to begin without what it takes.
+
+  Raises:
+    ValueError: one line.
+  """
+  known = [source.stem for source in sources()]
+  for name in names:
+    if name not in known:
+      raise types.unknown('notebook', name, known)
+  missing = [p for p in PACKAGES if importlib.util.find_spec(p) is None]
+  if missing:
+    raise ValueError(
+      f'the notebooks need {", ".join(missing)}, not installed here: '
+      "pip install -e '.[notebooks]'"
+    )
+
+
+def main(names: Sequence[str]) -> int:
+  """Runs those that are named, or all, and writes NAME.ipynb; the exit code."""
+  try:
+    check(names)
+  except ValueError as mistake:
+    print(f'error: {mistake}', file=sys.stderr)
+    return errors.exit_code(mistake)
+  import nbformat
+
   for source in sources():
     if not names or source.stem in names:
       nbformat.write(run(source), source.with_suffix('.ipynb'))
       print(source.stem)
+  return errors.DONE
 
 
 if __name__ == '__main__':
-  main(sys.argv[1:])
+  sys.exit(main(sys.argv[1:]))

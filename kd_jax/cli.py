@@ -1,20 +1,26 @@
 """Runs an experiment: trains, compares, reports; the same again resumes.
 
-python -m experiments.launch --config FILE[:arg] --workdir DIR
+kd-jax --config FILE[:arg] --workdir DIR
   [--config.key=value ...] [--sweep NAME] [--seeds N] [--list] [--dry_run]
   [--strategy loop|vmap] [--lanes N] [--halving ETA]
   [--search optuna] [--trials N]
   [--executor grid|process|slurm] [--workers N] [--status] [--retry]
   [--partition NAME] [--time H:MM:SS] [--gpus N] [--sbatch FLAG=VALUE ...]
+
+FILE is a path, or the name of a packaged config, such as digits.
+`python -m experiments.launch` is the same command where nothing is installed.
 """
 
 import argparse
+import importlib.util
 import os
 import pathlib
 import signal
 import sys
 
 from kd_jax import errors
+
+CONFIGS = 'experiments.configs'  # the package of the packaged ones
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
@@ -41,7 +47,12 @@ def make_parser() -> argparse.ArgumentParser:
     description=__doc__.split('\n')[0],
     epilog='--config.key=value changes a key of the config',
   )
-  parser.add_argument('--config', required=True, metavar='FILE[:arg]')
+  parser.add_argument(
+    '--config',
+    required=True,
+    metavar='FILE[:arg]',
+    help="a path, or a packaged config's name",
+  )
   parser.add_argument('--workdir', type=pathlib.Path)
   parser.add_argument('--dry_run', action='store_true', help='train nothing')
   parser.add_argument(
@@ -128,6 +139,32 @@ def changes_of(
   return changes
 
 
+def packaged(config: str) -> str:
+  """'FILE[:arg]' of a packaged config that is given by name; a path as it is.
+
+  Raises:
+    ValueError: one line, for a name that no packaged config has.
+  """
+  from kd_jax import types  # not before set_up: it imports JAX
+
+  name, colon, arg = config.partition(':')
+  try:
+    spec = importlib.util.find_spec(CONFIGS)
+  except ImportError:
+    spec = None
+  if not name.isidentifier() or os.path.exists(name) or spec is None:
+    return config
+  folder = pathlib.Path(spec.submodule_search_locations[0])
+  known = {
+    path.stem: path
+    for path in sorted(folder.glob('*.py'))
+    if 'def get_config(' in path.read_text()
+  }
+  if name not in known:
+    raise types.unknown('packaged config', name, known)
+  return f'{known[name]}{colon}{arg}'
+
+
 def set_up() -> None:
   """Quiet start-up, caches of programs and memory; before JAX is imported."""
   from kd_jax.executors import hardware
@@ -168,6 +205,7 @@ def main(argv: list[str] | None = None) -> int:
   from kd_jax.runs import command
 
   try:
+    options.config = packaged(options.config)
     distributed.find()
     work = command.make(options, changes)
   except ValueError as mistake:

@@ -1,4 +1,22 @@
-"""Settings of every test: eight CPU devices, strict broadcasting, a cache."""
+"""Settings of every test: eight CPU devices, strict broadcasting, a cache.
+
+The tests compile thousands of small programs and run each a few times. So they
+switch off or patch three things, all of them here; a user has none of this:
+
+- XLA's optimizations (JAX_DISABLE_MOST_OPTIMIZATIONS and two flags): a program
+  compiles in half the time.
+- JAX's MLIR context: one serves a whole file of tests, where JAX sets up a new
+  one for 5 of the 25 ms that a single operation takes.
+- The garbage collector: Python would look through all that was traced and
+  compiled again and again; here it does so once after each file.
+
+KD_JAX_TESTS_OPTIMIZED=1 leaves all three as a user has them, and the fixture
+`compiled_once` too. tests/test_optimized.py runs those tests so that compare
+bit for bit.
+
+KD_JAX_NO_SKIPS=1 is for a machine that has everything optional: a skip is a
+failure, unless its reason begins with one of `RIGHTLY`.
+"""
 
 import functools
 import gc
@@ -7,18 +25,21 @@ import json
 import os
 import tempfile
 
+HURRIED = os.environ.get('KD_JAX_TESTS_OPTIMIZED') != '1'
+RIGHTLY = ('by design: ', 'this system ')
+
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 _flags = ['--xla_force_host_platform_device_count=8']
-_known = importlib.metadata.version('jaxlib').startswith('0.10.')
+# XLA ends a program that names an unknown flag, and JAX may rename its parts.
+_known = HURRIED and importlib.metadata.version('jaxlib').startswith('0.10.')
 if _known:
-  # Compile in half the time; XLA ends a program that names an unknown flag.
   _flags += [
     '--xla_cpu_use_fusion_emitters=false',
     '--xla_cpu_parallel_codegen_split_count=1',
   ]
 os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *_flags])
-# The tests compile thousands of small programs and run each a few times.
-os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
+if HURRIED:
+  os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 # One folder for all that is temporary, removed by the first process; what
 # one process compiled, another need not.
 if 'PYTEST_XDIST_WORKER' not in os.environ:
@@ -34,12 +55,11 @@ import pytest  # noqa: E402
 from kd_jax.training import runtime  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-# What was traced and compiled stays: Python looks through it once, not often.
-gc.disable()
+if HURRIED:
+  gc.disable()
 if _known:
   from jax._src.interpreters import mlir
 
-  # Of its 25 ms for a single operation, JAX takes 5 to set up MLIR anew.
   mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 
 
@@ -49,14 +69,18 @@ def collected():
   yield
   if _known:
     mlir.make_ir_context.cache_clear()
-  gc.collect()
-  gc.freeze()
+  if HURRIED:
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='module')
 def compiled_once():
   """Stages of equal settings share what is compiled: only the state is found
   again. That a process which starts afresh goes on as well is test_resume's."""
+  if not HURRIED:
+    yield
+    return
   original, kept = runtime.make_runtime, {}
 
   def make(experiment, stage, teachers=None):
@@ -79,3 +103,31 @@ def compiled_once():
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(runtime, 'make_runtime', make)
     yield
+
+
+def refuse_skip(report) -> None:
+  """Makes a failure of a skip for want of something, where nothing may be."""
+  if os.environ.get('KD_JAX_NO_SKIPS') != '1' or hasattr(report, 'wasxfail'):
+    return
+  if not report.skipped:
+    return
+  reason = str(report.longrepr[-1]).removeprefix('Skipped: ')
+  if not reason.startswith(RIGHTLY):
+    report.outcome = 'failed'
+    report.longrepr = f'skipped with KD_JAX_NO_SKIPS=1: {reason}'
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+  """A test or its fixtures that skip."""
+  report = yield
+  refuse_skip(report)
+  return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+  """A file that skips as a whole."""
+  report = yield
+  refuse_skip(report)
+  return report

@@ -7,11 +7,10 @@ import pytest
 
 from tests import golden
 from tests.helpers import reference as ref
-from tests.helpers import shared
 
 
-def test_every_case_of_the_shared_folder():
-  folder = shared.need('golden', 'losses')
+def test_every_case_of_the_folder():
+  folder = golden.VALUES / 'losses'
   results = golden.run(folder)
   assert len(results) == len(json.loads((folder / 'index.json').read_text()))
   assert [r for r in results if not r.ok] == []

@@ -69,7 +69,7 @@ def test_every_launch_builds(words, capsys):
   """The short form: everything is built, nothing is trained."""
   argv = after(words, 'experiments.launch')
   if 'slurm' in argv and submitit is None:
-    pytest.skip('submitit is not installed')
+    pytest.skip("could not import 'submitit'")
   assert cli.main([*argv, '--dry_run']) == 0
   out = capsys.readouterr().out
   away = {'process': '--shelf', 'slurm': '#SBATCH --array=0-11'}
@@ -79,6 +79,8 @@ def test_every_launch_builds(words, capsys):
 
 def test_every_export_runs(tmp_path, capsys):
   """The short form: of a run that trained for some steps."""
+  pytest.importorskip('onnx')
+  pytest.importorskip('onnxruntime')
   run = tmp_path / 'run'
   job = ['--config', 'tests/helpers/quick.py', '--workdir', str(run)]
   short = ['--config.baseline=False', '--config.train.steps=200']

@@ -91,27 +91,17 @@ def _cifar10(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
 
 
 def _cifar100(
-  *,
-  raw_format: str = 'archive',
-  label_key: str = 'label',
-  raw_dir: str = '',
-  data_dir: str = '',
-  **common,
+  *, label_key: str = 'label', raw_dir: str = '', data_dir: str = '', **common
 ) -> Data:
-  """CIFAR-100, 32x32x3, from files in `raw_dir`, else downloaded.
+  """CIFAR-100, 32x32x3, from an archive in `raw_dir`, else downloaded.
 
   Args:
-    raw_format: 'archive' for an official one, 'mosaic' for a folder of WebP
-      mosaics with labels.npz (see `cifar_raw`).
     label_key: 'label' for the 100 classes, 'coarse_label' for the 20 groups.
     raw_dir, data_dir, **common: those of every data set.
   """
   from kd_jax.data.readers import cifar
 
-  builders = {'archive': cifar.KdCifar100, 'mosaic': cifar.KdCifar100Mosaic}
-  if raw_format not in builders:
-    raise types.unknown('raw_format', raw_format, builders)
-  path = prepared.prepare(builders[raw_format], data_dir, raw_dir=raw_dir)
+  path = prepared.prepare(cifar.KdCifar100, data_dir, raw_dir=raw_dir)
   options = {**cifar.NORMAL_100, **common}
   return _prepared('cifar100', path, label_key=label_key, **options)
 

@@ -123,8 +123,8 @@ def script(many: Sequence[jobs.Job], options: Options) -> str:
   Raises:
     ValueError: for an option that cannot be, or without submitit.
   """
-  slurm = _submitit().slurm.slurm
   folder = _folder(many)
+  slurm = _submitit().slurm.slurm
   count = {'map_count': len(many)} if len(many) > 1 else {}
   command = [sys.executable, '-u', '-m', 'submitit.core._submit', str(folder)]
   # The public way asks for `srun` first, which a dry run does without.

@@ -18,8 +18,8 @@ SOURCES = build.sources()
 EACH = pytest.mark.parametrize('source', SOURCES, ids=lambda path: path.stem)
 BADGE = (
   '[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]'
-  '(https://colab.research.google.com/github/kd-jax/kd_jax/blob/main/colabs/'
-  '{}.ipynb)'
+  f'(https://colab.research.google.com/github/{build.REPOSITORY}/blob/main/'
+  'colabs/{}.ipynb)'
 )
 # Places on a disk; what a web address or a fraction has in it is none.
 PLACES = re.compile(
@@ -63,6 +63,7 @@ def test_there_are_four():
   assert [path.stem[:2] for path in SOURCES] == ['01', '02', '03', '04']
 
 
+@pytest.mark.slow
 @EACH
 def test_it_runs_and_gives_what_is_committed(source):
   found = build.run(source)  # raises where a cell fails
@@ -73,7 +74,7 @@ def test_it_runs_and_gives_what_is_committed(source):
 @EACH
 def test_source_and_notebook_agree(source):
   notebook = committed(source)
-  assert cells(jupytext.read(source)) == cells(notebook)
+  assert cells(build.read(source)) == cells(notebook)
   again = jupytext.reads(jupytext.writes(notebook, 'py:percent'), 'py:percent')
   assert cells(again) == cells(notebook)
 
@@ -99,6 +100,7 @@ def test_it_opens_in_colab_and_installs_only_what_is_missing(source):
   assert BADGE.format(source.stem) in notebook.cells[0].source
   first = code(notebook)[0].source
   assert "if importlib.util.find_spec('kd_jax') is None:" in first
+  assert f"'git+https://github.com/{build.REPOSITORY}'" in first
   assert first == code(committed(SOURCES[0]))[0].source
 
 

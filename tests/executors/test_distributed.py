@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.helpers import children, processes
+from tests.helpers import children, marks, processes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -36,7 +36,8 @@ def start(port, rank, way, devices, file):
 
 
 @pytest.mark.parametrize(
-  'way, devices', [('mesh', 1), ('pmap', 1), ('pmap', 2)]
+  'way, devices',
+  marks.slow_but([('mesh', 1), ('pmap', 1), ('pmap', 2)], [('pmap', 1)]),
 )
 def test_two_processes_train_as_one(way, devices, tmp_path):
   files = [tmp_path / f'{rank}.npz' for rank in range(2)]

@@ -31,7 +31,7 @@ def faults(call: str) -> int:
   return int(done.stdout)
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='of glibc')
+@pytest.mark.skipif(sys.platform != 'linux', reason='this system has no glibc')
 def test_freed_memory_is_not_asked_for_again():
   kept = faults('assert hardware.keep_freed()')
   assert kept < PAGES / 10

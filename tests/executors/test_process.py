@@ -161,6 +161,7 @@ def test_an_interrupt_leaves_no_child(tmp_path):
   assert [s.what for s in status.of(many).values()] == ['stopped', 'stopped']
 
 
+@pytest.mark.slow
 def test_sigkill_of_the_pool(tmp_path):
   """Its children live on; the next pool waits for them, and ends the rest."""
   many = [standin.job(tmp_path, n) for n in 'ab']
@@ -186,6 +187,7 @@ def test_sigkill_of_the_pool(tmp_path):
   assert [standin.begun(job) for job in many] == [2, 2]
 
 
+@pytest.mark.slow
 def test_a_real_sweep_shares_what_is_the_same(tmp_path, monkeypatch):
   monkeypatch.chdir(ROOT)
   # As a user's, which no flag of these tests compiles quickly.

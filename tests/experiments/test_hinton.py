@@ -61,6 +61,7 @@ def test_the_table_has_the_papers_numbers_beside_ours():
   assert text.count('\n') == 1 + len(hinton.ROWS) + len(hinton.MOVED)
 
 
+@pytest.mark.slow
 def test_two_parts_of_it_run(tmp_path, capsys, monkeypatch):
   raw = shared.need('data', 'mnist')
   monkeypatch.setattr(hinton, 'MOVED', {'only_7_8': (7, 8)})

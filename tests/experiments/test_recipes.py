@@ -40,6 +40,7 @@ def test_every_imagenet_recipe_is_read(method):
     config.validate(config.read(recipes.named('imagenet', method, *pair)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('pair', PAIRS, ids=','.join)
 def test_every_method_traces(pair):
   file = 'imagenet' if pair in pairs.IMAGENET else 'cifar100'
@@ -47,6 +48,7 @@ def test_every_method_traces(pair):
     recipes.trace(recipes.named(file, method, *pair))
 
 
+@pytest.mark.slow
 def test_one_builds_and_trains():
   rows = recipes.run(
     recipes.named('cifar100', 'dkd', 'resnet32x4', 'resnet8x4')

@@ -1,4 +1,4 @@
-"""Where the golden values and raw data of the tests lie, if they do."""
+"""Where the raw data of the tests lie, if they do."""
 
 import os
 import pathlib

@@ -71,7 +71,7 @@ def test_pulls_the_student_and_not_the_teacher(name):
 def test_is_least_where_it_says(name):
   case = CASES[name]
   if case.least == 'none':
-    pytest.skip(case.why)
+    pytest.skip(f'by design: {case.why}')
   made = harness.make(name, alike='layers' in case.options)
   variables, student = case.at(made.variables, made.teacher, BATCH)
   value, _, (_, pull, _) = harness.ask(made, student, variables=variables)
@@ -241,7 +241,7 @@ def test_lanes_of_a_grid_are_single_runs(name):
 @every
 def test_gradient_is_the_finite_difference_in_f64(name):
   if CASES[name].detached:
-    pytest.skip('its gradient is not its slope, by design; see its own test')
+    pytest.skip('by design: its gradient is not its slope; see its own test')
   _, along, (here, up, down, _) = _lanes(name)
   assert here[0].dtype == np.float64
   slope = float(up[0] - down[0]) / 2e-6

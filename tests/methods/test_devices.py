@@ -31,6 +31,10 @@ def part_of(name) -> tuple[str, ...]:
   return names[names.index(name) % PARTS :: PARTS]
 
 
+# One of logits, of maps, of relations, and one that remembers.
+QUICK = ('kd', 'at', 'rkd', 'crd')
+
+
 @functools.cache
 def stage(part):
   """A student for each case of a part, and one frozen teacher."""
@@ -105,10 +109,21 @@ def of(name, state):
   )
 
 
+@pytest.mark.parametrize('name', QUICK)
+@pytest.mark.parametrize('placement', ['mesh', 'pmap'])
+def test_eight_devices_are_one_for_one_method_of_each_kind(placement, name):
+  agree(placement, name, QUICK)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('name', cases.CASES)
 @pytest.mark.parametrize('placement', ['mesh', 'pmap'])
 def test_eight_devices_are_one(placement, name):
-  part = part_of(name)
+  agree(placement, name, part_of(name))
+
+
+def agree(placement, name, part):
+  """Asserts that a method of a part trains as it does on one device."""
   (want, means), (got, theirs) = train('one', part), train(placement, part)
   assert tiny.distance(of(name, got), of(name, want)) < 1e-4
   loss = f'loss/{name}'

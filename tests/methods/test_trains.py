@@ -8,11 +8,13 @@ import pytest
 
 from experiments.configs import digits_methods
 from kd_jax import build, checkpoint, config, methods, metrics, training
+from tests.helpers import marks
 
 FILE = 'experiments/configs/digits_methods.py'
 # Compared in sequence networks alone; test_contract trains on their outputs.
 ELSEWHERE = {'cross_entropy', 'attention_mse', 'attention_kl', 'value_relation'}
 NAMES = [*digits_methods.SOFT, *digits_methods.BESIDE]
+QUICK = ('kd', 'dkd', 'fitnet', 'rkd')
 STEPS, WINDOW = 48, 8
 
 
@@ -54,7 +56,7 @@ def test_every_method_is_here():
   assert {*NAMES} | ELSEWHERE == {*methods.METHODS}
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', marks.slow_but(NAMES, QUICK))
 def test_its_own_loss_falls(name, taught):
   data, folder = taught
   c = small(name)

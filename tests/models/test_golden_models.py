@@ -9,8 +9,8 @@ import pytest
 
 from kd_jax import models
 from kd_jax.models import base, torch_weights
-from tests import golden_models
-from tests.helpers import shared
+from tests import golden, golden_models
+from tests.helpers import marks
 
 IMAGENET = json.loads(
   (pathlib.Path(__file__).parent / 'imagenet_golden.json').read_text()
@@ -18,33 +18,40 @@ IMAGENET = json.loads(
 
 
 @pytest.mark.parametrize(
-  'name', ['ResNet50', 'resnet14', 'resnet32x4', 'vgg13', 'wrn_40_2']
+  'name',
+  marks.slow_but(
+    ['ResNet50', 'resnet14', 'resnet32x4', 'vgg13', 'wrn_40_2'], ['resnet14']
+  ),
 )
 def test_names_shapes_and_sizes(name):
-  path = shared.need('golden', 'models', f'{name}.json')
+  path = golden.VALUES / 'models' / f'{name}.json'
   _, ours, theirs = golden_models.parameters(path)
   assert ours == theirs
 
 
 @pytest.mark.parametrize(
   'name',
-  [
-    'MobileNetV2',
-    'ShuffleV1',
-    'ShuffleV2',
-    'resnet8',
-    'resnet8x4',
-    'vgg8',
-    'wrn_16_2',
-  ],
+  marks.slow_but(
+    [
+      'MobileNetV2',
+      'ShuffleV1',
+      'ShuffleV2',
+      'resnet8',
+      'resnet8x4',
+      'vgg8',
+      'wrn_16_2',
+    ],
+    ['resnet8', 'vgg8', 'wrn_16_2'],
+  ),
 )
 def test_values(name):
-  path = shared.need('golden', 'models', f'{name}.npz')
+  path = golden.VALUES / 'models' / f'{name}.npz'
   good, line = golden_models.check(path.with_suffix('.json'))
   assert good, line
   assert 'logits' in line and 'feat_3' in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('case', IMAGENET, ids=[c['name'] for c in IMAGENET])
 def test_imagenet_networks(case):
   name, options = case['name'], case['options']
@@ -65,11 +72,11 @@ def test_imagenet_networks(case):
 
 
 def test_a_difference_is_seen(tmp_path):
-  path = shared.need('golden', 'models', 'resnet8.npz')
+  path = golden.VALUES / 'models' / 'resnet8.npz'
   with np.load(path) as file:
-    golden = dict(file)
-  golden['feat_2_mean'] = golden['feat_2_mean'] * (1 + 2e-4)
-  np.savez(tmp_path / 'resnet8.npz', **golden)
+    values = dict(file)
+  values['feat_2_mean'] = values['feat_2_mean'] * (1 + 2e-4)
+  np.savez(tmp_path / 'resnet8.npz', **values)
   text = path.with_suffix('.json').read_text()
   (tmp_path / 'resnet8.json').write_text(text)
   assert golden_models.main([str(tmp_path)]) == 1

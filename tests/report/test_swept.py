@@ -10,6 +10,7 @@ import pytest
 from experiments import picture
 from kd_jax import cli
 
+pytestmark = pytest.mark.slow
 QUICK = pathlib.Path(__file__).resolve().parents[1] / 'helpers/quick.py'
 
 

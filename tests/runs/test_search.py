@@ -28,6 +28,7 @@ def go(workdir, trials, plan, stop=lambda: False):
   return search.run(str(QUICK), FEW, SPACE, trials, workdir, stop, plan=plan)
 
 
+@pytest.mark.slow
 def test_a_search_is_resumed_and_finds_trials_of_its_own(tmp_path):
   optuna = pytest.importorskip('optuna')
   from kd_jax.training import loop

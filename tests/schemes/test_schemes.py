@@ -16,6 +16,7 @@ from kd_jax import (
   training,
 )
 from kd_jax import state as states
+from tests.helpers import marks
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'experiments/configs'
 CASES = {
@@ -41,6 +42,8 @@ CASES = {
 CONVOLUTIONAL = ('branches', 'exits', 'two_phase', 'head_start')
 pytestmark = pytest.mark.usefixtures('compiled_once')
 
+# Of each kind one, for the quick suite.
+QUICK = ('mutual', 'ema', 'born_again', 'exits', 'ensemble', 'progressive')
 COMPOSED = (
   'online_both',
   'committee',
@@ -104,7 +107,7 @@ def data():
   return build.make_experiment(small('label')).data
 
 
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', marks.slow_but(CASES, QUICK))
 def test_a_scheme_trains_and_resumes_bit_for_bit(case, data, tmp_path):
   made = build.make_experiment(small(case), data)
   whole = trained(made, tmp_path / 'whole')
@@ -128,7 +131,9 @@ def test_a_scheme_trains_and_resumes_bit_for_bit(case, data, tmp_path):
   assert metrics.read_rows(tmp_path / 'broken') == rows
 
 
-@pytest.mark.parametrize('case', [c for c in CASES if c not in COMPOSED])
+@pytest.mark.parametrize(
+  'case', marks.slow_but([c for c in CASES if c not in COMPOSED], ['mutual'])
+)
 def test_a_scheme_is_the_same_on_any_devices(case, data):
   """The stage of the scheme itself; teachers are what they are at step 0."""
   c = small(case)

@@ -19,6 +19,7 @@ from kd_jax import checkpoint, cli
 from kd_jax.executors import jobs, slurm, status
 from tests.helpers import children, standin
 
+pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 QUICK = str(ROOT / 'tests/helpers/quick.py')
 CONF = os.environ.get('KD_JAX_SLURM', '/tmp/kd_jax_slurm') + '/slurm.conf'

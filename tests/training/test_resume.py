@@ -166,14 +166,15 @@ def test_nan_names_the_term_and_keeps_the_checkpoint(tmp_path):
 
 
 @pytest.mark.skipif(
-  os.geteuid() != 0 or not shutil.which('mount'), reason='needs to mount'
+  os.geteuid() != 0 or not shutil.which('mount'),
+  reason='this system lets nobody mount',
 )
 def test_a_full_disk_is_a_clear_error(whole, tmp_path, caplog):
   place = tmp_path / 'small'
   place.mkdir()
   mount = ['mount', '-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', str(place)]
   if subprocess.run(mount, capture_output=True, check=False).returncode:
-    pytest.skip('cannot mount a small file system here')
+    pytest.skip('this system mounts no small file system')
   try:
     with pytest.raises(errors.StoppedError):
       running.run(experiment(), place, stop_after=9)
@@ -223,6 +224,7 @@ def wait_for(path: pathlib.Path, process, seconds=300) -> None:
     time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_loses_nothing(tmp_path):
   """Killed at random steps and during saves: the end is bit-identical."""
   calm, hard = tmp_path / 'calm', tmp_path / 'hard'
@@ -244,6 +246,7 @@ def test_sigkill_at_any_moment_loses_nothing(tmp_path):
   assert metrics.read_rows(hard) == metrics.read_rows(calm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_exits_cleanly(number, tmp_path):
   process = launch(tmp_path, '--config.train.steps=100000')

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 as TFDS data sets, from the official archives.
 
 The binary archive is preferred, and is what is downloaded; the Python one does
-as well. `cifar_raw` reads both, and a folder of mosaics.
+as well. `cifar_raw` reads both.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,6 @@ MD5_100 = (
   {'cifar-100-binary.tar.gz': '03b5dce01913d631647c71ecec9e9cb8'},
   {'cifar-100-python.tar.gz': 'eb9058c3a382ffc7106e4002c42a8d85'},
 )
-MOSAIC = ('labels.npz', 'train-000.webp', 'test-000.webp')
 
 # Of the training images; the deviations often seen for CIFAR-10, (0.2023,
 # 0.1994, 0.2010), are means of each image's own.
@@ -31,8 +30,8 @@ NORMAL_100 = {
 }  # fmt: skip
 
 _SHAPE = (32, 32, 3)
-_NAMES_10 = 'airplane automobile bird cat deer dog frog horse ship truck'
-_NAMES_100 = """
+NAMES_10 = 'airplane automobile bird cat deer dog frog horse ship truck'
+NAMES_100 = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy
 bridge bus butterfly camel can castle caterpillar cattle chair chimpanzee clock
 cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
@@ -60,11 +59,11 @@ class KdCifar10(tfds.core.GeneratorBasedBuilder):
     self._raw_dir = raw_dir
 
   def _info(self) -> tfds.core.DatasetInfo:
-    return builders.describe(self, 'CIFAR-10.', _SHAPE, _NAMES_10.split())
+    return builders.describe(self, 'CIFAR-10.', _SHAPE, NAMES_10.split())
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-    found = download.fetch(dl_manager, 'cifar10', URL, MD5_10, self._raw_dir)
-    splits = cifar_raw.archive(*found.values())
+    paths = download.fetch(dl_manager, 'cifar10', URL, MD5_10, self._raw_dir)
+    splits = cifar_raw.archive(*paths.values())
     return {name: self._generate_examples(s) for name, s in splits.items()}
 
   def _generate_examples(self, split) -> Iterator:
@@ -86,33 +85,16 @@ class KdCifar100(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     return builders.describe(
-      self, 'CIFAR-100.', _SHAPE, _NAMES_100.split(),
+      self, 'CIFAR-100.', _SHAPE, NAMES_100.split(),
       coarse_label=tfds.features.ClassLabel(num_classes=20),
     )  # fmt: skip
 
-  def _splits(self, dl_manager) -> dict[str, cifar_raw.Split]:
-    found = download.fetch(dl_manager, 'cifar100', URL, MD5_100, self._raw_dir)
-    return cifar_raw.archive(*found.values())
-
   def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-    splits = self._splits(dl_manager)
+    paths = download.fetch(dl_manager, 'cifar100', URL, MD5_100, self._raw_dir)
+    splits = cifar_raw.archive(*paths.values())
     return {name: self._generate_examples(s) for name, s in splits.items()}
 
   def _generate_examples(self, split) -> Iterator:
     return builders.examples(
       split['image'], label=split['label'], coarse_label=split['coarse_label']
     )
-
-
-class KdCifar100Mosaic(KdCifar100):
-  """CIFAR-100 from a folder of mosaics, which has an order of its own."""
-
-  def _splits(self, dl_manager) -> dict[str, cifar_raw.Split]:
-    del dl_manager
-    found = download.find('cifar100', [MOSAIC], self._raw_dir)
-    if found is None:
-      raise ValueError(
-        f"raw_format 'mosaic' needs raw_dir, or {download.VARIABLE} in the "
-        f'environment, with {", ".join(MOSAIC)}, ...'
-      )
-    return cifar_raw.mosaics(found['labels.npz'].parent)

@@ -1,4 +1,4 @@
-"""CIFAR's three raw formats as arrays; nothing is unpickled.
+"""CIFAR's official archives as arrays; nothing is unpickled.
 
 A split is 'image' uint8 [N, 32, 32, 3], 'label' [N] and, for CIFAR-100,
 'coarse_label' [N].
@@ -95,40 +95,3 @@ def python(body: bytes) -> Split:
     raise ValueError('a batch without as many labels as images')
   labels = {name: np.array(values) for name, values in numbers.items()}
   return {'image': _images(pixels), **labels}
-
-
-def mosaics(folder: pathlib.Path) -> dict[str, Split]:
-  """The splits of a folder of WebP mosaics of 20x20 images; needs Pillow.
-
-  labels.npz holds train_fine, train_coarse, test_fine and test_coarse.
-  """
-  with np.load(folder / 'labels.npz', allow_pickle=False) as labels:
-    return {
-      split: {
-        'image': _mosaic_images(folder, split, len(labels[f'{split}_fine'])),
-        'label': labels[f'{split}_fine'],
-        'coarse_label': labels[f'{split}_coarse'],
-      }
-      for split in ('train', 'test')
-    }
-
-
-def _mosaic_images(folder: pathlib.Path, split: str, size: int) -> np.ndarray:
-  try:
-    from PIL import Image
-  except ImportError as error:
-    raise ValueError(
-      "raw_format 'mosaic' needs Pillow: pip install pillow"
-    ) from error
-  files = sorted(folder.glob(f'{split}-*.webp'))
-  if len(files) * 400 != size:
-    raise ValueError(
-      f"'{folder}' has {len(files)} mosaics {split}-*.webp of 400 images for "
-      f'{size} labels'
-    )
-  images = np.empty((len(files), 20, 20, 32, 32, 3), np.uint8)
-  for place, file in enumerate(files):
-    with Image.open(file) as mosaic:
-      pixels = np.asarray(mosaic.convert('RGB')).reshape(20, 32, 20, 32, 3)
-    images[place] = pixels.swapaxes(1, 2)
-  return images.reshape(-1, 32, 32, 3)

@@ -1,8 +1,10 @@
-"""CIFAR: three raw formats, one data set; nothing is unpickled."""
+"""CIFAR: two official archives, one data set; nothing is unpickled."""
 
 import hashlib
 import io
 import struct
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -156,57 +158,39 @@ def test_an_archive_that_is_not_the_official_one(tmp_path):
     sources.make_data('cifar10', raw_dir=str(tmp_path), data_dir=str(tmp_path))
 
 
-def test_a_folder_of_mosaics(tmp_path, monkeypatch):
-  pytest.importorskip('PIL')
-  folder = shared.need('data', 'cifar100')
-  own = tmp_path / 'cifar100'
-  own.mkdir()
-  for name in cifar.MOSAIC[1:]:
-    (own / name).write_bytes((folder / name).read_bytes())
-  with np.load(folder / 'labels.npz') as labels:
-    np.savez(own / 'labels.npz', **{k: v[:400] for k, v in labels.items()})
-    fine, coarse = labels['train_fine'][:400], labels['train_coarse'][:400]
-    names = labels['fine_names']
+def test_the_groups_of_cifar100(tmp_path, monkeypatch):
+  path = _archive(tmp_path / 'cifar-100-binary.tar.gz', True, 'binary')
+  md5 = hashlib.md5(path.read_bytes()).hexdigest()
+  monkeypatch.setitem(cifar.MD5_100[0], path.name, md5)
   monkeypatch.setenv(download.VARIABLE, str(tmp_path))
-  options = {
-    'raw_format': 'mosaic', 'data_dir': str(tmp_path), 'validation': 0
-  }  # fmt: skip
-  data = sources.make_data('cifar100', **options)
-  assert data.train.inputs.shape == (400, 32, 32, 3)
-  np.testing.assert_array_equal(data.train.labels, fine)
-  assert data.label_names == tuple(names) and data.test().labels.size == 400
-  groups = sources.make_data('cifar100', label_key='coarse_label', **options)
-  np.testing.assert_array_equal(groups.train.labels, coarse)
-  assert groups.classes == 20
+  data = sources.make_data(
+    'cifar100',
+    label_key='coarse_label',
+    data_dir=str(tmp_path / 'tfds'),
+    validation=0,
+  )
+  np.testing.assert_array_equal(data.train.labels, _COARSE['train'])
+  assert data.classes == 20
 
 
-def test_the_mosaics_are_all_of_cifar100():
-  pytest.importorskip('PIL')
-  splits = cifar_raw.mosaics(shared.need('data', 'cifar100'))
+@pytest.mark.slow
+def test_the_archive_of_all_of_cifar100(tmp_path):
+  """The real images, written as the official archive by the script there."""
+  folder = shared.need('data', 'cifar100')
+  subprocess.run([sys.executable, folder / 'unpack.py', tmp_path], check=True)
+  splits = cifar_raw.archive(tmp_path / 'cifar-100-binary.tar.gz')
   # Given with the folder.
   expected = {
     'train': '7cde21eef05aa9d694b569c591940856efee8c248ac4bf3e46a34fad8e6d31ec',
     'test': '3261dfc4c2f617671a073cb4b1223481095d543458a70160b63630ab4e8319a3',
   }
-  for name, digest in expected.items():
-    images = splits[name]['image']
-    assert hashlib.sha256(images.tobytes()).hexdigest() == digest
+  with np.load(folder / 'labels.npz') as labels:
+    for name, digest in expected.items():
+      images = splits[name]['image']
+      assert hashlib.sha256(images.tobytes()).hexdigest() == digest
+      for key, kind in (('label', 'fine'), ('coarse_label', 'coarse')):
+        np.testing.assert_array_equal(
+          splits[name][key], labels[f'{name}_{kind}']
+        )
+    assert labels['fine_names'].tolist() == cifar.NAMES_100.split()
   assert np.bincount(splits['train']['label']).tolist() == [500] * 100
-
-
-def test_bad_mosaics(tmp_path, monkeypatch):
-  monkeypatch.delenv(download.VARIABLE, raising=False)
-  options = {'raw_format': 'mosaic', 'data_dir': str(tmp_path)}
-  with pytest.raises(ValueError, match="'mosaic' needs raw_dir"):
-    sources.make_data('cifar100', **options)
-  with pytest.raises(ValueError, match=r'labels\.npz, train-000\.webp'):
-    sources.make_data('cifar100', raw_dir=str(tmp_path), **options)
-  with pytest.raises(ValueError, match="did you mean 'mosaic'"):
-    sources.make_data('cifar100', raw_format='mosaik')
-  labels = np.zeros(800, np.uint8)
-  np.savez(tmp_path / 'labels.npz', train_fine=labels, train_coarse=labels,
-           test_fine=labels, test_coarse=labels)  # fmt: skip
-  for name in cifar.MOSAIC[1:]:
-    (tmp_path / name).write_bytes(b'')
-  with pytest.raises(ValueError, match='has 1 mosaics train-'):
-    sources.make_data('cifar100', raw_dir=str(tmp_path), **options)

@@ -24,6 +24,7 @@ def twins(torch):
   return torch_mobile
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'name',
   ['resnet8', 'resnet8x4', 'wrn_16_2', 'vgg8', 'mobilenet_v2', 'shufflenet_v2'],
@@ -68,6 +69,7 @@ def test_rows_count_images_and_not_seconds(monkeypatch):
   assert found == ['x', '30 (25..35)', '10 (10..10)', '3.00 (2.50..3.50)']
 
 
+@pytest.mark.slow
 def test_the_step_of_our_side_learns():
   from experiments.benchmarks import our_models
 

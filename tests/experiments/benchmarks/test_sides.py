@@ -66,6 +66,7 @@ def test_every_method_of_the_table_is_measured():
   assert set(settings.METHODS) == set(methods.METHODS)
 
 
+@pytest.mark.slow
 def test_sides_take_turns_and_survive_what_fails():
   with start('a') as one, start('b') as two:
     entries = [(one, 'a'), (two, 'b')]
@@ -80,11 +81,13 @@ def test_sides_take_turns_and_survive_what_fails():
   assert not process.is_alive()
 
 
+@pytest.mark.slow
 def test_a_side_that_cannot_be_made_says_why():
   with pytest.raises(RuntimeError, match='nothing to make'), start('none'):
     pass
 
 
+@pytest.mark.slow
 def test_a_side_that_hangs_is_ended(monkeypatch):
   with start('a') as side:
     monkeypatch.setattr(sides, 'PATIENCE', 0.2)
@@ -159,6 +162,7 @@ def test_the_twins_are_those(torch):
   assert set(torch_losses.TWINS) == set(TWINS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [n for n in TWINS if n != 'cross_entropy'])
 def test_a_twin_computes_the_same(name, outputs, torch):
   from experiments.benchmarks.pytorch import losses as torch_losses
@@ -182,6 +186,7 @@ def test_a_twin_computes_the_same(name, outputs, torch):
     np.testing.assert_allclose(got.item(), want, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_steps_of_both_sides_are_the_same(torch):
   """Three steps of Adam from the same weights, on the same batches."""
   from experiments.benchmarks import ours
@@ -219,6 +224,7 @@ def run(module, *argv):
   return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_the_step_is_measured(torch):
   code, text, error = run('step', '--quick', '--batch_sizes', '2')
   assert code == 0, error
@@ -229,6 +235,7 @@ def test_the_step_is_measured(torch):
   assert all(float(x.split()[0]) > 0 for x in first[1:])
 
 
+@pytest.mark.slow
 def test_methods_are_measured(torch):
   code, text, error = run('methods', '--quick', '--methods', 'kd', 'at', 'ab')
   assert code == 0, error
@@ -240,6 +247,7 @@ def test_methods_are_measured(torch):
   assert float(ab[4]) > float(kd[4]) == 0
 
 
+@pytest.mark.slow
 def test_operations_are_measured(torch):
   code, text, error = run('operations', '--quick')
   assert code == 0, error
@@ -248,6 +256,7 @@ def test_operations_are_measured(torch):
   assert all(float(x) >= 0 for x in rows[2][1:])
 
 
+@pytest.mark.slow
 def test_an_unknown_method_is_one_line():
   code, _, error = run('methods', '--methods', 'kdd')
   assert code == 2
