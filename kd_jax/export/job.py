@@ -18,7 +18,6 @@ from kd_jax.export import (
   parity,
   source,
   stablehlo,
-  tflite,
   weights,
 )
 
@@ -41,14 +40,6 @@ FORMATS = {
     ('bf16',),
     'jax',
     ('flatbuffers',),
-  ),
-  'tflite': formats.Format(
-    'model.tflite',
-    tflite.write,
-    tflite.make_run,
-    ('int8',),
-    'ai-edge-litert',
-    ('tensorflow', 'ai_edge_litert.interpreter'),
   ),
 }
 QUANTIZE = ('int8', 'bf16')
