@@ -9,7 +9,6 @@ import numpy as np
 from jax import numpy as jnp
 
 from kd_jax import types
-from kd_jax.compare import cost
 from kd_jax.export import formats, gathering, linear, operations, shapes
 from kd_jax.export import graph as graphs
 from kd_jax.models import base
@@ -39,7 +38,7 @@ def trace(network: base.Network, variables: types.Variables, shape):
   Raises:
     ValueError: where the network computes with the size of the batch.
   """
-  forward = cost.make_forward(network)
+  forward = base.make_forward(network)
   with formats.any_batch(shape) as images:
     return jax.make_jaxpr(lambda x: forward(variables, x))(images)
 

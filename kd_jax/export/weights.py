@@ -8,9 +8,8 @@ import numpy as np
 from flax import traverse_util
 from safetensors import flax as safetensors
 
-from kd_jax.compare import cost
 from kd_jax.export import formats, stablehlo
-from kd_jax.models import torch_weights
+from kd_jax.models import base, torch_weights
 
 NAMES = ('jax', 'torch')
 
@@ -54,7 +53,7 @@ def make_run(job: formats.Job, path: pathlib.Path):
   else:
     flat = {k: _f32(x) for k, x in flat.items()}
     variables = traverse_util.unflatten_dict(flat, sep='/')
-  forward = jax.jit(cost.make_forward(job.network))
+  forward = jax.jit(base.make_forward(job.network))
   return lambda images: np.asarray(forward(variables, images))
 
 
