@@ -12,20 +12,19 @@ from kd_jax.data import pipeline, sources
 from kd_jax.export import (
   card,
   formats,
-  graph,
   need,
-  onnx_file,
   parity,
   source,
   stablehlo,
   weights,
 )
+from kd_jax.export.onnx import graph, writer
 
 FORMATS = {
   'onnx': formats.Format(
     'model.onnx',
-    onnx_file.write,
-    onnx_file.make_run,
+    writer.write,
+    writer.make_run,
     ('int8',),
     'onnxruntime',
     ('onnx', 'onnxruntime'),
@@ -157,7 +156,7 @@ def described(name, chosen, student, data, job) -> dict[str, Any]:
   pixels = data.train.inputs.dtype == np.uint8
   scaled = 'pixels / 255' if pixels else 'pixels'
   whole = name != 'onnx' or job.quantize != 'int8'
-  session = {} if whole else dict([onnx_file.PRECISE])
+  session = {} if whole else dict([writer.PRECISE])
   return {
     'format': name,
     'file': chosen.file,

@@ -11,7 +11,8 @@ from jax import export as jax_export
 from safetensors import numpy as safetensors
 
 from kd_jax import checkpoint, errors, export
-from kd_jax.export import formats, job, parity, source, stablehlo, walk
+from kd_jax.export import formats, job, parity, source, stablehlo
+from kd_jax.export.onnx import walk
 from kd_jax.models import base, torch_weights
 from tests.helpers import networks_on_disk
 

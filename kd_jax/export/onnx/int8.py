@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kd_jax.export import graph as graphs
 from kd_jax.export import need
+from kd_jax.export.onnx import graph as graphs
 
 _LAYERS = ('Conv', 'MatMul', 'Gemm')
 # What they give has the range of what they read.

@@ -5,8 +5,9 @@ import pathlib
 
 import numpy as np
 
-from kd_jax.export import formats, need, onnx_int8, walk
-from kd_jax.export import graph as graphs
+from kd_jax.export import formats, need
+from kd_jax.export.onnx import graph as graphs
+from kd_jax.export.onnx import int8, walk
 
 OPSET, IR = 18, 10  # of 2022 and 2024: read by every runtime that is kept up
 CPU = ['CPUExecutionProvider']
@@ -36,7 +37,7 @@ def write(job: formats.Job, path: pathlib.Path) -> None:
     return
   whole = path.with_name(f'{path.name}.f32')
   onnx.save(model, os.fspath(whole))
-  onnx_int8.quantize(whole, path, job.images(), job.ranges)
+  int8.quantize(whole, path, job.images(), job.ranges)
   whole.unlink()
 
 
