@@ -43,9 +43,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import kd_jax
-from kd_jax.compare import cost, fidelity
+from kd_jax.compare import fidelity
 from kd_jax.data import pipeline
 from kd_jax.losses import logits, numerics
+from kd_jax.models import base
 from kd_jax.report import mistakes, notebook
 
 plt.rcParams.update(
@@ -81,7 +82,7 @@ print(f'test accuracy of the teacher: {taught.accuracy["student"]:.1%}')
 # %%
 prepare = pipeline.make_prepare(data.mean, data.std)
 images, labels = prepare(data.train.inputs), data.train.labels
-forward = jax.jit(cost.make_forward(teacher))
+forward = jax.jit(base.make_forward(teacher))
 z = forward(taught.variables, images)
 chances = jnp.exp(numerics.log_probs(z))[np.arange(len(labels)), labels]
 right = fidelity.right(z, labels)
@@ -209,7 +210,7 @@ blind = kd_jax.distill(
   schedule={'name': 'cosine'},
 )
 test = data.test()
-forward = jax.jit(cost.make_forward(student))
+forward = jax.jit(base.make_forward(student))
 answers = np.asarray(forward(blind.variables, prepare(test.inputs)))
 seen = fidelity.per_class(answers, test.labels)
 print(f'right on the 3s of the test set: {seen[3]:.1%}')

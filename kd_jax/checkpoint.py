@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from flax import serialization
 
-from kd_jax import errors, identities, types
+from kd_jax import errors, guards, identities, types
 
 VARIABLES, SPEC = 'variables.msgpack', 'network.json'
 PACKAGES = 'jax', 'flax', 'optax', 'orbax-checkpoint'
@@ -282,30 +282,51 @@ def _like(x, target):
 
 
 def save_network(
-  folder: str | os.PathLike, variables: types.Variables, spec: Mapping[str, Any]
+  folder: str | os.PathLike,
+  variables: types.Variables,
+  spec: Mapping[str, Any],
+  *,
+  overwrite: bool = False,
 ) -> str:
   """Writes a finished network: its variables and how to build it.
 
   Args:
-    folder: made or replaced as a whole.
+    folder: made as a whole; a folder that holds anything but a network is
+      refused.
     variables: of the network.
-    spec: JSON; 'name' and the options of its maker, 'inputs' [H, W, C], and
-      whatever else should be known of it.
+    spec: JSON; 'build' is the name and the options of its maker and 'inputs'
+      [H, W, C]; whatever else should be known of the network.
+    overwrite: moves a network that is there aside (`move_aside`); without it
+      the network is refused.
 
   Returns:
     The content hash, which `network.json` also holds.
+
+  Raises:
+    ValueError: one line, before anything is written, for a folder that is in
+      use and for variables that are not arrays of numbers.
+    OSError: where the folder cannot be written; nothing has changed.
   """
   folder = pathlib.Path(folder)
-  part = folder.with_name(f'.{folder.name}.{os.getpid()}')
+  guards.check_arrays(variables)
+  guards.check_place(folder, {SPEC, VARIABLES}, overwrite)
+  place = folder.resolve()  # a link stays a link
+  part = place.with_name(f'.{place.name}.{os.getpid()}')
   shutil.rmtree(part, ignore_errors=True)
-  part.mkdir(parents=True)
   variables = jax.device_get(dict(variables))
   digest = content_hash(variables)
-  (part / VARIABLES).write_bytes(serialization.msgpack_serialize(variables))
-  write_json(part / SPEC, {**spec, 'hash': digest})
-  if folder.exists():
-    shutil.rmtree(folder)
-  part.rename(folder)
+  try:
+    part.mkdir(parents=True)
+    (part / VARIABLES).write_bytes(serialization.msgpack_serialize(variables))
+    write_json(part / SPEC, {**spec, 'hash': digest})
+    if (place / SPEC).exists():
+      logging.warning('moved %s to %s', folder, move_aside(place))
+    part.rename(place)
+  except OSError as error:
+    # What a full disk raises names no file.
+    raise OSError(error.errno, error.strerror, os.fspath(folder)) from error
+  finally:
+    shutil.rmtree(part, ignore_errors=True)
   return digest
 
 
@@ -324,6 +345,7 @@ def load_network(folder: str | os.PathLike) -> tuple[types.Variables, dict]:
     )
   try:
     spec = json.loads((folder / SPEC).read_text())
+    guards.check_spec(spec)
     data = (folder / VARIABLES).read_bytes()
     variables = serialization.msgpack_restore(data)
   except Exception as error:
@@ -340,28 +362,6 @@ def copy_folder(source: pathlib.Path, target: pathlib.Path) -> None:
   part.parent.mkdir(parents=True, exist_ok=True)
   shutil.copytree(source, part)
   part.rename(target)
-
-
-def check_shapes(found: types.PyTree, wanted: types.PyTree, folder) -> None:
-  """Refuses variables that do not fit a network.
-
-  Raises:
-    ValueError: naming the first leaf that differs, with both shapes.
-  """
-  found, wanted = (
-    {
-      jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
-      for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-    for tree in (found, wanted)
-  )
-  for name in sorted({*found, *wanted}):
-    if found.get(name) != wanted.get(name):
-      raise ValueError(
-        f'the network in {folder} does not fit: {name} is '
-        f'{found.get(name, "missing")} there and '
-        f"{wanted.get(name, 'missing')} in the config's network"
-      )
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

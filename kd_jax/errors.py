@@ -4,6 +4,9 @@ A user's mistake is a ValueError of one line, raised before any work: exit
 code 2. What ends a run later has a class of its own here.
 """
 
+import errno
+import os
+
 DONE, FAILED, USER, STOPPED = 0, 1, 2, 130
 
 
@@ -41,6 +44,21 @@ class DamagedError(ValueError):
 
 class BusyError(ValueError):
   """Another process is already at work in the folder."""
+
+
+class FullError(OSError):
+  """A disk, or the quota on it, is full."""
+
+
+def unwritable(place: str | os.PathLike, error: OSError) -> Exception:
+  """The one line for a place that a tool could not write to.
+
+  Returns:
+    FullError of a full disk; else ValueError, since another place would do.
+  """
+  line = f'cannot write {os.fspath(place)}: {error.strerror or error}'
+  full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+  return FullError(f'{line}; free some space') if full else ValueError(line)
 
 
 def exit_code(error: BaseException) -> int:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import checkpoint, methods, models, schemes, types, views
+from kd_jax import checkpoint, guards, methods, models, schemes, types, views
 from kd_jax.build import fingerprint
 from kd_jax.build import terms as build_terms
 from kd_jax.methods import reused_head
@@ -54,7 +54,7 @@ def make_networks(
         networks[name], example_inputs(data)
       )
       own, _ = reused_head.split(variables)
-      checkpoint.check_shapes(own, shapes, source)
+      guards.check_shapes(own, shapes, source)
       loaded[name] = variables
   return networks, specs, loaded
 
@@ -142,6 +142,11 @@ def make_network(spec: Mapping) -> networks_base.Network:
 
 def _same_network(name, folder, spec, stored) -> dict:
   """The stored network's spec; the config may not contradict it."""
+  if 'build' not in stored:
+    raise ValueError(
+      f'networks.{name}.load: the network.json in {folder} does not say how '
+      "the network is built (it lacks 'build')"
+    )
   keys = stored['build']
   for key, value in spec.items():
     if keys.get(key, value) != value:

@@ -36,7 +36,7 @@ def cost(
     bytes that the compiled program takes at the largest batch (None where the
     backend does not tell).
   """
-  forward = jax.jit(make_forward(network))
+  forward = jax.jit(base.make_forward(network))
   variables = jax.device_put(jax.device_get(variables), jax.local_devices()[0])
   found, memory = {}, None
   for size in sorted(batches):
@@ -55,16 +55,6 @@ def cost(
     'latency': found,
     'memory': memory,
   }
-
-
-def make_forward(network: base.Network) -> Callable:
-  """(variables, inputs f32 [B, H, W, C]) -> logits f32 [B, K]."""
-
-  def forward(variables, inputs):
-    outputs, _ = network.apply(variables, inputs, train=False)
-    return outputs['logits']
-
-  return forward
 
 
 def size_of(variables: types.Variables) -> int:

@@ -39,8 +39,8 @@ def export(
     source: a run, or the folder of a network.
     out: folder that is made; nothing is left there where the file fails.
     format: a key of `job.FORMATS`.
-    quantize: 'int8' (onnx, tflite): static, per channel, calibrated on
-      training images; 'bf16' (stablehlo, safetensors): weights kept in bf16.
+    quantize: 'int8' (onnx): static, per channel, calibrated on training
+      images; 'bf16' (stablehlo, safetensors): weights kept in bf16.
     names: of the weights in safetensors, 'jax' or 'torch'.
     network: of the run; '' is its student.
     config: file whose data set is used in place of the run's.
@@ -90,11 +90,11 @@ def _parser() -> argparse.ArgumentParser:
   )
   parser.add_argument('source', metavar='RUN_OR_NETWORK')
   parser.add_argument(
-    '--format', default='onnx', help='stablehlo, onnx, safetensors or tflite'
+    '--format', default='onnx', help='onnx, stablehlo or safetensors'
   )
   parser.add_argument('--out', required=True, metavar='DIR')
   parser.add_argument(
-    '--quantize', default='', help='int8 (onnx, tflite) or bf16 (the others)'
+    '--quantize', default='', help='int8 (onnx) or bf16 (the others)'
   )
   parser.add_argument(
     '--names', default='jax', help='of weights in safetensors: jax or torch'

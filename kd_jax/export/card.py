@@ -8,6 +8,15 @@ from kd_jax.export import source
 from kd_jax.models import base
 
 UNSTATED = 'unknown'
+UNSIGNED = (
+  ' All 8-bit numbers in the file are unsigned, so that a default session '
+  'gives the same logits on x86 processors with and without VNNI.'
+)
+TIMES = (
+  'Times are medians of repeated calls, in brackets the middle half of the '
+  'calls, on the machine that wrote this file with whatever else it was doing '
+  'then. Measure again on the machine that will run the file.'
+)
 
 
 def card(
@@ -133,17 +142,12 @@ def _numbers(student) -> str:
 
 def _parity(parity, meta) -> str:
   """What was measured of the file."""
-  asked = ''.join(
-    f" Run it with the session's option `{key}` = `{value}`: without it, x86 "
-    'processors that lack VNNI saturate.'
-    for key, value in meta['session'].items()
-  )
   accuracy, times = parity['accuracy'], parity['latency']
-  speed = [('median ms', *(f'batch {n}' for n in times['jax']))]
+  speed = [('milliseconds', *(f'batch of {n}' for n in times['jax']))]
   named = {'exported file': times['exported'], 'student in JAX': times['jax']}
   named |= {f'{row} in JAX': t for row, t in times['teachers'].items()}
   speed += [
-    (name, *(f'{t["median"]:.3g}' for t in one.values()))
+    (name, *map(table.milliseconds, one.values()))
     for name, one in named.items()
   ]
   told = [
@@ -159,13 +163,15 @@ def _parity(parity, meta) -> str:
     ),
     ('accuracy in JAX, %', f'{100 * accuracy["jax"]:.2f}'),
     ('size', table.size(parity['bytes'])),
-    ('ran in', parity['runtime']),
+    ('ran in', f'{parity["runtime"]}, default options'),
   ]
   return '\n\n'.join(
     [
       '## The file beside the network',
       rows(told),
       rows(speed),
-      f'Differences are over the largest logit.{asked}',
+      'Differences are relative to the largest logit.'
+      + (UNSIGNED if meta['weights'] == 'int8' else ''),
+      TIMES,
     ]
   )

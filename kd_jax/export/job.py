@@ -12,21 +12,19 @@ from kd_jax.data import pipeline, sources
 from kd_jax.export import (
   card,
   formats,
-  graph,
   need,
-  onnx_file,
   parity,
   source,
   stablehlo,
-  tflite,
   weights,
 )
+from kd_jax.export.onnx import graph, writer
 
 FORMATS = {
   'onnx': formats.Format(
     'model.onnx',
-    onnx_file.write,
-    onnx_file.make_run,
+    writer.write,
+    writer.make_run,
     ('int8',),
     'onnxruntime',
     ('onnx', 'onnxruntime'),
@@ -41,14 +39,6 @@ FORMATS = {
     ('bf16',),
     'jax',
     ('flatbuffers',),
-  ),
-  'tflite': formats.Format(
-    'model.tflite',
-    tflite.write,
-    tflite.make_run,
-    ('int8',),
-    'ai-edge-litert',
-    ('tensorflow', 'ai_edge_litert.interpreter'),
   ),
 }
 QUANTIZE = ('int8', 'bf16')
@@ -165,11 +155,10 @@ def described(name, chosen, student, data, job) -> dict[str, Any]:
   """What meta.json holds: all that is needed to use the file."""
   pixels = data.train.inputs.dtype == np.uint8
   scaled = 'pixels / 255' if pixels else 'pixels'
-  whole = name != 'onnx' or job.quantize != 'int8'
-  session = {} if whole else dict([onnx_file.PRECISE])
   return {
     'format': name,
     'file': chosen.file,
+    'runtime': chosen.runtime,
     'weights': job.quantize or 'f32',
     'names': job.names,
     'input': {
@@ -183,7 +172,6 @@ def described(name, chosen, student, data, job) -> dict[str, Any]:
       'mean': list(data.mean),
       'std': list(data.std),
     },
-    'session': session,
     'output': {'name': graph.OUTPUT, 'shape': [graph.BATCH, data.classes]},
     'classes': data.classes,
     'labels': list(data.label_names or map(str, range(data.classes))),
@@ -196,9 +184,10 @@ def summary(chosen: formats.Format, found: Mapping[str, Any]) -> str:
   """One line for the terminal."""
   times = {k: found['latency'][k]['1']['median'] for k in ('exported', 'jax')}
   return (
-    f'{chosen.file}: {found["bytes"]:,} bytes; on {found["examples"]} test '
-    f'images logits differ by {found["logits"]["largest"]:.1e} at most, same '
-    f'top class {100 * found["agreement"]:.2f} %, accuracy '
+    f'{chosen.file}: {found["bytes"]:,} bytes; in {found["runtime"]} with '
+    f'default options, on {found["examples"]} test images, logits differ by at '
+    f'most {found["logits"]["largest"]:.1e} relative to the largest logit, '
+    f'same top class {100 * found["agreement"]:.2f} %, accuracy '
     f'{100 * found["accuracy"]["exported"]:.2f} % (in JAX '
     f'{100 * found["accuracy"]["jax"]:.2f} %); 1 image takes '
     f'{times["exported"]:.2g} ms (in JAX {times["jax"]:.2g} ms)'

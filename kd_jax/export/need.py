@@ -3,12 +3,7 @@
 import importlib
 from types import ModuleType
 
-_PIP = {
-  'onnx': 'onnx onnxruntime',
-  'onnxruntime': 'onnx onnxruntime',
-  'tensorflow': 'tensorflow ai-edge-litert',
-  'ai_edge_litert.interpreter': 'tensorflow ai-edge-litert',
-}
+_PIP = {'onnx': 'onnx onnxruntime', 'onnxruntime': 'onnx onnxruntime'}
 
 
 def package(name: str) -> ModuleType:
@@ -22,6 +17,6 @@ def package(name: str) -> ModuleType:
   except ImportError as error:
     wanted = _PIP.get(name, name)
     raise ValueError(
-      f"this export needs the package '{name.split('.')[0]}', which is not "
-      f'installed: pip install {wanted}'
+      f"this export needs the package '{name}', which is not installed: pip "
+      f'install {wanted}'
     ) from error

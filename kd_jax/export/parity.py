@@ -71,7 +71,7 @@ def compare(
 
 def make_forward(network: base.Network, variables: types.Variables):
   """images -> logits as NumPy, compiled, of the network in JAX."""
-  forward = jax.jit(cost.make_forward(network))
+  forward = jax.jit(base.make_forward(network))
   return lambda images: np.asarray(forward(variables, images))
 
 

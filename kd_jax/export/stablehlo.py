@@ -8,8 +8,8 @@ import numpy as np
 from jax import export as jax_export
 
 from kd_jax import types
-from kd_jax.compare import cost
 from kd_jax.export import formats
+from kd_jax.models import base
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
@@ -20,7 +20,7 @@ def write(job: formats.Job, path: pathlib.Path) -> None:
   Weights are constants of the file; with quantize='bf16' they are kept in
   bf16 and computed with in f32.
   """
-  forward = cost.make_forward(job.network)
+  forward = base.make_forward(job.network)
   held = job.variables
   if job.quantize == 'bf16':
     held = halved(held)

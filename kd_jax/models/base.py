@@ -112,6 +112,16 @@ def from_function(apply: Callable[..., Any], variables: PyTree) -> Network:
   return Network(init, call)
 
 
+def make_forward(network: Network) -> Callable[[Variables, PyTree], Array]:
+  """The network as it predicts: (variables, inputs [B, ...]) -> logits."""
+
+  def forward(variables, inputs):
+    outputs, _ = network.apply(variables, inputs, train=False)
+    return outputs['logits']
+
+  return forward
+
+
 def variable_shapes(network: Network, inputs: PyTree) -> Variables:
   """The variables of a network as shapes, for inputs or their shapes [B, ...].
 

@@ -181,9 +181,20 @@ def write(
       'cost': dict(finished.cost),
     }
     for row, selected in ((f'{name}_best', 'best'), (name, select)):
-      checkpoint.save_network(
+      _write(
         folder / 'networks' / row,
         kept[row],
         {**spec, 'network': row, 'select': selected},
       )
   return kept
+
+
+def _write(place: pathlib.Path, variables, spec) -> None:
+  """Writes a network; the same one, of a stage killed here before, stays."""
+  if place.exists():
+    with contextlib.suppress(ValueError):
+      _, stored = checkpoint.load_network(place)
+      if stored['hash'] == checkpoint.content_hash(dict(variables)):
+        return
+    metrics.say(f'moved {place} to {checkpoint.move_aside(place)}')
+  checkpoint.save_network(place, variables, spec)

@@ -1,6 +1,9 @@
 """From a run or a network to a folder that was checked; and all refusals."""
 
 import json
+import os
+import re
+import stat
 import subprocess
 import sys
 
@@ -11,7 +14,8 @@ from jax import export as jax_export
 from safetensors import numpy as safetensors
 
 from kd_jax import checkpoint, errors, export
-from kd_jax.export import formats, job, parity, source, stablehlo, walk
+from kd_jax.export import formats, job, parity, source, stablehlo
+from kd_jax.export.onnx import walk
 from kd_jax.models import base, torch_weights
 from tests.helpers import networks_on_disk
 
@@ -79,6 +83,18 @@ def test_a_network_is_written_and_runs(format, quantize, alone, tmp_path):
   assert found['latency']['teachers'] == {}
 
 
+def test_all_files_have_the_mode_that_the_user_asks_for(alone, tmp_path):
+  before = os.umask(0o027)
+  try:
+    make(alone, tmp_path / 'out', 'safetensors')
+  finally:
+    os.umask(before)
+  modes = {
+    path.name: path.stat().st_mode for path in (tmp_path / 'out').iterdir()
+  }
+  assert {stat.S_IMODE(mode) for mode in modes.values()} == {0o640}, modes
+
+
 def test_times_are_taken_beside_jax_and_the_teacher(exported):
   times = json.loads((exported / 'parity.json').read_text())['latency']
   assert set(times['teachers']) == {'teacher'}
@@ -109,8 +125,38 @@ def test_card_has_what_one_asks_of_a_student(run, exported):
     '| seed | 0 |',
     'same top class',
     'adam',
+    'Differences are relative to the largest logit.',
+    'Times are medians of repeated calls, in brackets the middle half',
+    'on the machine that wrote this file',
   ):
     assert words in card
+  # A median, and in brackets its quartiles.
+  number = r'[\d.e-]+'
+  times = rf'{number} \({number} to {number}\)'
+  assert re.search(rf'\| exported file \| {times} \| {times} \|', card)
+  assert 'unsigned' not in card  # that is said of int8 alone
+
+
+def test_the_printed_line_says_what_was_measured_and_how(
+  alone, tmp_path, monkeypatch, capsys
+):
+  pytest.importorskip('onnxruntime')
+  monkeypatch.setattr(source, 'read_data', lambda *_: networks_on_disk.data())
+  out = tmp_path / 'out'
+  words = [str(alone), '--quantize', 'int8', '--out', str(out)]
+  assert export.main(words) == 0
+  line, err = capsys.readouterr()
+  assert line.count('\n') == 1 and not err
+  assert re.search(
+    r'in onnxruntime [\d.]+ with default options, on 301 test images, logits '
+    r'differ by at most \S+ relative to the largest logit, same top class',
+    line,
+  )
+  meta = json.loads((out / 'meta.json').read_text())
+  assert meta['runtime'] == 'onnxruntime' and 'session' not in meta
+  card = (out / 'card.md').read_text()
+  assert re.search(r'\| ran in \| onnxruntime [\d.]+, default options \|', card)
+  assert '8-bit numbers in the file are unsigned' in card
 
 
 def test_torch_names_are_those_of_torch_weights(alone, tmp_path):
@@ -232,6 +278,7 @@ def refuse(capsys, *arguments) -> str:
   'arguments, words',
   [
     (['--format', 'onxn'], ['onxn', "'onnx'", 'stablehlo']),
+    (['--format', 'tflite'], ['tflite', 'onnx', 'safetensors', 'stablehlo']),
     (['--quantize', 'int4'], ['int4', 'int8', 'bf16']),
     (['--format', 'safetensors', '--quantize', 'int8'], ['int8', 'onnx']),
     (['--quantize', 'bf16'], ['onnx', 'bf16', 'stablehlo', 'safetensors']),
@@ -286,19 +333,12 @@ def test_data_of_another_shape_is_refused(tmp_path):
     source.fitting(student, other)
 
 
-@pytest.mark.parametrize(
-  'format, package, pip',
-  [
-    ('onnx', 'onnx', 'pip install onnx onnxruntime'),
-    ('tflite', 'tensorflow', 'pip install tensorflow ai-edge-litert'),
-  ],
-)
 def test_a_missing_package_names_its_command(
-  format, package, pip, run, tmp_path, capsys, monkeypatch
+  run, tmp_path, capsys, monkeypatch
 ):
-  monkeypatch.setitem(sys.modules, package, None)
-  line = refuse(capsys, run, '--format', format, '--out', tmp_path / 'out')
-  assert pip in line
+  monkeypatch.setitem(sys.modules, 'onnx', None)
+  line = refuse(capsys, run, '--format', 'onnx', '--out', tmp_path / 'out')
+  assert 'pip install onnx onnxruntime' in line
 
 
 def test_an_unknown_operation_is_one_line(alone, tmp_path, capsys, monkeypatch):
@@ -308,13 +348,6 @@ def test_an_unknown_operation_is_one_line(alone, tmp_path, capsys, monkeypatch):
   line = refuse(capsys, alone, '--out', tmp_path / 'out')
   assert "operation 'conv_general_dilated'" in line
   assert not list(tmp_path.iterdir())
-
-
-def test_tflite_runs_where_tensorflow_is(run, tmp_path):
-  pytest.importorskip('tensorflow')
-  pytest.importorskip('ai_edge_litert')
-  for quantize in ('', 'int8'):
-    make(run, tmp_path / f'out{quantize}', 'tflite', quantize=quantize)
 
 
 def test_importing_costs_no_onnx():

@@ -8,6 +8,8 @@ network folder that any config loads as a teacher.
 
 import os
 import pathlib
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,11 +60,11 @@ def load(
   inputs = tuple(inputs or models.example_inputs(name))
   if classes is None:
     classes = count_classes(state, name, inputs, **options)
-  found = _table(name, classes, inputs, options)
-  _check(state, found, name)
+  entries = _table(name, classes, inputs, options)
+  _check(state, entries, name)
   flat = {
     entry.path: entry.from_torch(_numpy(state[key]))
-    for key, entry in found.items()
+    for key, entry in entries.items()
   }
   return traverse_util.unflatten_dict(flat)
 
@@ -70,7 +72,10 @@ def load(
 def count_classes(
   state: Mapping[str, Any], name: str, inputs: Sequence[int], **options: Any
 ) -> int:
-  """Classes of a state dict: how long that is which is 1 for one class."""
+  """Counts the classes of a state dict.
+
+  The entry that has length 1 in a network of one class is the last bias.
+  """
   state = {key.removeprefix('module.'): x for key, x in state.items()}
   for key, entry in _table(name, 1, inputs, options).items():
     if entry.shape == (1,) and key in state:
@@ -79,32 +84,62 @@ def count_classes(
 
 
 def state_dict(variables: Variables, name: str) -> dict[str, np.ndarray]:
-  """The weights as PyTorch names and turns them.
+  """The weights under PyTorch's names and in its layouts.
 
   `num_batches_tracked`, which is not kept here, is 0: PyTorch's
   `load_state_dict` asks for it and, with its usual momentum, never reads it.
   """
-  found = names.table(name, variables)
+  entries = names.table(name, variables)
   flat = traverse_util.flatten_dict(dict(variables))
   state = {
     key: np.ascontiguousarray(entry.to_torch(np.asarray(flat[entry.path])))
-    for key, entry in found.items()
+    for key, entry in entries.items()
   }
-  return state | {key: np.zeros((), np.int64) for key in names.counters(found)}
+  counters = names.counters(entries)
+  return state | {key: np.zeros((), np.int64) for key in counters}
+
+
+def check_plain(build: Mapping[str, Any]) -> None:
+  """Refuses a network that PyTorch's code does not have.
+
+  Args:
+    build: of its network.json.
+
+  Raises:
+    ValueError: naming the option.
+  """
+  for option in ('reuses', 'quantize', 'exits', 'branches'):
+    if build.get(option):
+      raise ValueError(
+        f"'{build['name']}' with '{option}' has no names in PyTorch"
+      )
 
 
 def save(path: str | os.PathLike, variables: Variables, name: str) -> None:
-  """Writes `state_dict(variables, name)` to a .safetensors file."""
+  """Writes `state_dict(variables, name)` to a .safetensors file.
+
+  The file is written beside its place and renamed into it.
+
+  Raises:
+    OSError: it cannot be written; what was there is as it was.
+  """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  safetensors.save_file(state_dict(variables, name), path)
+  part = path.with_name(f'.{path.name}.{os.getpid()}')
+  try:
+    # The library's save_file makes files that their owner alone may read.
+    part.write_bytes(safetensors.save(state_dict(variables, name)))
+    part.replace(path)
+  finally:
+    part.unlink(missing_ok=True)
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:
-  """The state dict in a file; nothing is unpickled but tensors.
+  """Reads the state dict in a file; nothing is unpickled but tensors.
 
   Raises:
-    ValueError: one line, where it is missing, no such file, or holds more.
+    ValueError: one line, where the file is missing or damaged, or holds
+      anything but tensors and numbers.
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -113,7 +148,7 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
     try:
       return safetensors.load_file(path)
     except SafetensorError as error:
-      raise ValueError(f'{path} is no safetensors file: {error}') from error
+      raise ValueError(f'{path} is not a safetensors file: {error}') from error
   return _state_in(_torch_load(path), path)
 
 
@@ -126,18 +161,33 @@ def _torch_load(path):
       'it as .safetensors)'
     ) from error
   try:
-    with torch.serialization.safe_globals(_numbers()):
+    with (
+      torch.serialization.safe_globals(_numbers()),
+      warnings.catch_warnings(action='ignore'),
+    ):
       return torch.load(path, map_location='cpu', weights_only=True)
   except Exception as error:  # pickle, zip and torch raise many kinds
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
     raise ValueError(
       f'{path} does not load with weights_only=True, and nothing else is '
-      f'tried; save the state_dict alone: {reason}'
+      f'tried ({_reason(error)}); save the state_dict alone, best as '
+      '.safetensors'
     ) from error
 
 
+def _reason(error: Exception) -> str:
+  """Why PyTorch refuses a file, without its advice to trust the file."""
+  text = str(error)
+  code = re.search(r'GLOBAL (\S+)', text)
+  if code:
+    return f'it holds {code[1]}, which is not a tensor'
+  if 'weights_only' in text:
+    return 'it is not a checkpoint of tensors alone'
+  first = text.split('\n')[0].split('. ')[0][:120]
+  return first or type(error).__name__
+
+
 def _numbers():
-  """Names of numpy scalars: checkpoints hold an accuracy as one."""
+  """The classes of NumPy's scalars: checkpoints hold an accuracy as one."""
   scalar = np.float64(0).__reduce__()[0]
   kinds = [type(np.dtype(t)) for t in ('f4', 'f8', 'i8')]
   return [(scalar, 'numpy.core.multiarray.scalar'), scalar, np.dtype, *kinds]
@@ -175,30 +225,30 @@ def _table(name, classes, inputs, options):
   return names.table(name, base.variable_shapes(network, images))
 
 
-def _check(state, found, name):
+def _check(state, entries, name):
   """Raises a one-line ValueError for entries that do not fit."""
-  ours = {key: entry.shape for key, entry in found.items()}
-  theirs = {
+  expected = {key: entry.shape for key, entry in entries.items()}
+  given = {
     key: tuple(x.shape)
     for key, x in state.items()
     if not key.endswith(_COUNTER)
   }
-  both = ours.keys() & theirs.keys()
+  both = expected.keys() & given.keys()
   wrong = {
-    'missing': ours.keys() - theirs.keys(),
-    'unexpected': theirs.keys() - ours.keys(),
+    'missing': expected.keys() - given.keys(),
+    'unexpected': given.keys() - expected.keys(),
     'misshapen': [
-      f'{k} {list(theirs[k])} for {list(ours[k])}'
+      f'{k} {list(given[k])} for {list(expected[k])}'
       for k in both
-      if ours[k] != theirs[k]
+      if expected[k] != given[k]
     ],
   }
   if any(wrong.values()):
-    parts = [f'{what}: {_some(w)}' for what, w in wrong.items() if w]
+    parts = [f'{kind}: {_first(keys)}' for kind, keys in wrong.items() if keys]
     raise ValueError(f"weights do not fit '{name}': {'; '.join(parts)}")
 
 
-def _some(entries, most=20):
+def _first(entries, most=20):
   """The first entries, and how many there are when there are more."""
   entries = sorted(entries)
   rest = f', ... ({len(entries)} in all)' if len(entries) > most else ''

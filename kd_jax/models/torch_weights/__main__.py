@@ -11,38 +11,70 @@ runs/NAME/networks/student, which a config loads as
 import argparse
 import ast
 import hashlib
+import os
 import pathlib
 import sys
 
-from kd_jax import checkpoint, models
+from kd_jax import checkpoint, errors, guards, models
+from kd_jax.build import stored
 from kd_jax.models import base, torch_weights
 
 
 def main(arguments: list[str]) -> int:
-  """Does one of the two; the exit code, 2 for a user's mistake."""
+  """Runs the command.
+
+  Returns:
+    The exit code: 0; 1 where the disk is full, 2 for a user's mistake.
+  """
   args = _parser().parse_args(arguments)
   try:
     if pathlib.Path(args.source).is_dir():
-      print(to_torch(args.source, args.out))
+      line = to_torch(args.source, args.out, args.overwrite)
     else:
       options = dict(map(_option, args.option))
-      print(
-        from_torch(
-          args.source, args.model, args.out, args.classes, args.inputs, options
-        )
+      line = from_torch(
+        args.source,
+        args.model,
+        args.out,
+        args.classes,
+        args.inputs,
+        options,
+        args.overwrite,
       )
   except (ValueError, OSError) as error:
     print(f'error: {error}', file=sys.stderr)
-    return 2
-  return 0
+    full = isinstance(error, errors.FullError)
+    return errors.FAILED if full else errors.USER
+  print(line)
+  return errors.DONE
 
 
-def from_torch(source, name, folder, classes, inputs, options) -> str:
-  """Writes the network folder; a line that says what it holds."""
+def from_torch(
+  source, name, folder, classes, inputs, options, overwrite=False
+) -> str:
+  """Writes a network folder.
+
+  Args:
+    source: file of weights.
+    name: of the network in MODELS.
+    folder: that is written.
+    classes: None reads them off the weights.
+    inputs: [H, W, C]; None where the network knows.
+    options: of the network.
+    overwrite: moves a network that is there aside.
+
+  Returns:
+    A line that says what the folder holds.
+
+  Raises:
+    ValueError, errors.FullError: one line.
+  """
   if name is None:
     known = ', '.join(sorted(models.MODELS))
     raise ValueError(f'--model is needed to read weights; known: {known}')
   inputs = tuple(inputs or models.example_inputs(name))
+  files = {checkpoint.SPEC, checkpoint.VARIABLES}
+  guards.check_place(pathlib.Path(folder), files, overwrite)
   state = torch_weights.read(source)
   if classes is None:
     classes = torch_weights.count_classes(state, name, inputs, **options)
@@ -51,19 +83,50 @@ def from_torch(source, name, folder, classes, inputs, options) -> str:
   )
   build = {'name': name, 'classes': classes, **options, 'inputs': list(inputs)}
   content = hashlib.sha256(pathlib.Path(source).read_bytes()).hexdigest()
-  origin = {'file': pathlib.Path(source).name, 'sha256': content}
-  checkpoint.save_network(folder, variables, {'build': build, 'from': origin})
+  spec = {
+    'build': build,
+    'from': {'file': pathlib.Path(source).name, 'sha256': content},
+  }
+  try:
+    checkpoint.save_network(folder, variables, spec, overwrite=overwrite)
+  except OSError as error:
+    raise errors.unwritable(folder, error) from error
   count = base.num_params(variables)
   return f'{name}, {classes} classes, {count:,} parameters: {folder}'
 
 
-def to_torch(folder, file) -> str:
-  """Writes the .safetensors file; a line that says what it holds."""
-  if pathlib.Path(file).suffix != '.safetensors':
+def to_torch(folder, file, overwrite=False) -> str:
+  """Writes the .safetensors file of a network folder.
+
+  Args:
+    folder: of a finished network.
+    file: that is written.
+    overwrite: moves a file that is there aside.
+
+  Returns:
+    A line that says what the file holds.
+
+  Raises:
+    ValueError, errors.FullError: one line.
+  """
+  file = pathlib.Path(file)
+  if file.suffix != '.safetensors':
     raise ValueError(f'--out must end in .safetensors; got {file}')
-  variables, spec = checkpoint.load_network(folder)
+  if file.exists() and not overwrite:
+    raise ValueError(
+      f'{file} exists; give another --out, or --overwrite, which moves it aside'
+    )
+  _, variables, spec = stored.load(folder)
+  torch_weights.check_plain(spec['build'])
   name = spec['build']['name']
-  torch_weights.save(file, variables, name)
+  part = file.with_name(f'.{os.getpid()}.{file.name}')
+  try:
+    torch_weights.save(part, variables, name)
+    if file.exists():
+      print(f'moved {file} to {checkpoint.move_aside(file)}', file=sys.stderr)
+    part.replace(file)
+  except OSError as error:
+    raise errors.unwritable(file, error) from error
   return f'{name}, {base.num_params(variables):,} parameters: {file}'
 
 
@@ -73,10 +136,17 @@ def _parser():
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument('source', help='weights, or a network folder')
-  parser.add_argument('--out', required=True, help='what to write')
+  parser.add_argument('source', help='file of weights, or network folder')
+  parser.add_argument('--out', required=True, help='folder or file to write')
+  parser.add_argument(
+    '--overwrite',
+    action='store_true',
+    help='move a network or file that is there aside, to NAME.replaced',
+  )
   parser.add_argument('--model', help='name of the network')
-  parser.add_argument('--classes', type=int, help='if not as the weights say')
+  parser.add_argument(
+    '--classes', type=int, help='by default read off the weights'
+  )
   parser.add_argument(
     '--inputs',
     type=int,

@@ -1,8 +1,8 @@
-"""Which PyTorch entry is which of our arrays, and how it is turned.
+"""Maps PyTorch entries to our arrays, names and layouts.
 
-Layers of the zoo are named so that one rule suffices: the path with dots,
-'_0' as '.0', 'kernel' and 'scale' as 'weight'. Only the plain CNNs, whose
-layers have speaking names, need a list.
+One rule covers the layers of the zoo: the path with dots, '_0' as '.0',
+'kernel' and 'scale' as 'weight'. Only the plain CNNs, whose layers are named
+by what they are, need a list.
 """
 
 import re
@@ -44,7 +44,7 @@ _LAYERS = {
 
 
 class Entry(NamedTuple):
-  """One array: where it is here, its PyTorch shape, and both ways to turn."""
+  """One array: its path here, its shape in PyTorch, both conversions."""
 
   path: tuple[str, ...]
   shape: tuple[int, ...]
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
 
 
 def table(name: str, variables: Variables) -> dict[str, Entry]:
-  """{PyTorch name: Entry} of a network; shapes suffice.
+  """{PyTorch name: Entry} of the arrays of a network.
 
   Args:
     name: of the network in MODELS.
@@ -62,22 +62,22 @@ def table(name: str, variables: Variables) -> dict[str, Entry]:
   flat = traverse_util.flatten_dict(dict(variables))
   layers = _LAYERS.get(name, {})
   channels = _flattened_channels(flat) if layers else None
-  found = {}
+  entries = {}
   for path, array in flat.items():
     *layer, leaf = path[1:]
     torch_layer = layers.get('/'.join(layer)) or _dotted(layer)
     key = '.'.join([*filter(None, [torch_layer]), _LEAVES.get(leaf, leaf)])
     flatten = channels if layer == ['hidden1'] else None
-    found[key] = _entry(path, leaf, tuple(array.shape), flatten)
-  return found
+    entries[key] = _entry(path, leaf, tuple(array.shape), flatten)
+  return entries
 
 
-def counters(found: Mapping[str, Entry]) -> list[str]:
-  """The entries 'num_batches_tracked', one a norm, that nothing reads here."""
+def counters(entries: Mapping[str, Entry]) -> list[str]:
+  """The names 'num_batches_tracked', one for each norm; not read here."""
   end = 'running_mean'
   return [
     f'{key.removesuffix(end)}num_batches_tracked'
-    for key in found
+    for key in entries
     if key.endswith(end)
   ]
 

@@ -9,9 +9,9 @@ import numpy as np
 from jax import numpy as jnp
 
 from kd_jax import types
-from kd_jax.compare import cost
-from kd_jax.export import formats, gathering, linear, operations, shapes
-from kd_jax.export import graph as graphs
+from kd_jax.export import formats
+from kd_jax.export.onnx import gathering, linear, operations, shapes
+from kd_jax.export.onnx import graph as graphs
 from kd_jax.models import base
 
 # {primitive of JAX: how it is written}.
@@ -39,7 +39,7 @@ def trace(network: base.Network, variables: types.Variables, shape):
   Raises:
     ValueError: where the network computes with the size of the batch.
   """
-  forward = cost.make_forward(network)
+  forward = base.make_forward(network)
   with formats.any_batch(shape) as images:
     return jax.make_jaxpr(lambda x: forward(variables, x))(images)
 
@@ -94,7 +94,7 @@ def _write(graph, equation, values) -> list[graphs.Value]:
     raise ValueError(
       f"ONNX export does not know the operation '{name}', which the network "
       'uses; export it as stablehlo, or add a writer to WRITERS of '
-      'kd_jax.export.walk'
+      'kd_jax.export.onnx.walk'
     )
   for variable in equation.outvars:
     if str(variable.aval.dtype) not in _DTYPES:

@@ -1,7 +1,7 @@
 """How shapes, cuts and sums over axes of JAX are written in ONNX."""
 
-from kd_jax.export import graph as graphs
-from kd_jax.export import operations
+from kd_jax.export.onnx import graph as graphs
+from kd_jax.export.onnx import operations
 
 _REDUCTIONS = {
   'reduce_sum': 'ReduceSum',

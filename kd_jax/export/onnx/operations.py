@@ -6,7 +6,7 @@ the Values of its outputs.
 
 import numpy as np
 
-from kd_jax.export import graph as graphs
+from kd_jax.export.onnx import graph as graphs
 
 # What broadcasts and has one and the same meaning in both.
 _SAME = {

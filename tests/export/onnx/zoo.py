@@ -1,6 +1,6 @@
 """Every network of the zoo as ONNX beside JAX; minutes, so no test.
 
-python -m tests.export.zoo [NAME ...]
+python -m tests.export.onnx.zoo [NAME ...]
 """
 
 import pathlib
@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from kd_jax import models
-from kd_jax.export import formats, onnx_file, parity
+from kd_jax.export import formats, parity
+from kd_jax.export.onnx import writer
 
 
 def difference(name: str, folder: pathlib.Path) -> float:
@@ -22,8 +23,8 @@ def difference(name: str, folder: pathlib.Path) -> float:
   images = np.random.default_rng(0).normal(size=(3, *shape)).astype('f4')
   variables = network.init(jax.random.key(0), images)
   job = formats.Job(network, variables, shape, {}, '', 'jax', None)
-  onnx_file.write(job, folder / 'model.onnx')
-  found = onnx_file.make_run(job, folder / 'model.onnx')(images)
+  writer.write(job, folder / 'model.onnx')
+  found = writer.make_run(job, folder / 'model.onnx')(images)
   wanted = parity.make_forward(network, variables)(images)
   return float(np.abs(found - wanted).max() / np.abs(wanted).max())
 

@@ -9,7 +9,8 @@ import pytest
 from flax import linen as nn
 
 from kd_jax import models
-from kd_jax.export import formats, onnx_file
+from kd_jax.export import formats
+from kd_jax.export.onnx import writer
 from kd_jax.models import base, layers, vit
 from tests.helpers import networks_on_disk
 
@@ -25,8 +26,8 @@ def close(network, tmp_path: pathlib.Path, shape=SIDE, seed=0):
   variables = jax.jit(network.init)(jax.random.key(0), images)
   path = tmp_path / 'model.onnx'
   job = formats.Job(network, variables, shape, {}, '', 'jax', None)
-  onnx_file.write(job, path)
-  run = onnx_file.make_run(job, path)
+  writer.write(job, path)
+  run = writer.make_run(job, path)
   wanted = jax.jit(network.apply)(variables, images)[0]['logits']
   bound = 1e-5 * np.abs(wanted).max()
   assert bound > 0
@@ -150,6 +151,6 @@ def test_what_onnx_lacks_is_named_in_one_line(words, tmp_path):
   network = base.from_function(lambda v, x: function(x), {'params': {}})
   job = formats.Job(network, {'params': {}}, SIDE, {}, '', 'jax', None)
   with pytest.raises(ValueError, match=words) as caught:
-    onnx_file.write(job, tmp_path / 'model.onnx')
+    writer.write(job, tmp_path / 'model.onnx')
   assert '\n' not in str(caught.value)
   assert not list(tmp_path.iterdir())

@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from kd_jax.export import graph as graphs
-from kd_jax.export import operations, shapes
+from kd_jax.export.onnx import graph as graphs
+from kd_jax.export.onnx import operations, shapes
 
 _LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 

@@ -6,8 +6,8 @@ is one whose places form a grid.
 
 import numpy as np
 
-from kd_jax.export import graph as graphs
-from kd_jax.export import operations, shapes
+from kd_jax.export.onnx import graph as graphs
+from kd_jax.export.onnx import operations, shapes
 
 
 def gather(graph, equation, values):

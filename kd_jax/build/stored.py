@@ -1,0 +1,74 @@
+"""Builds a finished network from its folder, and checks that both agree."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from kd_jax import checkpoint, guards, types
+from kd_jax.build import networks
+from kd_jax.methods import reused_head
+from kd_jax.models import base
+
+
+def load(
+  folder: str | os.PathLike,
+) -> tuple[base.Network, types.Variables, dict]:
+  """Reads a finished network, and builds it as its network.json says.
+
+  Returns:
+    (network, variables, spec).
+
+  Raises:
+    ValueError: one line that names the folder, where it holds no network, or
+      one that its network.json does not describe.
+  """
+  folder = pathlib.Path(folder)
+  variables, spec = checkpoint.load_network(folder)
+  if 'build' not in spec:
+    raise ValueError(f'{folder} does not say how its network is built')
+  try:
+    network = networks.make_network(spec['build'])
+  except (TypeError, ValueError) as error:
+    raise ValueError(f'{_said(folder)} builds nothing: {error}') from error
+  shape = spec['build'].get('inputs')
+  if shape is not None:
+    check(folder, network, variables, shape)
+  return network, variables, spec
+
+
+def check(
+  folder: pathlib.Path,
+  network: base.Network,
+  variables: types.Variables,
+  shape: Sequence[int],
+) -> None:
+  """Refuses variables that are not of the network.
+
+  Args:
+    folder: where the variables were read.
+    network: built as the folder says.
+    variables: read there.
+    shape: of one example, [H, W, C].
+
+  Raises:
+    ValueError: one line that names the folder and the first difference.
+  """
+  try:
+    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    shapes = base.variable_shapes(network, images)
+  except Exception as error:  # a network may raise anything for other images
+    line = str(error).strip().split('\n')[0][:200]
+    raise ValueError(
+      f'{_said(folder)} describes no network for inputs {shape}: {line}'
+    ) from error
+  plain, _ = reused_head.split(variables)
+  guards.check_shapes(
+    plain, shapes, folder, f'the network that its {checkpoint.SPEC} describes'
+  )
+
+
+def _said(folder: pathlib.Path) -> str:
+  return f'the {checkpoint.SPEC} in {folder}'

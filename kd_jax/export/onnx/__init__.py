@@ -1,0 +1,1 @@
+"""ONNX files of networks: a jaxpr walked operation by operation, and int8."""

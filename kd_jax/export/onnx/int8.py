@@ -1,0 +1,140 @@
+"""int8 from a float ONNX file, by onnxruntime's own quantizer.
+
+All 8-bit numbers of the file are unsigned. x86 processors without VNNI add two
+products of an unsigned and a signed byte in 16 bits and saturate there;
+products of two unsigned bytes go through wider registers on every processor,
+so that a default session of onnxruntime gives the same logits everywhere.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kd_jax.export import need
+from kd_jax.export.onnx import graph as graphs
+
+_LAYERS = ('Conv', 'MatMul', 'Gemm')
+# Operations whose output has the range of their input.
+_PASSING = ('MaxPool', 'Transpose', 'Reshape', 'Relu')
+_BATCH = 64
+_SHIFT = 128  # from int8 to uint8
+
+
+def quantize(
+  source: pathlib.Path,
+  target: pathlib.Path,
+  images: np.ndarray,
+  ranges: Sequence[tuple[float, float]] = (),
+) -> None:
+  """Writes a static 8-bit file: a scale for each output channel of weights.
+
+  Weights are symmetric, 127 steps a side. Activations have 255 steps from the
+  least to the greatest value of the calibration, or of the ranges that the
+  network was trained with. Biases are int32; logits, and what onnxruntime does
+  not quantize, stay float.
+
+  Args:
+    source: the float file.
+    target: the 8-bit file.
+    images: to calibrate on, f32 [N, H, W, C], of the training set.
+    ranges: (low, high) of the input of each layer, in the order they run.
+  """
+  onnx = need.package('onnx')
+  need.package('onnxruntime')
+  from onnxruntime import quantization
+  from onnxruntime.quantization import shape_inference
+
+  # Operations are fused first: the quantizer would round between them.
+  fused = target.with_name(f'{target.name}.fused')
+  shape_inference.quant_pre_process(
+    os.fspath(source), os.fspath(fused), skip_symbolic_shape=True
+  )
+  batches = iter(
+    {graphs.INPUT: images[k : k + _BATCH]}
+    for k in range(0, len(images), _BATCH)
+  )
+
+  class Reader(quantization.CalibrationDataReader):
+    """Hands onnxruntime one batch after the other."""
+
+    def get_next(self):
+      return next(batches, None)
+
+  quantization.quantize_static(
+    os.fspath(fused),
+    os.fspath(target),
+    Reader(),
+    per_channel=True,
+    quant_format=quantization.QuantFormat.QDQ,
+    activation_type=quantization.QuantType.QUInt8,
+    # Signed, then shifted: the quantizer's own unsigned weights have half a
+    # step more on each side, which training for int8 does not know.
+    weight_type=quantization.QuantType.QInt8,
+    extra_options={
+      # Logits of 8 bits would tie.
+      'OpTypesToExcludeOutputQuantization': ['Gemm', 'MatMul'],
+      'TensorQuantOverrides': overrides(source, fused, ranges),
+    },
+  )
+  fused.unlink()
+  model = onnx.load(os.fspath(target))
+  shift(model)
+  onnx.save(model, os.fspath(target))
+
+
+def shift(model) -> None:
+  """Makes signed weights unsigned: w and its zero point, both plus 128."""
+  from onnx import numpy_helper
+
+  read = {
+    name
+    for node in model.graph.node
+    if node.op_type == 'DequantizeLinear'
+    for name in node.input
+  }
+  for tensor in model.graph.initializer:
+    array = numpy_helper.to_array(tensor)
+    if tensor.name in read and array.dtype == np.int8:
+      array = (array.astype(np.int16) + _SHIFT).astype(np.uint8)
+      tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def overrides(
+  source: pathlib.Path, fused: pathlib.Path, ranges: Sequence
+) -> Mapping[str, list]:
+  """{tensor of the fused graph: its range}, from the ranges of the layers.
+
+  The layers of the float file stand in the order they run, and a fused node's
+  name begins with that of its layer.
+  """
+  if not ranges:
+    return {}
+  onnx = need.package('onnx')
+  whole = onnx.load(os.fspath(source)).graph
+  weights = {x.name for x in whole.initializer}
+  layers = [
+    node.name
+    for node in whole.node
+    if node.op_type in _LAYERS and node.input[1] in weights
+  ]
+  range_of = dict(zip(layers, ranges, strict=True))
+  nodes = onnx.load(os.fspath(fused)).graph.node
+  makers = {name: node for node in nodes for name in node.output}
+  merged = {}
+  for node in nodes:
+    if node.name.split('/')[0] not in range_of:
+      continue
+    low, high = range_of[node.name.split('/')[0]]
+    tensor = node.input[0]
+    while tensor:
+      least, greatest = merged.get(tensor, (low, high))
+      merged[tensor] = min(low, least), max(high, greatest)
+      maker = makers.get(tensor)
+      passes = maker is not None and maker.op_type in _PASSING
+      tensor = maker.input[0] if passes else ''
+  return {
+    tensor: [{'rmin': np.float32(low), 'rmax': np.float32(high)}]
+    for tensor, (low, high) in merged.items()
+  }

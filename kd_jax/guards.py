@@ -1,0 +1,138 @@
+"""Checks of what is written as a network, where to, and of what is read."""
+
+import os
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from kd_jax import types
+
+
+def check_place(
+  folder: pathlib.Path, files: Collection[str], overwrite: bool
+) -> None:
+  """Refuses a folder that a network may not be written to.
+
+  Args:
+    folder: that is asked for.
+    files: the names of a network's files, and of nothing else.
+    overwrite: whether a network may be there.
+
+  Raises:
+    ValueError: for a file, a folder with anything else in it, and without
+      `overwrite` a network.
+  """
+  if not folder.exists():
+    return
+  if not folder.is_dir():
+    raise ValueError(f'{folder} is a file; give the name of a new folder')
+  names = {path.name for path in folder.iterdir()}
+  foreign = sorted(names - set(files))
+  if foreign or (names and names != set(files)):
+    raise ValueError(
+      f'{folder} is not the folder of a network and is left alone (it holds '
+      f'{", ".join((foreign or sorted(names))[:5])}); give the name of a new '
+      'folder'
+    )
+  if names and not overwrite:
+    raise ValueError(
+      f'{folder} holds a network already; give the name of a new folder, or '
+      'overwrite=True (--overwrite), which moves the old one aside'
+    )
+
+
+def check_arrays(variables: Any) -> None:
+  """Refuses variables that are not arrays of numbers in a mapping.
+
+  Raises:
+    ValueError: naming the path of the first leaf that is none.
+  """
+  if not isinstance(variables, Mapping):
+    raise ValueError(
+      "the variables of a network are a mapping such as {'params': ..}; got "
+      f'{type(variables).__name__}'
+    )
+  for path, leaf in jax.tree_util.tree_leaves_with_path(dict(variables)):
+    dtype = leaf.dtype if hasattr(leaf, 'dtype') else np.asarray(leaf).dtype
+    if not jax.dtypes.issubdtype(dtype, np.number) and dtype != np.bool_:
+      name = jax.tree_util.keystr(path, simple=True, separator='/')
+      raise ValueError(
+        f"variable '{name}' is {type(leaf).__name__} ({dtype}); legal: arrays "
+        'of numbers'
+      )
+
+
+def check_shapes(
+  stored: types.PyTree,
+  expected: types.PyTree,
+  folder: str | os.PathLike,
+  whose: str = "the config's network",
+) -> None:
+  """Refuses variables that do not fit a network.
+
+  Args:
+    stored: the variables in `folder`.
+    expected: those of the network, or their shapes.
+    folder: of a finished network.
+    whose: the network, in words.
+
+  Raises:
+    ValueError: naming the first leaf that differs, with both shapes.
+  """
+  there, here = _shapes(stored), _shapes(expected)
+  for name in sorted({*there, *here}):
+    if there.get(name) != here.get(name):
+      raise ValueError(
+        f'the network in {folder} does not fit: {name} is '
+        f'{there.get(name, "missing")} there and {here.get(name, "missing")} '
+        f'in {whose}'
+      )
+
+
+def _shapes(tree) -> dict[str, tuple]:
+  """{path of a leaf: its shape}."""
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+# What network.json holds, where it holds it.
+_KINDS = {
+  'hash': str,
+  'build': Mapping,
+  'network': str,
+  'made_by': str,
+  'identity': Mapping,
+  'data': Mapping,
+  'validation': Mapping,
+}
+
+
+def check_spec(spec: Any) -> None:
+  """Refuses a network.json that was edited into something else.
+
+  Raises:
+    ValueError: naming the first key that lacks or is of another kind.
+  """
+  if not isinstance(spec, Mapping):
+    raise ValueError(f'network.json is not an object but {_kind(spec)}')
+  if 'hash' not in spec:
+    raise ValueError("network.json lacks 'hash'")
+  for key, kind in _KINDS.items():
+    if key in spec and not isinstance(spec[key], kind):
+      raise ValueError(f"'{key}' of network.json is {_kind(spec[key])}")
+  build = spec.get('build', {'given': ''})
+  if 'given' not in build and not isinstance(build.get('name'), str):
+    raise ValueError("'build' of network.json has no 'name' that is text")
+
+
+def _kind(value: Any) -> str:
+  """The kind of a value of JSON, in words."""
+  names = {dict: 'an object', list: 'a list', str: 'text', bool: 'a boolean'}
+  if value is None:
+    return 'null'
+  return names.get(type(value), 'a number')
