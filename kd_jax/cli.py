@@ -43,7 +43,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
 def make_parser() -> argparse.ArgumentParser:
   """All that the command line knows."""
   parser = argparse.ArgumentParser(
-    prog='python -m experiments.launch',
+    prog='kd-jax',
     description=__doc__.split('\n')[0],
     epilog='--config.key=value changes a key of the config',
   )

@@ -102,3 +102,15 @@ def test_an_unknown_name_is_one_line(tmp_path, capsys):
   assert cli.main(arguments) == errors.USER
   line = capsys.readouterr().err
   assert "did you mean 'digits'?" in line and line.count('\n') == 1
+
+
+def test_files_that_are_not_python_are_packaged():
+  settings = tomllib.loads((ROOT / 'pyproject.toml').read_text())['tool']
+  patterns = settings['setuptools']['package-data']['kd_jax']
+  files = [
+    path.relative_to(ROOT / 'kd_jax')
+    for path in (ROOT / 'kd_jax').rglob('*.*')
+    if path.is_file() and path.suffix not in ('.py', '.pyc')
+  ]
+  assert files
+  assert [f for f in files if not any(map(f.match, patterns))] == []

@@ -1,4 +1,4 @@
-"""Every network of the zoo as ONNX beside JAX; minutes, so no test.
+"""Every network of the zoo as ONNX beside JAX; test_zoo.py runs it for all.
 
 python -m tests.export.onnx.zoo [NAME ...]
 """
