@@ -48,8 +48,8 @@ from kd_jax.training import loop
 # %% [markdown]
 # ## The experiment
 #
-# A config is every knob of an experiment. The two terms refer to `alpha` and
-# `temperature` instead of holding numbers, so that they follow when a sweep
+# A config holds every setting of an experiment. The two terms refer to `alpha`
+# and `temperature` instead of holding numbers, so that they follow when a sweep
 # changes these. The student sees 150 of the digits; the teacher, for the sake
 # of speed, no more than that either. A third of the set is for validation,
 # since a heat map of accuracies on few images would show noise.
@@ -104,7 +104,7 @@ for splits, names in runs.groups_of({**configs, 'wider': wider}):
 #
 # One experiment is built; the others are built like it. `look` is called after
 # every validation with all lanes that run, and draws the map again: a cell is
-# the mean of two seeds, in per cent of the validation set. (A plan's `judge`
+# the mean of two seeds, in per cent of the validation set. (A plan's `pruner`
 # may also stop lanes that fall behind, by saying why; this one stops none.)
 
 # %%
@@ -129,7 +129,7 @@ def look(lanes):
 
 
 begun = time.monotonic()
-done = training.run_all(experiments, sessions, loop.Plan(judge=look))
+done = training.run_all(experiments, sessions, loop.Plan(pruner=look))
 seconds = time.monotonic() - begun
 steps = first.stages[-1].recipe.steps
 print(f'{len(done)} students, {steps} steps each: {seconds:.0f} s in all')

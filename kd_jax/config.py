@@ -77,7 +77,7 @@ def default() -> ConfigDict:
   c.cache.folder = ''  # one in it for each teacher; '': cache in the workdir
   c.cache.outputs = ('logits',)  # and features, by the names of outputs
   c.cache.top_k = 0  # largest logits, the rest as one tail; 0: all
-  c.cache.dtype = 'float32'  # bfloat16, int8: see kd_jax.quantize
+  c.cache.dtype = 'float32'  # bfloat16, int8: see kd_jax.cache.encoding
   c.checkpoint_every = 0  # steps between; 0: epochs 15 s apart
   c.keep = 2  # checkpoints kept of a stage
   c.eval_every = 0  # steps between validations; 0: an epoch

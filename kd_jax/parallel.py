@@ -1,8 +1,8 @@
-"""The only file that knows of devices: one pure step, three ways to run it.
+"""Runs a pure step on devices, in one of three ways.
 
 `on_one`: jit. `on_mesh`: jit over a mesh with the batch split. `on_pmap`:
-pmap over the batch. All three give the same numbers; with dropout each shard
-of `on_pmap` draws a mask of its own.
+pmap over the batch. All three give the same numbers, except that with dropout
+each shard of `on_pmap` draws a different mask.
 """
 
 import functools
@@ -24,10 +24,10 @@ class Placement(NamedTuple):
   Attributes:
     name: 'one', 'mesh' or 'pmap'.
     count: devices, over all processes.
-    compile: (fn, args, donate=()) -> compiled fn of `args` replicated
-      arguments followed by a batch; `fn` takes `axis_name`.
-    replicate: pytree -> the same on every device.
-    split: batch of this process -> on the devices.
+    compile: (fn, args, donate=()) -> fn, compiled; it takes `args` replicated
+      arguments and then a batch. `fn` also takes `axis_name`.
+    replicate: pytree -> a copy of it on every device.
+    split: batch of this process -> the batch, split over the devices.
   """
 
   name: str
@@ -82,8 +82,8 @@ def on_pmap(devices=None) -> Placement:
   local = [d for d in devices if d.process_index == jax.process_index()]
   whole = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
 
-  # Between processes an array whose copies lie on several devices of one would
-  # be given away with the first of them.
+  # Where a process has several devices, donating an array would give away the
+  # copies on all of them with the first.
   shares = jax.process_count() > 1 and len(local) > 1
 
   def compile(fn, args, donate=()):
@@ -123,7 +123,7 @@ PLACEMENTS = {'one': on_one, 'mesh': on_mesh, 'pmap': on_pmap}
 
 
 def choose(name: str = 'auto', devices=None) -> Placement:
-  """A placement by name; 'auto' is one on one device and pmap on several.
+  """A placement by name; 'auto' is 'one' on one device and 'pmap' on several.
 
   Raises:
     ValueError: for an unknown name.
@@ -141,7 +141,7 @@ def check_batch(batch_size: int, placement: Placement) -> None:
   """Refuses a batch that the devices cannot share evenly.
 
   Raises:
-    ValueError: where batch_size is not a multiple of the devices.
+    ValueError: batch_size is not a multiple of the number of devices.
   """
   if batch_size % placement.count:
     raise ValueError(

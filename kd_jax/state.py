@@ -1,4 +1,4 @@
-"""The state of training: everything that changes, and how it begins."""
+"""The state of training: everything that changes, and its initial value."""
 
 import functools
 import zlib
@@ -20,14 +20,15 @@ class State(NamedTuple):
   """Everything that changes.
 
   Attributes:
-    step: i32 [], updates made.
+    step: i32 [], the number of updates so far.
     params: {'networks': {student: params}, 'terms': {term: params}}.
     carried: {'networks': {student: collections}, 'terms': {term: memory},
       'copies': {copy: variables}}: what changes without a gradient.
     opt_state: of optax.
-    hparams: {term: {'weight', knob: f32 []}, 'optimizer': {'learning_rate',
-      'weight_decay'}}: numbers that may change between steps, or by lane.
-    rng: the key that dropout keys are folded from.
+    hparams: {term: {'weight', name: f32 []}, 'optimizer': {'learning_rate',
+      'weight_decay'}}: hyperparameters that may change between steps and may
+      differ between lanes.
+    rng: the key from which dropout keys are folded.
   """
 
   step: jax.Array
@@ -39,7 +40,7 @@ class State(NamedTuple):
 
 
 class Begin(NamedTuple):
-  """How a stage's state begins; compiled once for any number of lanes.
+  """Compiled initializers of a stage's state, shared by its lanes.
 
   Attributes:
     networks: {student: (key, inputs) -> variables}.
@@ -51,7 +52,10 @@ class Begin(NamedTuple):
 
 
 def begin(networks: Mapping[str, models.Network], stage: stages.Stage) -> Begin:
-  """Of the stage, and of all stages that differ in numbers alone."""
+  """Compiles the initializers of a stage.
+
+  They also serve stages that differ in seeds and hyperparameters alone.
+  """
   return Begin(
     {name: jax.jit(networks[name].init) for name in stage.students},
     jax.jit(stage.recipe.tx.init),
@@ -59,7 +63,7 @@ def begin(networks: Mapping[str, models.Network], stage: stages.Stage) -> Begin:
 
 
 def fold(key: jax.Array, name: str) -> jax.Array:
-  """A key of its own for every name."""
+  """A different key for every name."""
   return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
@@ -74,16 +78,16 @@ def init_state(
   """The state before the first step.
 
   Args:
-    networks: {name: Network} of all that the stage names.
-    stage: what is trained.
+    networks: {name: Network} of all networks that the stage names.
+    stage: that is trained.
     batch: a prepared batch, or its shapes.
-    variables: of students that do not start afresh.
+    variables: {student: variables} of students that are not initialized anew.
     shapes: of all signals, where they are known (see `signal_shapes`).
-    first: compiled before, by `begin`.
+    first: the result of `begin`, where it exists already.
 
   Returns:
-    The state. A student's initialization depends on the seed and its name in
-    the stage alone, so that two schemes start from the same student.
+    The state. A student's initialization depends only on the seed and on the
+    student's name in the stage, so two schemes start from the same student.
   """
   stages.check(stage)
   recipe, first = stage.recipe, first or begin(networks, stage)
@@ -120,20 +124,20 @@ def init_state(
 
 
 def signal_shapes(networks, stage, batch) -> dict[str, dict]:
-  """{signal: outputs as shapes}: networks, copies and views.
+  """{signal: shapes of its outputs}, of networks, copies and views.
 
   Args:
     networks, stage, batch: as in `init_state`.
   """
-  given, inputs, signals = batch.get('signals', {}), batch['inputs'], {}
+  cached, inputs, signals = batch.get('signals', {}), batch['inputs'], {}
   for name in (*stage.frozen, *stage.students):
     network = networks[name]
     variables = models.variable_shapes(network, inputs)
     outputs = (
-      given[name] if name in given else models.output_shapes(network, inputs)
+      cached[name] if name in cached else models.output_shapes(network, inputs)
     )
-    headed = functools.partial(with_head, network)
-    signals[name] = jax.eval_shape(headed, variables, outputs)
+    add_head = functools.partial(with_head, network)
+    signals[name] = jax.eval_shape(add_head, variables, outputs)
   signals |= {copy: signals[s] for copy, s in stage.copies.items()}
   signals |= {name: signals[s] for name, s in stage.strong.items()}
   combine = functools.partial(terms.with_views, stage.views)
@@ -153,12 +157,13 @@ def init_terms(stage, shapes, rng) -> dict:
 
 
 def signal_of(network, variables, inputs) -> dict:
-  """Outputs of a network that does not learn, and its last classifier."""
+  """Outputs of a network in evaluation, and the weights of its classifier."""
   outputs, _ = network.apply(variables, inputs, train=False)
   return with_head(network, variables, outputs)
 
 
 def with_head(network, variables, outputs) -> dict:
+  """The outputs and, where it is known, the network's last classifier."""
   if network.head is None:
     return dict(outputs)
   return {**outputs, terms.HEAD: network.head(variables)}
@@ -167,16 +172,16 @@ def with_head(network, variables, outputs) -> dict:
 def variables_of(
   state: State, student: str, stage: stages.Stage
 ) -> types.Variables:
-  """The variables of a student at this moment, as they would be kept."""
+  """The current variables of a student, in the form in which they are saved."""
   variables = {
     'params': state.params['networks'][student],
     **state.carried['networks'][student],
   }
   for name, term in stage.terms.items():
     if term.student == student and term.method.predict is not None:
-      held = {
+      learned = {
         'params': state.params['terms'][name],
         'state': state.carried['terms'][name],
       }
-      return reused_head.join(variables, held)
+      return reused_head.join(variables, learned)
   return variables

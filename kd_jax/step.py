@@ -1,7 +1,7 @@
-"""One pure training step, and its two halves.
+"""Makes the pure training step of a stage, in two halves.
 
-step(state, frozen, batch) -> (state, metrics). What changes is in `state`,
-what never changes in `frozen`, what is new in `batch`.
+step(state, frozen, batch) -> (state, metrics). `state` holds everything that
+changes, `frozen` what never changes, `batch` what is new at every step.
 """
 
 import functools
@@ -22,8 +22,8 @@ class Halves(NamedTuple):
 
   Attributes:
     prepare: (step, batch) -> batch, augmented and normalized.
-    frozen_signals: (frozen, batch) -> signals of the frozen networks; once
-      for any number of students, and cacheable.
+    frozen_signals: (frozen, batch) -> signals of the frozen networks. They
+      are the same for any number of students and may be cached.
     update: (state, signals, batch, axis_name=None) -> (state, metrics).
   """
 
@@ -34,8 +34,8 @@ class Halves(NamedTuple):
   def step(self, state, frozen, batch, *, axis_name=None):
     """The whole step: (state, frozen, batch) -> (state, metrics).
 
-    Pure. `parallel` compiles it; the state is donated there, `frozen` and
-    `batch` are not. Metrics are f32 []: 'loss', 'loss/TERM' (unweighted
+    The step is pure. `parallel` compiles it and donates the state, but not
+    `frozen` and `batch`. Metrics are f32 []: 'loss', 'loss/TERM' (unweighted
     means), 'accuracy/STUDENT', 'learning_rate', 'grad_norm'.
     """
     batch = self.prepare(state.step, batch)
@@ -49,13 +49,14 @@ def make_halves(
   prepare: Callable = lambda step, batch: batch,
   reads: Mapping[str, Collection[str]] | None = None,
 ) -> Halves:
-  """The pure parts of the stage's step.
+  """Makes the pure parts of a stage's step.
 
   Args:
-    networks: {name: Network} of all that the stage names.
-    stage: what is trained.
+    networks: {name: Network} of all networks that the stage names.
+    stage: that is trained.
     prepare: (step, batch) -> batch: augmentation and normalization.
-    reads: {frozen: the outputs that are wanted} (see `terms.reads`); all.
+    reads: {frozen network: names of its outputs that the signals keep} (see
+      `terms.reads`); None keeps all.
   """
   stages.check(stage)
   return Halves(
@@ -66,16 +67,16 @@ def make_halves(
 
 
 def make_eval_step(network: models.Network, prepare=lambda step, batch: batch):
-  """evaluate(variables, batch) -> {'correct', 'nll', 'count'}: f32 [] sums."""
+  """Makes (variables, batch) -> {'correct', 'nll', 'count'}: f32 [] sums."""
 
   def evaluate(variables, batch, *, axis_name=None):
     batch = prepare(None, batch)
     outputs, _ = network.apply(variables, batch['inputs'], train=False)
     logits = outputs['logits']
-    right, nll = _hits(logits, batch['labels']), _nll(logits, batch['labels'])
+    hits, nll = _hits(logits, batch['labels']), _nll(logits, batch['labels'])
     mask = batch['mask']
     sums = {
-      'correct': (right * mask).sum(),
+      'correct': (hits * mask).sum(),
       'nll': (nll * mask).sum(),
       'count': mask.sum(),
     }
@@ -87,12 +88,12 @@ def make_eval_step(network: models.Network, prepare=lambda step, batch: batch):
 def _frozen_signals(networks, stage, reads, frozen, batch):
   """`Halves.frozen_signals`."""
   inputs = batch.get('teacher_inputs', batch['inputs'])
-  stored = batch.get('signals', {})
+  cached = batch.get('signals', {})
   signals = {
-    name: states.with_head(networks[name], frozen[name], stored[name])
-    if name in stored
-    else states.signal_of(networks[of], frozen[of], seen)
-    for name, of, seen in _looks(stage, stage.frozen, inputs, batch)
+    name: states.with_head(networks[name], frozen[name], cached[name])
+    if name in cached
+    else states.signal_of(networks[network], frozen[network], seen)
+    for name, network, seen in _forwards(stage, stage.frozen, inputs, batch)
   }
   if reads is not None:
     signals = {
@@ -106,18 +107,18 @@ def _update(networks, stage, state, signals, batch, axis_name=None):
   """`Halves.update`."""
 
   def loss(params):
-    learners, carried = _students(
+    students, carried = _students(
       networks, stage, params, state, batch, axis_name
     )
-    everything = terms.with_views(
+    all_signals = terms.with_views(
       stage.views,
-      {**signals, **learners, **_copied(networks, stage, state, batch)},
+      {**signals, **students, **_copied(networks, stage, state, batch)},
       batch,
     )
     total, (memories, means) = terms.total_loss(
       stage.terms,
       _memories(params, state),
-      everything,
+      all_signals,
       batch,
       state.hparams,
       state.step,
@@ -127,7 +128,7 @@ def _update(networks, stage, state, signals, batch, axis_name=None):
       carried,
       memories,
       means,
-      _accuracies(stage, learners, batch, axis_name),
+      _accuracies(stage, students, batch, axis_name),
     )
     return total, aux
 
@@ -144,24 +145,26 @@ def _update(networks, stage, state, signals, batch, axis_name=None):
 
 
 def _copied(networks, stage, state, batch) -> dict[str, types.Outputs]:
-  """What the EMA and snapshot copies say."""
+  """Signals of the EMA and snapshot copies."""
+  forwards = _forwards(stage, stage.copies, batch['inputs'], batch)
   return {
     name: states.signal_of(
-      networks[stage.copies[of]], state.carried['copies'][of], inputs
+      networks[stage.copies[copy]], state.carried['copies'][copy], inputs
     )
-    for name, of, inputs in _looks(stage, stage.copies, batch['inputs'], batch)
+    for name, copy, inputs in forwards
   }
 
 
-def _looks(stage, names: Collection[str], inputs, batch) -> list[tuple]:
-  """(signal, whose it is, the inputs it is of) of these, the strong ones last.
+def _forwards(stage, names: Collection[str], inputs, batch) -> list[tuple]:
+  """[(signal, network, inputs)]: the forward passes of these networks.
 
-  'strong_inputs' are only asked for where a term reads them.
+  Those on 'strong_inputs' come last, where a term reads them; only then does
+  the batch have 'strong_inputs'.
   """
   return [(name, name, inputs) for name in names] + [
-    (name, of, batch['strong_inputs'])
-    for name, of in stage.strong.items()
-    if of in names
+    (name, network, batch['strong_inputs'])
+    for name, network in stage.strong.items()
+    if network in names
   ]
 
 
@@ -171,16 +174,17 @@ def _students(networks, stage, params, state, batch, axis_name):
   rng = jax.random.fold_in(state.rng, state.step)
   if axis_name is not None:
     rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
-  for name, of, inputs in _looks(stage, stage.students, batch['inputs'], batch):
-    variables = {'params': params['networks'][of], **carried[of]}
-    outputs, carried[of] = networks[of].apply(
+  forwards = _forwards(stage, stage.students, batch['inputs'], batch)
+  for name, student, inputs in forwards:
+    variables = {'params': params['networks'][student], **carried[student]}
+    outputs, carried[student] = networks[student].apply(
       variables,
       inputs,
       train=True,
       rng=states.fold(rng, name),
       axis_name=axis_name,
     )
-    signals[name] = states.with_head(networks[of], variables, outputs)
+    signals[name] = states.with_head(networks[student], variables, outputs)
   return signals, carried
 
 
@@ -215,25 +219,25 @@ def _accuracies(stage, signals, batch, axis_name) -> dict[str, jax.Array]:
 
 
 def _advance(stage, state, grads, carried, memories, metrics):
-  """The state after the gradient, and the metrics of the step."""
-  numbers = dict(state.hparams[states.OPTIMIZER])
-  numbers['learning_rate'] *= stage.recipe.schedule(state.step)
-  moves = stages.moves(stage, state.params)
-  grads = _only(moves, grads)
+  """The state after the update, and the metrics of the step."""
+  hparams = dict(state.hparams[states.OPTIMIZER])
+  hparams['learning_rate'] *= stage.recipe.schedule(state.step)
+  trained = stages.moves(stage, state.params)
+  grads = _only(trained, grads)
   updates, opt_state = stage.recipe.tx.update(
-    grads, state.opt_state, state.params, hparams=numbers
+    grads, state.opt_state, state.params, hparams=hparams
   )
-  params = optax.apply_updates(state.params, _only(moves, updates))
-  now = {
+  params = optax.apply_updates(state.params, _only(trained, updates))
+  students = {
     name: {'params': params['networks'][name], **carried[name]}
     for name in stage.students
   }
   carried = {
     'networks': carried,
     'terms': memories,
-    'copies': _copies(stage, state, now),
+    'copies': _copies(stage, state, students),
   }
-  metrics['learning_rate'] = numbers['learning_rate']
+  metrics['learning_rate'] = hparams['learning_rate']
   metrics['grad_norm'] = optax.tree.norm(grads)
   new = state._replace(
     step=state.step + 1, params=params, carried=carried, opt_state=opt_state
@@ -241,9 +245,10 @@ def _advance(stage, state, grads, carried, memories, metrics):
   return new, metrics
 
 
-def _only(moves, tree):
+def _only(trained, tree):
+  """The tree, with zeros where a parameter is not trained."""
   return jax.tree.map(
-    lambda move, x: x if move else jnp.zeros_like(x), moves, tree
+    lambda train, x: x if train else jnp.zeros_like(x), trained, tree
   )
 
 

@@ -1,8 +1,8 @@
-"""Terms of the loss, and the signals that they read.
+"""Computes the loss: a weighted sum of terms, each of which reads two signals.
 
-A signal is anything that says something about a batch; a term is one summand
-of the loss: student, teacher, method, weight. This file alone stops gradients
-and takes means.
+A signal is anything that says something about a batch. A term is a summand of
+the loss: student, teacher, method, weight. Only this file stops gradients and
+takes means.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,14 +22,14 @@ Schedule = Callable[[jax.Array], jax.Array]  # step -> multiplier
 
 
 class Term(NamedTuple):
-  """One summand of the loss.
+  """A summand of the loss.
 
   Attributes:
     student: the signal that learns.
-    teacher: the signal that it learns from; 'labels' for the labels.
+    teacher: the signal that the student learns from, or 'labels'.
     method: how the two are compared.
-    weight: its factor in the loss.
-    schedules: 'weight' or the name of a hyperparameter -> multiplier by step.
+    weight: the factor in the loss.
+    schedules: {'weight' or name of a hyperparameter: step -> multiplier}.
   """
 
   student: str
@@ -43,7 +43,7 @@ class View(NamedTuple):
   """A signal that is a pure function of other signals.
 
   Attributes:
-    sources: the names of the signals that it reads.
+    sources: names of the signals that it reads.
     combine: (outputs of the sources, batch) -> outputs.
   """
 
@@ -52,17 +52,17 @@ class View(NamedTuple):
 
 
 def hparams_of(term: Term) -> dict[str, jax.Array]:
-  """The term's numbers as arrays: its weight and the method's knobs.
+  """The weight of the term and the hyperparameters of its method, as arrays.
 
   Returns:
-    {'weight': f32 [], knob: f32 []}.
+    {'weight': f32 [], name: f32 []}.
   """
-  numbers = {**term.method.hparams, 'weight': term.weight}
-  return {name: jnp.float32(value) for name, value in numbers.items()}
+  hparams = {**term.method.hparams, 'weight': term.weight}
+  return {name: jnp.float32(value) for name, value in hparams.items()}
 
 
 def init_term(term: Term, key, signals) -> types.Variables:
-  """What the term learns and remembers; `signals` as shapes."""
+  """Initial parameters and memory of the term; `signals` are shapes."""
   student, teacher = signals[term.student], signals[term.teacher]
   return term.method.init(key, student, teacher)
 
@@ -96,22 +96,28 @@ def total_loss(
     terms: the summands by name.
     variables: {term: {'params', 'state'}}.
     signals: {signal: outputs}.
-    batch: the batch that the signals speak of; 'mask' says what counts.
-    hparams: {term: {'weight', knob: f32 []}}.
+    batch: of the signals; its 'mask' says which predictions count.
+    hparams: {term: {'weight', name: f32 []}}.
     step: i32 [], for the schedules.
-    axis_name: the mapped axis, where a batch lies on several devices.
+    axis_name: the mapped axis, where a batch is split over devices.
 
   Returns:
     The total f32 [] (nats), and ({term: new 'state'}, {term: mean f32 []}).
   """
   total, states, means = jnp.float32(0), {}, {}
   for name, term in terms.items():
-    numbers = _scheduled(term, hparams[name], step)
-    weight = numbers.pop('weight')
+    scheduled = _scheduled(term, hparams[name], step)
+    weight = scheduled.pop('weight')
     student = signals[term.student]
     teacher = jax.lax.stop_gradient(signals[term.teacher])
     value, states[name] = _compare(
-      term.method, variables[name], student, teacher, batch, numbers, axis_name
+      term.method,
+      variables[name],
+      student,
+      teacher,
+      batch,
+      scheduled,
+      axis_name,
     )
     means[name] = value
     total += weight * value
@@ -125,23 +131,23 @@ def reads(
   signals: Mapping[str, types.Outputs],
   batch: types.Batch,
 ) -> dict[str, set[str]]:
-  """The outputs of every signal that the loss depends on.
+  """{signal: names of its outputs that the loss depends on}.
 
-  Found by tracing the loss on shapes: what no term reads need not be computed
+  Traces the loss on shapes. An output that no term reads need not be computed
   where signals and loss are two programs.
 
   Args:
     terms, views: of the loss.
     variables: {term: {'params', 'state'}}, as shapes.
-    signals: {signal: outputs} that no view makes, as shapes.
+    signals: {signal: outputs}, as shapes, without those of views.
     batch: its shapes.
   """
   hparams = {name: hparams_of(term) for name, term in terms.items()}
 
   def loss(signals, variables, batch):
-    everything = with_views(views, signals, batch)
+    all_signals = with_views(views, signals, batch)
     return total_loss(
-      terms, variables, everything, batch, hparams, jnp.int32(0)
+      terms, variables, all_signals, batch, hparams, jnp.int32(0)
     )
 
   jaxpr = jax.make_jaxpr(loss)(dict(signals), variables, batch).jaxpr
@@ -149,34 +155,34 @@ def reads(
   for equation in reversed(jaxpr.eqns):
     if live & set(equation.outvars):
       live |= {v for v in equation.invars if isinstance(v, Var)}
-  found = {name: set() for name in signals}
+  names = {name: set() for name in signals}
   paths = jax.tree_util.tree_leaves_with_path(dict(signals))
   inputs = jaxpr.invars[: len(paths)]  # the signals come first
   for (path, _), variable in zip(paths, inputs, strict=True):
     if variable in live:
-      found[path[0].key].add(path[1].key)
-  return found
+      names[path[0].key].add(path[1].key)
+  return names
 
 
-def _scheduled(term: Term, numbers: Mapping, step) -> dict[str, jax.Array]:
+def _scheduled(term: Term, hparams: Mapping, step) -> dict[str, jax.Array]:
   """The hyperparameters at this step."""
   return {
     name: value * term.schedules[name](step)
     if name in term.schedules
     else value
-    for name, value in numbers.items()
+    for name, value in hparams.items()
   }
 
 
-def _compare(method, variables, student, teacher, batch, numbers, axis_name):
-  """The mean of one method over the whole batch, and its new state."""
+def _compare(method, variables, student, teacher, batch, hparams, axis_name):
+  """The mean of a method's loss over the whole batch, and its new state."""
   variables = {**base.NOTHING, **variables}
   gathered = method.batchwise and axis_name is not None
   if gathered:
     student, teacher, batch = (
       gather(x, axis_name) for x in (student, teacher, batch)
     )
-  values, state = method.loss(variables, student, teacher, batch, numbers)
+  values, state = method.loss(variables, student, teacher, batch, hparams)
   mean_over = None if gathered else axis_name
   return masked_mean(values, batch.get('mask'), mean_over), state
 
@@ -199,8 +205,8 @@ def masked_mean(values, mask, axis_name: str | None = None) -> jax.Array:
   Args:
     values: f32 [B, ...].
     mask: f32 [B] or [B, ...], 1 where the value counts; None counts all.
-    axis_name: the mapped axis; the shards' means of what is returned then
-      average to the mean over the whole batch.
+    axis_name: the mapped axis. The average of the shards' results is then
+      the mean over the whole batch.
 
   Returns:
     f32 []; 0 where nothing counts.
@@ -212,5 +218,5 @@ def masked_mean(values, mask, axis_name: str | None = None) -> jax.Array:
   count = mask.sum()
   if axis_name is not None:
     count = jax.lax.pmean(count, axis_name)
-  kept = jnp.where(mask > 0, values, 0) * mask
-  return kept.sum() / jnp.maximum(count, 1e-9)
+  masked = jnp.where(mask > 0, values, 0) * mask
+  return masked.sum() / jnp.maximum(count, 1e-9)

@@ -1,4 +1,4 @@
-"""Signals that are pure functions of signals: ensembles, exits, priors."""
+"""VIEWS: signals that are functions of other signals (ensembles, exits, ..)."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,7 +17,7 @@ def mean_logits(sources: Sequence[str]) -> terms.View:
 def mean_probs(sources: Sequence[str]) -> terms.View:
   """The mean of the sources' probabilities, as logits (their logarithm).
 
-  At a temperature T the softened mixture is meant, softmax(log p / T).
+  A temperature T softens the mixture p: softmax(log p / T).
   """
 
   def combine(outputs, batch):
@@ -33,7 +33,7 @@ def weighted(sources: Sequence[str], weights: Sequence[float]) -> terms.View:
   """sum_i weights_i logits_i, with weights that sum to one.
 
   Raises:
-    ValueError: for another number of weights, or another sum.
+    ValueError: for a wrong number of weights, or a sum that is not one.
   """
   weights = tuple(map(float, weights))
   if len(weights) != len(sources):
@@ -43,18 +43,18 @@ def weighted(sources: Sequence[str], weights: Sequence[float]) -> terms.View:
       f'weights must sum to one, not {sum(weights):g}: {weights}'
     )
 
-  def given(stack, batch):
+  def constant(stack, batch):
     del batch
-    one = jnp.asarray(weights).reshape((-1,) + (1,) * (stack.ndim - 2))
-    return jnp.broadcast_to(one, stack.shape[:-1])
+    column = jnp.asarray(weights).reshape((-1,) + (1,) * (stack.ndim - 2))
+    return jnp.broadcast_to(column, stack.shape[:-1])
 
-  return _weighted(sources, given)
+  return _weighted(sources, constant)
 
 
 def by_confidence(
   sources: Sequence[str], temperature: float = 1.0
 ) -> terms.View:
-  """Each example trusts the sources by their entropy.
+  """Weights teachers by their confidence: low entropy, high weight.
 
   weights = softmax over sources of -H(p_i) / temperature.
   """
@@ -69,24 +69,24 @@ def by_confidence(
 
 
 def by_label(sources: Sequence[str], temperature: float = 1.0) -> terms.View:
-  """Each example trusts the sources that are right about its label.
+  """Weights teachers by their cross-entropy on the label, per example.
 
   weights = softmax over sources of -CE(p_i, label) / temperature.
 
   Source: Zhang, Chen, Wang, Confidence-aware multi-teacher knowledge
     distillation, 2022, https://arxiv.org/abs/2201.00007, equation 3, which
-    uses (1 - softmax(CE)) / (number - 1) for the same order of trust.
+    uses (1 - softmax(CE)) / (number - 1), with the same order of weights.
   """
 
-  def right(stack, batch):
+  def accurate(stack, batch):
     cost = jax.vmap(lambda z: losses.cross_entropy(z, batch['labels']))(stack)
     return jax.nn.softmax(-cost / temperature, 0)
 
-  return _weighted(sources, right)
+  return _weighted(sources, accurate)
 
 
 def output(sources: Sequence[str], key: str) -> terms.View:
-  """One of a network's outputs as logits: an exit or a branch."""
+  """Another output of a network as its logits: an exit or a branch."""
 
   def pick(outputs, batch):
     del batch
@@ -98,7 +98,7 @@ def output(sources: Sequence[str], key: str) -> terms.View:
 
 
 def virtual(classes: int, correct: float = 0.99) -> terms.View:
-  """A teacher made by hand: `correct` on the label, the rest spread evenly.
+  """A virtual teacher: probability `correct` on the label, the rest uniform.
 
   At T = 1 and alpha = a, its soft loss is that of label smoothing with
   s = a (1 - correct) K / (K - 1), up to a constant.

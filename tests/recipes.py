@@ -150,7 +150,7 @@ def drawn(file: str, name: str) -> tempfile.TemporaryDirectory:
   """Holds a network with weights that are drawn, not trained."""
   folder, shape = tempfile.TemporaryDirectory(), [SIDE[file], SIDE[file], 3]
   network = models.make_network(name, CLASSES[file])
-  variables = ours.draw(network, jnp.zeros((1, *shape)), 0)
+  variables = ours.initialize(network, jnp.zeros((1, *shape)), 0)
   built = {'name': name, 'classes': CLASSES[file], 'inputs': shape}
   checkpoint.save_network(folder.name + '/network', variables, {'build': built})
   return folder

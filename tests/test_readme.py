@@ -100,7 +100,7 @@ def test_weights_of_pytorch_become_a_teacher(tmp_path, monkeypatch):
   argv = after(words, 'kd_jax.models.torch_weights')
   monkeypatch.chdir(tmp_path)
   network = models.make_network('resnet32x4', 100)
-  variables = ours.draw(network, np.zeros((1, 32, 32, 3), np.float32), 0)
+  variables = ours.initialize(network, np.zeros((1, 32, 32, 3), np.float32), 0)
   if torch is None:
     argv[0] = argv[0].replace('.pth', '.safetensors')
     torch_weights.save(argv[0], variables, 'resnet32x4')

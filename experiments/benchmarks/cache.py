@@ -1,4 +1,4 @@
-"""A step from stored teachers beside one from live teachers, and their bytes.
+"""Times a step with cached teachers and with live ones; counts stored bytes.
 
   python -m experiments.benchmarks.cache [--quick] [--write]
 
@@ -77,7 +77,7 @@ def tasks(batch_size: int, images: int) -> dict[str, Callable]:
   c.train.batch_size = c.teacher.batch_size = batch_size
   data = _images(images)
   network = build.make_experiment(c, data).networks['teacher']
-  frozen = {'teacher': ours.draw(network, data.train.inputs[:1], 0)}
+  frozen = {'teacher': ours.initialize(network, data.train.inputs[:1], 0)}
 
   def live():
     return _steps(build.make_experiment(c, data), frozen)
@@ -109,8 +109,7 @@ def _steps(experiment, frozen) -> sides.Task:
   import jax
 
   from kd_jax import metrics
-  from kd_jax.training import cached_teachers, finished
-  from kd_jax.training import runtime as made
+  from kd_jax.training import cached_teachers, finished, runtime
 
   stage = experiment.stages[-1]
   with tempfile.TemporaryDirectory() as folder:
@@ -118,19 +117,19 @@ def _steps(experiment, frozen) -> sides.Task:
       experiment,
       stage,
       frozen,
-      made.make_prepare(experiment, stage.recipe),
+      runtime.make_prepare(experiment, stage.recipe),
       finished.Session(pathlib.Path(folder), metrics.silent()),
     )
-  tools = made.make_runtime(experiment, stage, teachers)
-  place = {'state': tools.init(stage, {}), 'step': 0}
+  stage_runtime = runtime.make_runtime(experiment, stage, teachers)
+  now = {'state': stage_runtime.init(stage, {}), 'step': 0}
 
   def run(count):
     for _ in range(count):
-      batch = tools.feed(place['step'])
-      told = tools.signals(np.int32(place['step']), frozen, batch)
-      place['state'], found = tools.update(place['state'], *told)
-      place['step'] += 1
-    jax.block_until_ready((place['state'], found))
+      step, batch = np.int32(now['step']), stage_runtime.feed(now['step'])
+      signals, batch = stage_runtime.signals(step, frozen, batch)
+      now['state'], values = stage_runtime.update(now['state'], signals, batch)
+      now['step'] += 1
+    jax.block_until_ready((now['state'], values))
 
   return sides.Task(run)
 
@@ -146,13 +145,13 @@ def step_table(effort: Effort) -> str:
         [(side, name) for name in names], effort.repeats, effort.seconds
       )
     live = times[0]
-    for name, found in zip(names, times, strict=True):
+    for name, seconds in zip(names, times, strict=True):
       rows.append(
         [
           str(size),
           name,
-          timing.shown(timing.spread(found), 2, 1e3),
-          timing.shown(timing.ratio(live, found)),
+          timing.shown(timing.spread(seconds), 2, 1e3),
+          timing.shown(timing.ratio(live, seconds)),
         ]
       )
   header = ['batch', 'teacher', 'step, ms', 'times as fast as live']
@@ -174,9 +173,9 @@ def sizes(shapes: Mapping, options: Mapping) -> tuple[int, float]:
 
   with tempfile.TemporaryDirectory() as folder:
     store.build(folder, {'views': 1}, layout, EXAMPLES, compute, 256)
-    found = store.open_cache(folder, {'views': 1}).manifest
-  files = sum(shard['bytes'] for shard in found['shards'])
-  return found['record_bytes'], files / EXAMPLES
+    manifest = store.open_cache(folder, {'views': 1}).manifest
+  files = sum(shard['bytes'] for shard in manifest['shards'])
+  return manifest['record_bytes'], files / EXAMPLES
 
 
 def size_table() -> str:
@@ -205,7 +204,7 @@ def report(effort: Effort, argv: Sequence[str] | None) -> str:
       step_table(effort),
       'Bytes of a record, and in files of 8192 normal numbers each (in '
       'brackets), which ArrayRecord compresses. Errors are those of '
-      '`kd_jax/quantize.py`.',
+      '`kd_jax/cache/encoding.py`.',
       size_table(),
     ]
   )

@@ -19,7 +19,7 @@ def tasks(pair: settings.Pair) -> dict[str, Callable]:
 
   def forward(name):
     network = models.make_network(name, pair.classes)
-    variables = ours.draw(network, batch['inputs'], 0)
+    variables = ours.initialize(network, batch['inputs'], 0)
     logits = jax.jit(lambda v, x: network.apply(v, x)[0]['logits'])
 
     def run(count):

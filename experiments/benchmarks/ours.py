@@ -58,7 +58,7 @@ def batch_of(pair: settings.Pair, seed: int = 0) -> dict[str, jax.Array]:
   return jax.device_put(batch)
 
 
-def draw(network: base.Network, inputs: jax.Array, seed: int):
+def initialize(network: base.Network, inputs: jax.Array, seed: int):
   """Variables as if read from a file: nothing is compiled for them."""
   rng = np.random.default_rng(seed)
 
@@ -74,9 +74,9 @@ def draw(network: base.Network, inputs: jax.Array, seed: int):
 
 
 def cast_of(networks: Mapping[str, base.Network], inputs: jax.Array) -> Cast:
-  """The networks with weights that are drawn."""
+  """The networks with random weights."""
   variables = {
-    name: draw(network, inputs, seed)
+    name: initialize(network, inputs, seed)
     for seed, (name, network) in enumerate(networks.items())
   }
   return Cast(networks, variables)

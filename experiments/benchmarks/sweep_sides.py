@@ -121,7 +121,7 @@ def grid(
       place.folder.mkdir()
       writer = metrics.make_writer(place.folder)
       sessions.append(
-        training.Session(place.folder, writer, shelf=root / 'shelf')
+        training.Session(place.folder, writer, shared=root / 'shelf')
       )
     done = training.run_all([made for _, made in group], sessions)
     first = group[0][1]

@@ -1,1 +1,1 @@
-"""Stored outputs of frozen teachers: what is stored, in which form, where."""
+"""Cached outputs of frozen teachers: plan, encoding, shards, store."""

@@ -1,4 +1,4 @@
-"""Stored teachers as a plan: what is kept of them, how, and told by what."""
+"""Plans what a cache stores of each frozen teacher, and what identifies it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,14 +15,14 @@ COUPLED = ('mixup', 'cutmix')
 
 
 class Plan(NamedTuple):
-  """What is to be stored of each frozen teacher.
+  """What is stored of each frozen teacher.
 
   Attributes:
-    folder: of the caches; '' is the run's own.
-    outputs: which; a teacher's cache has those of them that it has.
-    dtype, top_k: how (see `quantize`).
+    folder: of the caches; '' is a folder in the run's own.
+    outputs: names of outputs; a cache stores those that its teacher has.
+    dtype, top_k: how they are stored (see `encoding`).
     views: augmented images of each example.
-    identity: all that a cache is told by, the teacher apart.
+    identity: everything that identifies a cache, except the teacher.
   """
 
   folder: str
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
-  """What a config (as JSON) wants stored; None where teachers are live.
+  """The plan of a config (as JSON); None where teachers are live.
 
   Raises:
     ValueError: for augmentation that cannot be replayed.
@@ -42,7 +42,10 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
   if settings['teacher_outputs'] == 'live':
     return None
   spec, train = settings['cache'], settings['train']
-  names = [e if isinstance(e, str) else e['name'] for e in train['augment']]
+  names = [
+    entry if isinstance(entry, str) else entry['name']
+    for entry in train['augment']
+  ]
   for name in names:
     if name in COUPLED:
       raise ValueError(
@@ -57,7 +60,7 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
   identity = {
     'data_set': data.fingerprint,
     'augmentation': train['augment'],
-    # Without augmentation all views and all seeds are one.
+    # Without augmentation all views and all seeds show the same images.
     'views': train['views'] if names else 1,
     'data_seed': settings['data']['seed'] if names else 0,
     'preprocessing': {'mean': data.mean, 'std': data.std},
@@ -77,12 +80,15 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
 def layout_of(
   plan: Plan, outputs: Mapping[str, jax.ShapeDtypeStruct]
 ) -> encoding.Layout:
-  """What a record of a teacher holds, from the shapes of its outputs.
+  """The layout of a teacher's records, from the shapes of its outputs.
 
   Raises:
-    ValueError: it has none of the planned ones, or they cannot be stored so.
+    ValueError: the teacher has none of the planned outputs, or they cannot be
+      stored with this dtype and top_k.
   """
-  shapes = {n: outputs[n].shape[1:] for n in plan.outputs if n in outputs}
+  shapes = {
+    name: outputs[name].shape[1:] for name in plan.outputs if name in outputs
+  }
   if not shapes:
     raise types.unknown('cache.outputs', ', '.join(plan.outputs), outputs)
   return encoding.check(encoding.Layout(shapes, plan.dtype, plan.top_k))
@@ -94,20 +100,21 @@ def identity_of(
   layout: encoding.Layout,
   variables: types.Variables | None,
 ) -> dict[str, Any]:
-  """What a teacher's cache is told by.
+  """The identity of a teacher's cache (see `store`).
 
   Args:
     plan: of all teachers.
     spec: how the network is built.
     layout: of its records.
-    variables: of the teacher; None leaves them open.
+    variables: of the teacher; None while they are not known, which leaves
+      their hash out.
   """
   spec = {k: v for k, v in spec.items() if k != 'inputs'}
-  known = {'network': spec, 'outputs': list(layout.shapes), **plan.identity}
+  identity = {'network': spec, 'outputs': list(layout.shapes), **plan.identity}
   if variables is None:
-    return known
-  hashed = checkpoint.content_hash(jax.device_get(dict(variables)))
-  return {'teacher': hashed, **known}
+    return identity
+  content = checkpoint.content_hash(jax.device_get(dict(variables)))
+  return {'teacher': content, **identity}
 
 
 def shapes_of(
@@ -116,15 +123,17 @@ def shapes_of(
   stage: stages.Stage,
   inputs: jax.ShapeDtypeStruct,
 ) -> dict[str, dict]:
-  """{'signals': shapes} of a batch with stored teachers; {} without.
+  """{'signals': shapes} of a batch with cached teachers; {} without them.
 
   Raises:
     ValueError: for an output that no teacher of the stage has.
   """
   if plan is None or not stage.frozen:
     return {}
-  known = {n: models.output_shapes(networks[n], inputs) for n in stage.frozen}
-  legal = {output for outputs in known.values() for output in outputs}
+  shapes = {
+    name: models.output_shapes(networks[name], inputs) for name in stage.frozen
+  }
+  legal = {output for outputs in shapes.values() for output in outputs}
   for output in plan.outputs:
     if output not in legal:
       raise types.unknown('output in cache.outputs', output, legal)
@@ -135,6 +144,6 @@ def shapes_of(
         output: jax.ShapeDtypeStruct((size, *shape), jnp.float32)
         for output, shape in layout_of(plan, outputs).shapes.items()
       }
-      for name, outputs in known.items()
+      for name, outputs in shapes.items()
     }
   }

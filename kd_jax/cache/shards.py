@@ -1,7 +1,7 @@
-"""Records in ArrayRecord files: which are in which, written whole, read.
+"""Writes and reads the shards of a cache, ArrayRecord files.
 
-A file is written beside its place and renamed into it, so what has its name is
-whole; a kill leaves a hidden file and nothing else.
+A shard is written to a hidden file and renamed, so a file with a shard's name
+is complete; a kill leaves at most the hidden file.
 """
 
 import os
@@ -13,12 +13,12 @@ import numpy as np
 
 from kd_jax import errors
 
-# Bytes that a random read decompresses, at most (or one record).
+# Bytes that a random read decompresses, at most (or a single larger record).
 _GROUP = 64 << 10
 
 
 class Shard(NamedTuple):
-  """The records of the examples start..stop-1 of a view."""
+  """A file with the records of the examples start..stop-1 of a view."""
 
   view: int
   start: int
@@ -26,19 +26,20 @@ class Shard(NamedTuple):
 
   @property
   def name(self) -> str:
-    """Of its file."""
+    """The file's name."""
     return f'{self.view:05d}-{self.start:09d}.array_record'
 
   @property
   def size(self) -> int:
-    """How many records it holds."""
+    """The number of its records."""
     return self.stop - self.start
 
 
 def plan(record_bytes: int, size: int, views: int) -> list[Shard]:
-  """The shards of `size` examples by `views`, in order.
+  """The shards of `size` examples in each of `views` views, in order.
 
-  Each has about 64 MB, but 1024 to 8192 examples; fewer where a view ends.
+  A shard has about 64 MB, within 1024 to 8192 examples; the last of a view may
+  have fewer.
   """
   rows = min(max((64 << 20) // record_bytes, 1024), 8192)
   return [
@@ -49,10 +50,10 @@ def plan(record_bytes: int, size: int, views: int) -> list[Shard]:
 
 
 def write(folder: pathlib.Path, shard: Shard, rows: np.ndarray) -> None:
-  """Writes the records of a shard, a structured array.
+  """Writes the records of a shard, given as a structured array.
 
   Raises:
-    OSError: where the disk is full or not writable.
+    OSError: the disk is full or not writable.
   """
   from array_record.python import array_record_module
 
@@ -75,14 +76,14 @@ def write(folder: pathlib.Path, shard: Shard, rows: np.ndarray) -> None:
 
 
 def read(folder: pathlib.Path, shard: Shard, dtype: np.dtype) -> np.ndarray:
-  """All records of a shard, in order, of a structured type.
+  """All records of a shard, in order, as an array of the structured dtype.
 
   Raises:
-    errors.DamagedError: it is missing, or not what was written.
+    errors.DamagedError: the shard is missing, or not as it was written.
   """
   reader = _open(folder, shard)
   try:
-    # A view of the bytes, so that nothing can write to it.
+    # Read-only: a view of the bytes.
     return np.frombuffer(b''.join(reader.read_all()), dtype)
   except (RuntimeError, ValueError) as error:
     raise _damaged(shard, error) from None
@@ -93,7 +94,7 @@ def read(folder: pathlib.Path, shard: Shard, dtype: np.dtype) -> np.ndarray:
 def in_memory(
   folder: pathlib.Path, shards: Sequence[Shard], dtype: np.dtype
 ) -> Callable[[np.ndarray, int], np.ndarray]:
-  """Reads all shards now; (examples i [B], view) -> records [B]."""
+  """Reads all shards; returns (examples i [B], view) -> records [B]."""
   rows = np.concatenate([read(folder, shard, dtype) for shard in shards])
   size = shards[-1].stop
   return lambda index, view: rows[view * size + index]
@@ -102,30 +103,30 @@ def in_memory(
 def on_disk(
   folder: pathlib.Path, shards: Sequence[Shard], dtype: np.dtype
 ) -> Callable[[np.ndarray, int], np.ndarray]:
-  """Opens all shards, reads when asked; otherwise as `in_memory`."""
+  """Opens all shards; returns what `in_memory` does, reading at each call."""
   readers = {(s.view, s.start): (s, _open(folder, s)) for s in shards}
   each = shards[0].size
 
-  def rows(index: np.ndarray, view: int) -> np.ndarray:
-    found, starts = np.empty(len(index), dtype), index // each * each
+  def read(index: np.ndarray, view: int) -> np.ndarray:
+    rows, starts = np.empty(len(index), dtype), index // each * each
     for start in np.unique(starts):
-      here = np.flatnonzero(starts == start)
-      wanted = [int(i) for i in index[here] - start]
+      places = np.flatnonzero(starts == start)
+      positions = [int(i) for i in index[places] - start]
       shard, reader = readers[view, int(start)]
       try:
-        found[here] = np.frombuffer(b''.join(reader.read(wanted)), dtype)
+        rows[places] = np.frombuffer(b''.join(reader.read(positions)), dtype)
       except (RuntimeError, ValueError) as error:
         raise _damaged(shard, error) from None
-    return found
+    return rows
 
-  return rows
+  return read
 
 
 def _open(folder: pathlib.Path, shard: Shard):
-  """A reader of a whole shard, that reads no further than it must.
+  """A reader of a shard, without read-ahead.
 
   Raises:
-    errors.DamagedError: the shard is missing, or not whole.
+    errors.DamagedError: the shard is missing or incomplete.
   """
   from array_record.python import array_record_module
 

@@ -1,18 +1,18 @@
-"""Outputs of a frozen teacher, computed once and stored.
+"""Computes the outputs of a frozen teacher once, and stores and reads them.
 
-A folder holds ArrayRecord shards and an index:
+The folder of a cache holds ArrayRecord shards and an index:
 
-  begun.json       what is being stored; gone when all is
-  VIEW-FIRST.array_record ..   a record an example, from the first of a view on
-  manifest.json    the index; written last
+  begun.json                  the identity, while the cache is incomplete
+  VIEW-FIRST.array_record ..  records of a view, from example FIRST on
+  manifest.json               the index; written last
 
 A record is keyed by (example, view): an example has `views` augmented images,
-each with a record. Every file is renamed into its place when it is whole, so
-that the same build continues after the last whole shard.
+each with a record. A file gets its name when it is complete, so the same build
+continues after the last complete shard.
 
-What is stored is told by an *identity*, a JSON mapping of the teacher's hash,
-the data's fingerprint, the augmentation and so on: a cache is read by those
-alone who give the same.
+A cache is keyed by an *identity*: a JSON mapping of the teacher's hash, the
+data's fingerprint, the augmentation and so on. It is only opened for the same
+identity.
 """
 
 import json
@@ -29,19 +29,19 @@ from kd_jax import checkpoint, errors, parallel, types
 from kd_jax.cache import encoding, shards
 
 BEGUN, MANIFEST = 'begun.json', 'manifest.json'
-MEMORY = 4 << 30  # bytes of records in memory; more are read from disk
+MEMORY = 4 << 30  # bytes of records; larger caches are read from disk
 
 # (examples i [B], view) -> outputs [B, ...]
 Read = Callable[[np.ndarray, int], types.Outputs]
 
 
 class Cache(NamedTuple):
-  """A cache that is open.
+  """An open cache.
 
   Attributes:
     read: (examples i [B], view) -> f32 outputs [B, ...], NumPy.
-    manifest: the index: identity, layout, shards, bounds of the error.
-    in_memory: whether all records are; else `read` reads files.
+    manifest: the index: identity, layout, shards.
+    in_memory: whether all records are in memory; else `read` reads files.
   """
 
   read: Read
@@ -50,24 +50,25 @@ class Cache(NamedTuple):
 
 
 def check(folder: str | os.PathLike, identity: Mapping[str, Any]) -> bool:
-  """Whether a whole cache of this identity is in the folder.
+  """Whether the folder holds a complete cache of this identity.
 
   Args:
     folder: of the cache; need not exist.
-    identity: what is wanted, or the part of it that is known so far.
+    identity: of the cache, or the part of it that is known so far.
 
   Raises:
-    errors.CacheError: naming the first entry in which the one there differs.
+    errors.CacheError: the cache there has another identity; it names the first
+      entry that differs.
   """
   for name in (MANIFEST, BEGUN):
     if not (pathlib.Path(folder) / name).exists():
       continue
-    found = _read_json(folder, name)['identity']
-    for key, wanted in _plain(identity).items():
-      if found.get(key) != wanted:
+    stored = _read_json(folder, name)['identity']
+    for key, value in _plain(identity).items():
+      if stored.get(key) != value:
         raise errors.CacheError(
           f'the cache in {folder} is of another {key.replace("_", " ")}: '
-          f'{_short(found.get(key))} there, {_short(wanted)} here; remove it, '
+          f'{_short(stored.get(key))} there, {_short(value)} here; remove it, '
           'or give another cache.folder'
         )
     return name == MANIFEST
@@ -92,12 +93,12 @@ def _short(value: Any) -> str:
 
 def _damaged(folder, why) -> errors.CacheError:
   return errors.CacheError(
-    f'the cache in {folder} is damaged ({why}); remove it, it is made again'
+    f'the cache in {folder} is damaged ({why}); remove it to compute it again'
   )
 
 
-def _whole(folder, function: Callable, *args) -> Any:
-  """What the function reads; what is damaged is refused."""
+def _intact(folder, function: Callable, *args) -> Any:
+  """Calls a reader of shards; refuses the cache where a shard is damaged."""
   try:
     return function(*args)
   except errors.DamagedError as error:
@@ -113,36 +114,36 @@ def build(
   batch_size: int,
   tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-  """Computes and writes what is missing of a cache.
+  """Computes and writes the missing shards of a cache, and its index.
 
   Args:
-    folder: of the cache; made where missing.
-    identity: what is stored, with its 'views'; as `check` has accepted it.
+    folder: of the cache; created where missing.
+    identity: of the cache, with its 'views'; `check` has accepted it.
     layout: of the records.
     size: N examples.
     compute: the outputs of a batch of examples.
-    batch_size: B; `compute` is asked for this many, always.
-    tick: called after every batch with how many are done of how many; may
-      raise to stop.
+    batch_size: B, the number of examples in every call of `compute`.
+    tick: called after every batch with (batches done, all batches); may raise
+      to stop.
 
   Raises:
-    OSError: it cannot be written.
+    OSError: the folder cannot be written.
   """
   encoding.check(layout)
   folder = pathlib.Path(folder)
   bytes_each = encoding.record(layout).itemsize
   parts = shards.plan(bytes_each, size, identity['views'])
-  missing = [s for s in parts if not (folder / s.name).exists()]
-  count = {s: math.ceil(s.size / batch_size) for s in parts}
-  total = sum(count.values())
-  done = total - sum(count[s] for s in missing)
+  missing = [shard for shard in parts if not (folder / shard.name).exists()]
+  batches = {shard: math.ceil(shard.size / batch_size) for shard in parts}
+  total = sum(batches.values())
+  done = total - sum(batches[shard] for shard in missing)
   parallel.meet('the cache is listed')
   first = jax.process_index() == 0
   if first:
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.write_json(folder / BEGUN, {'identity': _plain(identity)})
   for shard in missing:
-    # All processes compute together, the first one writes.
+    # All processes compute together; the first writes.
     rows = []
     for batch in _batches(shard, layout, compute, batch_size):
       rows.append(batch)
@@ -150,14 +151,17 @@ def build(
       tick(done, total)
     if first:
       shards.write(folder, shard, np.concatenate(rows))
-  place = _by_place(compute, size, batch_size)
   if first:
-    _finish(folder, identity, layout, parts, size, batch_size, place)
+    _finish(folder, identity, layout, parts, size, batch_size)
   parallel.meet('the cache is written')
 
 
 def _batches(shard, layout, compute, batch_size) -> Iterator[np.ndarray]:
-  """The records of a shard; its last batch is filled up with its last one."""
+  """The records of a shard, batch by batch.
+
+  The last batch is filled up with the last example, whose repetitions are
+  dropped again.
+  """
   for start in range(shard.start, shard.stop, batch_size):
     index = np.arange(start, start + batch_size)
     count = min(batch_size, shard.stop - start)
@@ -165,30 +169,11 @@ def _batches(shard, layout, compute, batch_size) -> Iterator[np.ndarray]:
     yield encoding.pack(layout, {k: v[:count] for k, v in outputs.items()})
 
 
-def _by_place(compute: Read, size: int, batch_size: int) -> dict[str, float]:
-  """How far outputs move when an example has another place in its batch.
-
-  XLA's convolutions on CPU add up in another order at the edges of the blocks
-  that threads share. A live teacher then differs from itself by as much, and
-  the cache from it; where it is 0, the two are equal bit for bit.
-  """
-  index = np.arange(batch_size) % size
-  here, most = compute(index, 0), {}
-  for shift in {1, batch_size // 3, batch_size // 2}:
-    there = compute(np.roll(index, shift), 0)
-    for name, value in here.items():
-      moved = np.abs(np.roll(there[name], -shift, axis=0) - value).max()
-      most[name] = max(most.get(name, 0.0), float(moved))
-  return most
-
-
-def _finish(folder, identity, layout, parts, size, batch_size, place) -> None:
-  """Reads all shards once, and writes the manifest."""
-  dtype, bounds = encoding.record(layout), None
+def _finish(folder, identity, layout, parts, size, batch_size) -> None:
+  """Reads every shard once, to check it, and writes the manifest."""
+  dtype = encoding.record(layout)
   for shard in parts:
-    rows = _whole(folder, shards.read, folder, shard, dtype)
-    found = encoding.bounds(layout, rows)
-    bounds = encoding.largest(found, bounds) if bounds else found
+    _intact(folder, shards.read, folder, shard, dtype)
   checkpoint.write_json(
     folder / MANIFEST,
     {
@@ -196,13 +181,11 @@ def _finish(folder, identity, layout, parts, size, batch_size, place) -> None:
       'layout': layout._asdict(),
       'examples': size,
       'record_bytes': dtype.itemsize,
-      'bounds': bounds,
       'batch_size': batch_size,
-      'moves_by_place': place,
       'shards': [
-        s._asdict()
-        | {'file': s.name, 'bytes': (folder / s.name).stat().st_size}
-        for s in parts
+        shard._asdict()
+        | {'file': shard.name, 'bytes': (folder / shard.name).stat().st_size}
+        for shard in parts
       ],
     },
   )
@@ -212,20 +195,21 @@ def _finish(folder, identity, layout, parts, size, batch_size, place) -> None:
 def open_cache(
   folder: str | os.PathLike, identity: Mapping[str, Any], memory: int = MEMORY
 ) -> Cache:
-  """Opens a whole cache.
+  """Opens a complete cache.
 
   Args:
     folder: of the cache.
-    identity: what is wanted.
-    memory: bytes; records that are more stay on disk.
+    identity: of the cache.
+    memory: bytes; a cache with more stays on disk.
 
   Raises:
-    errors.CacheError: it is of something else, not whole, or damaged.
+    errors.CacheError: the cache has another identity, is incomplete or is
+      damaged.
   """
   folder = pathlib.Path(folder)
   if not check(folder, identity):
     raise errors.CacheError(
-      f'no whole cache in {folder} ({MANIFEST} is missing)'
+      f'no complete cache in {folder} ({MANIFEST} is missing)'
     )
   manifest = _read_json(folder, MANIFEST)
   spec = manifest['layout']
@@ -235,11 +219,11 @@ def open_cache(
     shards.Shard(s['view'], s['start'], s['stop']) for s in manifest['shards']
   ]
   total = sum(s.size for s in parts) * manifest['record_bytes']
-  hold = shards.in_memory if total <= memory else shards.on_disk
-  rows = _whole(folder, hold, folder, parts, encoding.record(layout))
+  open_shards = shards.in_memory if total <= memory else shards.on_disk
+  records = _intact(folder, open_shards, folder, parts, encoding.record(layout))
 
   def read(index, view):
-    found = _whole(folder, rows, np.asarray(index), view)
-    return encoding.unpack(layout, found)
+    rows = _intact(folder, records, np.asarray(index), view)
+    return encoding.unpack(layout, rows)
 
   return Cache(read, manifest, total <= memory)

@@ -275,7 +275,7 @@ def run_group(group, stop, plan=training.ALONE, shelf=None) -> dict:
   ]
   if plan.halving:
     settings = list(dict.fromkeys(place.setting for place, _ in group))
-    plan = plan._replace(judge=halving.make_judge(settings, plan.halving))
+    plan = plan._replace(pruner=halving.make_pruner(settings, plan.halving))
     failed = {
       place.folder: errors.DroppedError(halving.read(place.setting))
       for place, _ in group

@@ -92,7 +92,7 @@ def run(
       batch.append(study.ask())
       made |= [swept(batch[-1])]
     names = {f'trial_{trial.number:04d}': trial for trial in batch}
-    judged = plan._replace(judge=make_judge(names))
+    judged = plan._replace(pruner=make_pruner(names))
     now = {name: made[name] for name in names}
     prepared = runs.claim(sweep_run.build_all(now, workdir, data), sweep_of)
     rows = sweep_run.launch(now, prepared, stop, judged)
@@ -125,10 +125,10 @@ def propose(trial, key: str, draw: sweep.Draw):
   return trial.suggest_float(key, draw.low, draw.high, log=log)
 
 
-def make_judge(trials: Mapping[str, object]) -> Callable:
-  """A judge (see `grid.Plan`) that asks the study's pruner."""
+def make_pruner(trials: Mapping[str, object]) -> Callable:
+  """A pruner (see `loop.Plan`) that asks the study's pruner."""
 
-  def judge(lanes):
+  def pruner(lanes):
     scores, dropped = {}, {}
     for i, one in lanes.items():
       place = one.session.folder
@@ -145,7 +145,7 @@ def make_judge(trials: Mapping[str, object]) -> Callable:
         dropped |= {i: reason for i, _, _ in found}
     return dropped
 
-  return judge
+  return pruner
 
 
 def tell(optuna, study, trials: Mapping[str, object], rows) -> None:

@@ -1,4 +1,4 @@
-"""Stored teachers of a run: made where missing, and read."""
+"""Reads cached teacher outputs; computes them where the cache is missing."""
 
 import functools
 import pathlib
@@ -15,12 +15,12 @@ from kd_jax.models import base as models
 from kd_jax.training import finished
 
 
-class Recall(NamedTuple):
-  """The stored teachers of a stage.
+class CachedTeachers(NamedTuple):
+  """The cached teachers of a stage.
 
   Attributes:
     read: (step, examples i [B]) -> {teacher: f32 outputs [B, ...]}.
-    in_memory: whether all of them are.
+    in_memory: whether the outputs of all teachers are in memory.
   """
 
   read: Callable[[int, np.ndarray], dict[str, types.Outputs]]
@@ -28,17 +28,19 @@ class Recall(NamedTuple):
 
 
 def check(experiment: build.Experiment, session: finished.Session) -> None:
-  """Refuses caches of something else, as far as is known before any work.
+  """Refuses caches of another identity, before any work.
+
+  A teacher that is not trained yet is left out of the comparison.
 
   Raises:
     errors.CacheError: naming what differs.
   """
-  if experiment.cache is None or session.shelf is not None:
+  if experiment.cache is None or session.shared is not None:
     return
   for stage in experiment.stages:
     for name in stage.frozen:
       identity = _identity(experiment, name, experiment.loaded.get(name))
-      store.check(_place(experiment, name, identity, session), identity)
+      store.check(_folder(experiment, name, identity, session), identity)
 
 
 def _identity(experiment, name: str, variables) -> dict:
@@ -56,21 +58,21 @@ def _layout(experiment, name: str):
   return plan.layout_of(experiment.cache, outputs)
 
 
-def _place(
+def _folder(
   experiment, name: str, identity, session: finished.Session
 ) -> pathlib.Path:
-  """Where the cache of a teacher is.
+  """The folder of a teacher's cache.
 
-  Many runs share a folder, in which each finds what it would have made.
+  In a store that runs share, its name has the fingerprint of the identity.
 
   Raises:
-    errors.CacheError: nowhere.
+    errors.CacheError: neither the config nor the session names a folder.
   """
-  root = session.shelf or session.folder
+  root = session.shared or session.folder
   if not experiment.cache.folder and root is None:
     raise errors.CacheError("teacher_outputs='cache' needs cache.folder")
   folder = pathlib.Path(experiment.cache.folder or root / 'cache')
-  if session.shelf is not None:
+  if session.shared is not None:
     name = f'{name}-{identities.fingerprint(identity)}'
   return folder / name
 
@@ -82,23 +84,23 @@ def open_stage(
   prepare: Callable,
   session: finished.Session,
   tick: Callable[[], None] = lambda: None,
-) -> Recall | None:
-  """Opens the caches of a stage's frozen teachers, makes those missing.
+) -> CachedTeachers | None:
+  """Opens the caches of a stage's frozen teachers; builds missing ones.
 
   Args:
-    experiment: networks, data, placement, plan.
-    stage: whose teachers.
-    frozen: their variables.
+    experiment: networks, data, placement, plan of the cache.
+    stage: that the teachers belong to.
+    frozen: {teacher: variables}.
     prepare: (step, batch) -> batch, the stage's augmentation and
       normalization.
-    session: folder and shelf of the run.
-    tick: called after every batch of a cache that is made; may raise to stop.
+    session: folder and shared store of the run.
+    tick: called after every batch of a cache that is built; may raise to stop.
 
   Returns:
-    None where teachers are live, or there are none.
+    The cached teachers; None where teachers are live, or there are none.
 
   Raises:
-    errors.CacheError: a cache is of something else, or damaged.
+    errors.CacheError: a cache has another identity or is damaged.
   """
   if experiment.cache is None or not stage.frozen:
     return None
@@ -113,9 +115,11 @@ def open_stage(
   )
 
   def read(step, index):
-    return {n: of.read(index, view_of(step)) for n, of in caches.items()}
+    view = view_of(step)
+    return {name: cache.read(index, view) for name, cache in caches.items()}
 
-  return Recall(read, all(of.in_memory for of in caches.values()))
+  in_memory = all(cache.in_memory for cache in caches.values())
+  return CachedTeachers(read, in_memory)
 
 
 def _per_epoch(experiment, stage) -> int:
@@ -124,10 +128,10 @@ def _per_epoch(experiment, stage) -> int:
 
 
 def _open(experiment, stage, name, variables, prepare, session, tick):
-  """The cache of one teacher, made where it is missing."""
+  """The cache of one teacher; builds it where it is missing."""
   identity = _identity(experiment, name, variables)
-  place = _place(experiment, name, identity, session)
-  if not store.check(place, identity):
+  folder = _folder(experiment, name, identity, session)
+  if not store.check(folder, identity):
     compute = make_compute(experiment, stage, name, variables, prepare)
     progress = []
 
@@ -140,7 +144,7 @@ def _open(experiment, stage, name, variables, prepare, session, tick):
       tick()
 
     store.build(
-      place,
+      folder,
       identity,
       _layout(experiment, name),
       experiment.data.train.labels.shape[0],
@@ -148,38 +152,39 @@ def _open(experiment, stage, name, variables, prepare, session, tick):
       stage.recipe.batch_size,
       show,
     )
-    for shown in progress:
-      shown.close()
-  return store.open_cache(place, identity)
+    for line in progress:
+      line.close()
+  return store.open_cache(folder, identity)
 
 
 def make_compute(
   experiment, stage, name: str, variables: types.Variables, prepare: Callable
 ) -> store.Read:
-  """(examples, view) -> outputs, computed as a live teacher's are.
+  """Makes (examples, view) -> outputs, computed as by a live teacher.
 
-  In the batch size of training and on the same devices, so that the numbers
-  are the same.
+  Batch size and devices are those of training, so the numbers are the same.
+  On CPU XLA's convolutions add in another order at other places of a batch:
+  there a cache, like a live teacher, may differ by rounding.
   """
   placement, split = experiment.placement, experiment.data.train
   network, per_epoch = experiment.networks[name], _per_epoch(experiment, stage)
-  wanted = _layout(experiment, name).shapes
+  names = _layout(experiment, name).shapes
 
   def outputs_of(variables, step, batch, *, axis_name=None):
     batch = prepare(step, batch)
     inputs = batch.get('teacher_inputs', batch['inputs'])
     outputs, _ = network.apply(variables, inputs, train=False)
-    outputs = {n: outputs[n] for n in wanted}
+    outputs = {name: outputs[name] for name in names}
     return outputs if axis_name is None else terms.gather(outputs, axis_name)
 
   compiled = placement.compile(outputs_of, 2)
   variables = placement.replicate(variables)
 
   def compute(index, view):
-    mine = pipeline.shard(index, jax.process_index(), jax.process_count())
+    index = pipeline.shard(index, jax.process_index(), jax.process_count())
     # The first step of an epoch that shows this view.
     step = placement.replicate(np.int32(view * per_epoch))
-    batch = placement.split(pipeline.take(split, mine))
+    batch = placement.split(pipeline.take(split, index))
     return jax.device_get(compiled(variables, step, batch))
 
   return compute

@@ -47,13 +47,13 @@ class Session(NamedTuple):
     folder: of the run; None keeps nothing on disk.
     writer: of metrics.
     stop: () -> bool, asked after every step.
-    shelf: where runs of a sweep find what they share; None shares nothing.
+    shared: folder of the store that the runs of a sweep share; None: none.
   """
 
   folder: pathlib.Path | None
   writer: metrics.Writer
   stop: Callable[[], bool] = lambda: False
-  shelf: pathlib.Path | None = None
+  shared: pathlib.Path | None = None
 
 
 def status(experiment, stage, folder: pathlib.Path | None) -> resume.Status:
@@ -96,15 +96,15 @@ def read(experiment, stage, folder) -> dict[str, types.Variables] | None:
 
 def _shared(experiment, stage, session) -> pathlib.Path | None:
   """Where the runs of a sweep keep what this stage makes."""
-  if session.shelf is None or stage.name not in experiment.shared:
+  if session.shared is None or stage.name not in experiment.shared:
     return None
   name = identities.fingerprint(experiment.identities[stage.name])
-  return session.shelf / name
+  return session.shared / name
 
 
 @contextlib.contextmanager
 def turns(lanes: Sequence[tuple]) -> Iterator[bool]:
-  """One run at a time makes what runs share; the next finds it on the shelf.
+  """One run at a time makes what runs share; the next finds it in the store.
 
   Args:
     lanes: (experiment, stage, session) of what is not there yet.
@@ -126,7 +126,7 @@ def turns(lanes: Sequence[tuple]) -> Iterator[bool]:
     )
 
 
-def copy_from_shelf(experiment, stage, session) -> None:
+def copy_from_store(experiment, stage, session) -> None:
   """Copies what another run of the sweep has made already."""
   place = _shared(experiment, stage, session)
   if place is None:
@@ -139,7 +139,7 @@ def copy_from_shelf(experiment, stage, session) -> None:
   parallel.meet(f'{stage.name} is copied')
 
 
-def copy_to_shelf(experiment, stage, session) -> None:
+def copy_to_store(experiment, stage, session) -> None:
   """Copies what this run has made, for the other runs of the sweep."""
   place = _shared(experiment, stage, session)
   if place is None or place.exists() or jax.process_index():

@@ -1,13 +1,13 @@
-"""Successive halving: at rungs the lanes that lag are dropped.
+"""Successive halving: drops the worst settings of a sweep at some steps.
 
 Rung k of a stage of n steps, with the factor eta, is at step n / eta^(K - k),
-k = 0, 1, .. < K; after it the best 1 / eta^(k + 1) of all settings go on, by
-their accuracy on validation, the mean over their seeds.
+k = 0, 1, .. < K; after it the best 1 / eta^(k + 1) of all settings go on. They
+are ranked by accuracy on validation, the mean over their seeds.
 
 Source: L. Li, K. Jamieson, A. Rostamizadeh, E. Gonina, M. Hardt, B. Recht,
 A. Talwalkar, A System for Massively Parallel Hyperparameter Tuning, 2018,
-https://arxiv.org/abs/1810.05934; the rungs of ASHA, here in step: the lanes
-of a grid reach a rung together, so that none has to be guessed.
+https://arxiv.org/abs/1810.05934. The rungs are those of ASHA, but synchronous:
+the lanes of a sweep reach a rung together, so none is promoted early.
 """
 
 import math
@@ -21,7 +21,7 @@ DROPPED = 'dropped.json'
 
 
 def rungs(settings: int, steps: int, eta: int) -> list[tuple[int, int]]:
-  """[(step, how many settings go on after it)].
+  """[(step, number of settings that go on after it)].
 
   Args:
     settings: at the start.
@@ -35,57 +35,57 @@ def rungs(settings: int, steps: int, eta: int) -> list[tuple[int, int]]:
   ]
 
 
-def make_judge(
+def make_pruner(
   folders: Sequence[pathlib.Path], eta: int
 ) -> Callable[[Mapping[int, lane.Lane]], dict[int, errors.DroppedError]]:
-  """The judge of a grid (see `grid.Plan`).
+  """Makes the pruner of a sweep (see `loop.Plan`).
 
-  It looks at the lanes alone, and says the same after a resume: the settings
-  that are dropped are noted in their folders.
+  It depends on the lanes alone. The folder of a dropped setting notes it, so
+  that it stays dropped after a resume.
 
   Args:
-    folders: of the settings; seeds of one are folders in it.
+    folders: of the settings; the seeds of a setting are folders in its own.
     eta: the factor.
   """
-  known = [folder.resolve() for folder in folders]
+  settings = [folder.resolve() for folder in folders]
 
-  def setting_of(one: lane.Lane) -> pathlib.Path:
-    place = one.session.folder.resolve()
-    return place if place in known else place.parent
+  def setting_of(member: lane.Lane) -> pathlib.Path:
+    folder = member.session.folder.resolve()
+    return folder if folder in settings else folder.parent
 
-  def judge(lanes):
+  def pruner(lanes):
     step = next(iter(lanes.values())).step
     total = next(iter(lanes.values())).stage.recipe.steps
-    due = [keep for at, keep in rungs(len(known), total, eta) if at <= step]
+    due = [left for at, left in rungs(len(settings), total, eta) if at <= step]
     scores = {}
-    for one in lanes.values():
-      scores.setdefault(setting_of(one), []).append(lane.accuracy(one))
-    means = {key: sum(found) / len(found) for key, found in scores.items()}
+    for member in lanes.values():
+      scores.setdefault(setting_of(member), []).append(lane.accuracy(member))
+    means = {key: sum(values) / len(values) for key, values in scores.items()}
     ranked = sorted(means, key=means.get, reverse=True)
-    late = ranked[due[-1] :] if due and step < total else []
-    for place in late:
-      note(place, step, means[place])
+    dropped = ranked[due[-1] :] if due and step < total else []
+    for folder in dropped:
+      note(folder, step, means[folder])
     return {
-      i: errors.DroppedError(read(setting_of(one)))
-      for i, one in lanes.items()
-      if setting_of(one) in late
+      i: errors.DroppedError(read(setting_of(member)))
+      for i, member in lanes.items()
+      if setting_of(member) in dropped
     }
 
-  return judge
+  return pruner
 
 
 def note(folder: pathlib.Path, step: int, score: float) -> None:
-  """Writes down that a setting was dropped."""
+  """Notes in a setting's folder that it was dropped."""
   value = {'step': step, 'validation': float(score)}
   checkpoint.write_json(folder / DROPPED, value)
 
 
 def read(folder: pathlib.Path) -> str | None:
-  """Why the setting in a folder was dropped, or None."""
+  """The reason why the setting in a folder was dropped; None if it was not."""
   if not (folder / DROPPED).exists():
     return None
-  found = checkpoint.read_json(folder / DROPPED)
+  record = checkpoint.read_json(folder / DROPPED)
   return (
-    f'dropped at step {found["step"]} with {100 * found["validation"]:.1f} % '
+    f'dropped at step {record["step"]} with {100 * record["validation"]:.1f} % '
     'on validation'
   )

@@ -1,6 +1,7 @@
 """The loop over steps: trains lanes that differ in numbers alone at once.
 
-A frozen teacher looks at a batch once for all lanes, which `strategies` move.
+A lane is a run of a sweep that trains together with others. A frozen teacher
+sees a batch once for all lanes, which `strategies` update.
 """
 
 import time
@@ -22,14 +23,14 @@ class Plan(NamedTuple):
     strategy: 'loop', 'vmap', or 'auto': 'loop' on a CPU and 'vmap' else.
     lanes: the most at once; 0: as many as fit the memory.
     halving: the factor of successive halving (see `halving`); 0: none.
-    judge: {number: lane} -> {number: why it goes no further}; asked after
+    pruner: {number: lane} -> {number: why it goes no further}; called after
       every validation of the last stage.
   """
 
   strategy: str = 'auto'
   lanes: int = 0
   halving: int = 0
-  judge: Callable[[Mapping[int, lane.Lane]], Mapping] | None = None
+  pruner: Callable[[Mapping[int, lane.Lane]], Mapping] | None = None
 
 
 ALONE = Plan()
@@ -110,18 +111,18 @@ def train(
   for at in range(0, len(entries), size):
     part = entries[at : at + size]
     outcomes += _together(
-      experiment, part, frozen, runtime, strategy, plan.judge
+      experiment, part, frozen, runtime, strategy, plan.pruner
     )
   return outcomes
 
 
-def _together(experiment, entries, frozen, runtime, strategy, judge) -> list:
+def _together(experiment, entries, frozen, runtime, strategy, pruner) -> list:
   """Trains the lanes that are in memory at the same time."""
   lanes = [lane.open_lane(experiment, entry, runtime) for entry in entries]
   try:
     with jax.transfer_guard_device_to_host('disallow'):
       begun = time.monotonic(), sum(member.step for member in lanes)
-      lanes = _steps(experiment, runtime, frozen, lanes, strategy, judge)
+      lanes = _steps(experiment, runtime, frozen, lanes, strategy, pruner)
       steps = max(sum(member.step for member in lanes) - begun[1], 1)
       seconds = (time.monotonic() - begun[0]) / steps
       return [
@@ -152,7 +153,7 @@ class _Moving(NamedTuple):
   waiting: tuple[int, Any] | None = None
 
 
-def _steps(experiment, runtime, frozen, lanes, strategy, judge) -> list:
+def _steps(experiment, runtime, frozen, lanes, strategy, pruner) -> list:
   """The loop over steps; step n is dispatched before n - 1 is read."""
   stage, stop = lanes[0].stage, lanes[0].session.stop
   total, frozen = stage.recipe.steps, runtime.replicate(dict(frozen))
@@ -167,7 +168,7 @@ def _steps(experiment, runtime, frozen, lanes, strategy, judge) -> list:
     if not moving.running:
       continue
     signals, batch = runtime.signals(np.int32(n), frozen, runtime.feed(n))
-    packed, values = strategy.move(moving.packed, signals, batch)
+    packed, values = strategy.update(moving.packed, signals, batch)
     moving = _read(moving._replace(packed=packed), strategy, progress)
     moving = moving._replace(waiting=(n + 1, values))
     last, stopping = n + 1 == total, stop()
@@ -177,7 +178,7 @@ def _steps(experiment, runtime, frozen, lanes, strategy, judge) -> list:
     if validate or save:
       moving = _look(moving, strategy, progress)
     if validate:
-      moving = _validate(moving, runtime, judge)
+      moving = _validate(moving, runtime, pruner)
     if save:
       _save(moving)
       saved = time.monotonic()
@@ -238,12 +239,12 @@ def _look(moving, strategy, progress) -> _Moving:
   return moving._replace(lanes=tuple(lanes))
 
 
-def _validate(moving, runtime, judge) -> _Moving:
-  """The lanes with their scores, and without those that `judge` drops."""
+def _validate(moving, runtime, pruner) -> _Moving:
+  """The lanes with their scores, and without those that `pruner` drops."""
   lanes = list(moving.lanes)
   for i in _well(moving):
     lanes[i] = lane.validate(lanes[i], runtime)
-  dropped = judge({i: lanes[i] for i in _well(moving)}) if judge else {}
+  dropped = pruner({i: lanes[i] for i in _well(moving)}) if pruner else {}
   for i, reason in dropped.items():
     lanes[i] = lanes[i]._replace(failure=reason)
   return moving._replace(lanes=tuple(lanes))

@@ -38,7 +38,7 @@ def run_all(
   Args:
     experiments: made `like` the first.
     sessions: one each.
-    plan: how lanes are moved.
+    plan: how lanes are trained.
 
   Returns:
     For each {network: variables} as `run` returns, or why it went no further.
@@ -151,7 +151,7 @@ def _read(many, i, k) -> bool:
   """Whether the networks of stage k are there already; they are then done."""
   experiment, session = many.experiments[i], many.sessions[i]
   stage, key = experiment.stages[k], _key(many, i, k)
-  finished.copy_from_shelf(experiment, stage, session)
+  finished.copy_from_store(experiment, stage, session)
   networks = finished.read(experiment, stage, session.folder)
   if networks is None and session.folder is not None:
     return False
@@ -185,7 +185,7 @@ def _train_group(many, k, group, plan) -> None:
   frozen = {name: networks[name] for name in experiment.stages[k].frozen}
   entries = [_entry(many, i, k) for i in group]
   last = k + 1 == len(experiment.stages)
-  plan = plan if last else plan._replace(judge=None)
+  plan = plan if last else plan._replace(pruner=None)
   for i, trained in zip(group, loop.train(experiment, entries, frozen, plan)):
     if trained.failure:
       many.outcomes[i] = trained
@@ -193,7 +193,7 @@ def _train_group(many, k, group, plan) -> None:
     own, session = many.experiments[i], many.sessions[i]
     stage = own.stages[k]
     networks = finished.write(own, stage, trained.networks, session.folder)
-    finished.copy_to_shelf(own, stage, session)
+    finished.copy_to_store(own, stage, session)
     _add(many, i, many.known.setdefault(_key(many, i, k), networks))
 
 

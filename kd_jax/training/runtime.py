@@ -18,19 +18,19 @@ EVAL_BATCH = 256
 
 
 class Runtime(NamedTuple):
-  """The pieces of one stage on the experiment's devices.
+  """The compiled functions and the feed of one stage.
 
-  Lanes that differ in numbers of the state alone share them.
+  Lanes share them where they differ in seeds and hyperparameters alone.
 
   Attributes:
     init: (stage, starts) -> state of a lane.
-    signals: (step, frozen, batch) -> (signals, batch): what a frozen teacher
-      says of a batch, and the batch as prepared; compiled.
+    signals: (step, frozen, batch) -> (signals of the frozen networks, prepared
+      batch); compiled.
     update: (state, signals, batch) -> (state, metrics); compiled, donates.
     halves: the two above as pure functions.
     feed: step -> batch on the devices.
     validate: state -> {'validation_accuracy/STUDENT', 'validation_nll/..'}.
-    replicate: pytree -> the same on every device.
+    replicate: pytree -> a copy of it on every device.
     per_epoch, eval_every, save_every: in steps.
   """
 
@@ -49,14 +49,16 @@ class Runtime(NamedTuple):
 def make_runtime(
   experiment: build.Experiment,
   stage: stages.Stage,
-  teachers: cached_teachers.Recall | None = None,
+  teachers: cached_teachers.CachedTeachers | None = None,
 ) -> Runtime:
-  """Compiles (lazily) what the loop over the steps of a stage needs.
+  """Makes the functions that the loop over the steps of a stage calls.
+
+  They compile at their first call.
 
   Args:
     experiment: networks, data, placement.
-    stage: what is trained.
-    teachers: the stored ones; None where they are live.
+    stage: that is trained.
+    teachers: the cached ones; None where teachers are live.
   """
   placement, recipe = experiment.placement, stage.recipe
   networks, prepare = experiment.networks, make_prepare(experiment, recipe)
@@ -88,7 +90,7 @@ def make_runtime(
 
 
 def reads_of(stage, shapes, batch) -> dict[str, set[str]]:
-  """{frozen network: the outputs of it that the loss depends on}."""
+  """{frozen network: those of its outputs that the loss depends on}."""
   if not stage.frozen:
     return {}
   begin = functools.partial(states.init_terms, stage, shapes)
@@ -100,29 +102,29 @@ def reads_of(stage, shapes, batch) -> dict[str, set[str]]:
 def compile_halves(
   placement: parallel.Placement, halves: steps.Halves
 ) -> tuple[Callable, Callable]:
-  """`Tools.signals` and `Tools.update`.
+  """Compiles `Runtime.signals` and `Runtime.update`.
 
-  Two programs on one device: any number of updates share what a teacher says.
-  One program over several, where `signals` hands its arguments on.
+  On one device they are two programs: the updates of any number of lanes share
+  the signals. On several devices the whole step is one program, and `signals`
+  passes its arguments on.
   """
   if placement.name != 'one':
     whole = placement.compile(halves.step, 2, (0,))
     return lambda step, frozen, batch: (frozen, batch), whole
 
-  def teach(step, frozen, batch):
+  def prepare_and_teach(step, frozen, batch):
     batch = halves.prepare(step, batch)
     signals = halves.frozen_signals(frozen, batch)
     return signals, {k: v for k, v in batch.items() if k != 'signals'}
 
   return (
-    placement.compile(teach, 2),
+    placement.compile(prepare_and_teach, 2),
     placement.compile(halves.update, 2, (0,)),
   )
 
 
 def make_prepare(experiment, recipe: stages.Recipe) -> Callable:
-  """(step, batch) -> batch: augmented (in training), then normalized."""
-
+  """Makes (step, batch) -> batch: augmentation, then normalization."""
   size = experiment.data.train.labels.shape[0]
 
   def prepare(step, batch):
@@ -130,13 +132,13 @@ def make_prepare(experiment, recipe: stages.Recipe) -> Callable:
       draw = pipeline.draw(step, size // recipe.batch_size, recipe.views)
       key = jax.random.fold_in(jax.random.key(recipe.data_seed), draw)
       batch = recipe.augment(key, batch)
-    return _seen(experiment.prepare, batch)
+    return _normalized(experiment.prepare, batch)
 
   return prepare
 
 
-def _seen(normalize, batch) -> types.Batch:
-  """The batch with its images as networks see them."""
+def _normalized(normalize, batch) -> types.Batch:
+  """The batch with all of its images normalized."""
   images = {k: normalize(x) for k, x in batch.items() if k.endswith('inputs')}
   return {**batch, **images}
 
@@ -145,12 +147,12 @@ def make_feed(
   split: sources.Split,
   recipe: stages.Recipe,
   placement: parallel.Placement,
-  teachers: cached_teachers.Recall | None = None,
+  teachers: cached_teachers.CachedTeachers | None = None,
 ) -> Callable[[int], types.Batch]:
-  """step -> batch; a pure function of (seed, step).
+  """Makes step -> batch, a pure function of (seed, step).
 
-  On one device the data lie there and a batch is an index; a data set or
-  stored teachers that do not fit are read ahead from disk.
+  On one device the data set lies on the device and is indexed there. A data
+  set or cache that does not fit the memory is read ahead from disk.
   """
   size = split.labels.shape[0]
   streamed = isinstance(split, stream.Stream) or not (
@@ -176,7 +178,7 @@ def make_feed(
 
 
 def make_validate(experiment, stage) -> Callable:
-  """state -> the students' scores on the validation set."""
+  """Makes state -> the students' scores on the validation set."""
   score = {
     name: make_score(experiment, name, experiment.data.validation)
     for name in stage.students
@@ -185,25 +187,27 @@ def make_validate(experiment, stage) -> Callable:
   def validate(state):
     if not experiment.data.validation.labels.shape[0]:
       return {}
-    found = {}
+    scores = {}
     for name in stage.students:
-      scores = score[name](states.variables_of(state, name, stage))
-      found |= {f'validation_{k}/{name}': v for k, v in scores.items()}
-    return found
+      values = score[name](states.variables_of(state, name, stage))
+      scores |= {f'validation_{k}/{name}': v for k, v in values.items()}
+    return scores
 
   return validate
 
 
-@functools.lru_cache(64)  # JAX knows a function by its identity
+@functools.lru_cache(64)  # JAX caches compilation by a function's identity
 def _evaluation(network, normalize) -> Callable:
-  """The evaluation of a network on batches that are not normalized yet."""
-  return steps.make_eval_step(network, lambda _, batch: _seen(normalize, batch))
+  """The evaluation step of a network, with normalization."""
+  return steps.make_eval_step(
+    network, lambda _, batch: _normalized(normalize, batch)
+  )
 
 
 def make_score(
   experiment, name: str, split: sources.Split
 ) -> Callable[[types.Variables], dict[str, float]]:
-  """variables -> {'accuracy', 'nll'} of a network over a split."""
+  """Makes variables -> {'accuracy', 'nll'} of a network over a split."""
   placement = experiment.placement
   evaluate = placement.compile(
     _evaluation(experiment.networks[name], experiment.prepare), 1
@@ -214,11 +218,11 @@ def make_score(
     variables = placement.replicate(variables)
     sums = {'correct': 0.0, 'nll': 0.0, 'count': 0.0}
     for batch in pipeline.eval_batches(split, size):
-      mine = {
+      local = {
         k: pipeline.shard(v, jax.process_index(), jax.process_count())
         for k, v in batch.items()
       }
-      new = jax.device_get(evaluate(variables, placement.split(mine)))
+      new = jax.device_get(evaluate(variables, placement.split(local)))
       sums = {k: v + float(new[k]) for k, v in sums.items()}
     count = sums['count']
     return {'accuracy': sums['correct'] / count, 'nll': sums['nll'] / count}

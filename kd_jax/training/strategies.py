@@ -1,9 +1,10 @@
-"""Two ways to update several lanes by one step.
+"""Updates several lanes by one step, in one of two ways.
 
-'loop': one compiled update called for each lane, which is fast on a CPU and
-equal to a run of its own bit for bit. 'vmap': one update of all at once, for
-accelerators. XLA's CPU backend runs convolutions under vmap five to ten times
-slower than outside of it (https://github.com/jax-ml/jax/issues/12868).
+A lane is a run of a sweep that trains together with others. 'loop' calls one
+compiled update for each lane: it is fast on CPU and equal to separate runs bit
+for bit. 'vmap' updates all lanes at once, for accelerators. XLA's CPU backend
+runs convolutions under vmap five to ten times slower than outside of it
+(https://github.com/jax-ml/jax/issues/12868).
 """
 
 import os
@@ -20,53 +21,53 @@ from kd_jax import errors, parallel
 from kd_jax.training import runtime as runtimes
 
 AXIS = 'lanes'
-# Of a state: itself, what it becomes, the best so far, the one being saved.
+# Copies of a state in memory: it, its update, the best one, the one to save.
 COPIES = 4
 
 
 class Strategy(NamedTuple):
-  """How the states of several lanes are moved by one step.
+  """How the states of several lanes are updated by one step.
 
   Attributes:
-    pack: [state] -> what is moved.
-    unpack: its inverse.
-    move: (packed, signals, batch) -> (packed, metrics, to be `read`).
-    read: metrics -> [{name: float}], a dict a lane.
+    pack: [state] -> packed states, in the form that `update` takes.
+    unpack: packed -> [state].
+    update: (packed, signals, batch) -> (packed, metrics on the devices).
+    read: metrics -> [{name: float}], one dict per lane.
   """
 
   pack: Callable
   unpack: Callable
-  move: Callable
+  update: Callable
   read: Callable
 
 
 def looped(runtime: runtimes.Runtime) -> Strategy:
-  """One lane after the other, each by the one compiled update."""
+  """Updates the lanes one after the other, by one compiled function."""
 
-  def move(packed, signals, batch):
-    moved = [runtime.update(state, signals, batch) for state in packed]
-    return [state for state, _ in moved], [values for _, values in moved]
+  def update(packed, signals, batch):
+    pairs = [runtime.update(state, signals, batch) for state in packed]
+    return [state for state, _ in pairs], [metrics for _, metrics in pairs]
 
-  def read(values):
+  def read(metrics):
     return [
-      {name: float(v) for name, v in row.items()}
-      for row in jax.device_get(values)
+      {name: float(value) for name, value in row.items()}
+      for row in jax.device_get(metrics)
     ]
 
-  return Strategy(list, list, move, read)
+  return Strategy(list, list, update, read)
 
 
 def vmapped(runtime: runtimes.Runtime) -> Strategy:
-  """All lanes by one update, spread over the devices of this process.
+  """Updates all lanes at once, spread over the devices of this process.
 
-  A lane's numbers differ from those of a run of its own by rounding alone:
-  the products of several lanes are computed together. After ten updates of a
+  A lane's numbers differ from those of a separate run by rounding alone: the
+  products of several lanes are computed together. After ten updates of a
   small network by SGD they agree to a relative 1e-4 (a test).
   """
   devices = jax.local_devices()
   mesh = Mesh(np.array(devices), (AXIS,))
   split, whole = (NamedSharding(mesh, PartitionSpec(*x)) for x in ([AXIS], []))
-  update = jax.jit(
+  compiled = jax.jit(
     jax.vmap(runtime.halves.update, (0, None, None)), donate_argnums=0
   )
 
@@ -80,31 +81,31 @@ def vmapped(runtime: runtimes.Runtime) -> Strategy:
     stacked = jax.device_put(stacked, devices[0])
     return [jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(count)]
 
-  def move(packed, signals, batch):
+  def update(packed, signals, batch):
     count, stacked = packed
     if len(devices) > 1:
       signals, batch = jax.device_put((signals, batch), whole)
-    stacked, values = update(stacked, signals, batch)
-    return (count, stacked), (count, values)
+    stacked, metrics = compiled(stacked, signals, batch)
+    return (count, stacked), (count, metrics)
 
-  def read(values):
-    count, columns = values[0], jax.device_get(values[1])
+  def read(metrics):
+    count, columns = metrics[0], jax.device_get(metrics[1])
     return [
       {name: float(column[i]) for name, column in columns.items()}
       for i in range(count)
     ]
 
-  return Strategy(pack, unpack, move, read)
+  return Strategy(pack, unpack, update, read)
 
 
 STRATEGIES = {'loop': looped, 'vmap': vmapped}
 
 
 def choose(name: str, placement: parallel.Placement, lanes: int) -> str:
-  """The key of `STRATEGIES` that a name means.
+  """The key of `STRATEGIES`; 'auto' is resolved.
 
   Raises:
-    ValueError: 'vmap' of lanes that are on several devices each.
+    ValueError: 'vmap' with lanes that take several devices each.
   """
   if name == 'auto':
     cpu = jax.default_backend() == 'cpu'
@@ -118,18 +119,18 @@ def choose(name: str, placement: parallel.Placement, lanes: int) -> str:
 
 
 def fit(
-  name: str, runtime: runtimes.Runtime, entries, frozen, asked: int
+  name: str, runtime: runtimes.Runtime, entries, frozen, limit: int
 ) -> int:
-  """How many lanes are trained at the same time.
+  """The number of lanes that are trained at the same time.
 
   Args:
     name: of the strategy.
     runtime: of the stage.
     entries, frozen: as in `loop.train`.
-    asked: at most so many; 0: as many as fit.
+    limit: the most lanes; 0: as many as fit the memory.
 
   Raises:
-    errors.LanesError: more are asked for than fit; it says how many do.
+    errors.LanesError: `limit` lanes do not fit; it says how many do.
   """
   if len(entries) == 1:
     return 1
@@ -139,24 +140,24 @@ def fit(
   signals, batch = jax.eval_shape(
     runtime.signals, np.int32(0), dict(frozen), runtime.feed(0)
   )
-  held = _bytes(state)
+  bytes_each = _bytes(state)
   free = _free() - _bytes((signals, batch))
   if name == 'vmap':
     lowered = jax.jit(runtime.halves.update).lower(state, signals, batch)
-    held += lowered.compile().memory_analysis().temp_size_in_bytes
+    bytes_each += lowered.compile().memory_analysis().temp_size_in_bytes
     free *= len(jax.local_devices())
-  room = max(int(free // (COPIES * held)), 0)
-  if asked > room or not room:
+  room = max(int(free // (COPIES * bytes_each)), 0)
+  if limit > room or not room:
     raise errors.LanesError(
-      f'{asked or len(entries)} lanes do not fit the memory that is free '
-      f'({free / 1e6:.0f} MB, {COPIES * held / 1e6:.0f} MB a lane); at most '
-      f'{room} do: --lanes {max(room, 1)}'
+      f'{limit or len(entries)} lanes do not fit the free memory '
+      f'({free / 1e6:.0f} MB, {COPIES * bytes_each / 1e6:.0f} MB a lane); at '
+      f'most {room} do: --lanes {max(room, 1)}'
     )
-  return min(asked or room, len(entries))
+  return min(limit or room, len(entries))
 
 
 def _bytes(tree) -> int:
-  """Bytes of arrays, or of their shapes; a key counts as sixteen."""
+  """Bytes of arrays, or of their shapes; a key counts as 16 bytes."""
 
   def size(x):
     is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
@@ -166,10 +167,10 @@ def _bytes(tree) -> int:
 
 
 def _free() -> int:
-  """Bytes that are free on a device of this process."""
-  found = jax.local_devices()[0].memory_stats()
-  if found and 'bytes_limit' in found:
-    return found['bytes_limit'] - found['bytes_in_use']
+  """Free bytes on the first device of this process."""
+  stats = jax.local_devices()[0].memory_stats()
+  if stats and 'bytes_limit' in stats:
+    return stats['bytes_limit'] - stats['bytes_in_use']
   table = pathlib.Path('/proc/meminfo')
   if table.exists():
     lines = dict(x.split(':') for x in table.read_text().splitlines())

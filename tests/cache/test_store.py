@@ -1,4 +1,4 @@
-"""A cache folder: whole or continued, told by what it is of, or refused."""
+"""A cache folder is complete, continued, or refused by its identity."""
 
 import json
 
@@ -25,7 +25,7 @@ IDENTITY = {
 
 
 def teacher(index, view) -> dict:
-  """Outputs that tell which example and view they are of."""
+  """Outputs that show their example and view."""
   numbers = np.float32(index)[:, None] + np.arange(5, dtype=np.float32) / 8
   return {'logits': numbers + 100_000 * view}
 
@@ -49,8 +49,8 @@ def test_a_record_is_that_of_the_example_and_view(memory, whole):
   index = np.random.default_rng(0).integers(0, SIZE, 300)
   index[:4] = 0, SIZE - 1, 8191, 8192  # ends of shards
   for view in range(VIEWS):
-    found = opened.read(index, view)['logits']
-    np.testing.assert_array_equal(found, teacher(index, view)['logits'])
+    logits = opened.read(index, view)['logits']
+    np.testing.assert_array_equal(logits, teacher(index, view)['logits'])
 
 
 def test_the_index_says_what_is_where(whole):
@@ -59,34 +59,21 @@ def test_the_index_says_what_is_where(whole):
   assert {shard['file'] for shard in manifest['shards']} == files
   assert len(files) == 2 * 3
   assert manifest['record_bytes'] == 20
-  assert manifest['bounds'] == {'logits': {'absolute': 0.0}}
-  assert manifest['moves_by_place'] == {'logits': 0.0}
-
-
-def test_an_example_that_moves_with_its_place_is_measured(tmp_path):
-  def moving(index, view):
-    found = teacher(index, view)
-    found['logits'][0] += 0.5
-    return found
-
-  build(tmp_path, moving)
-  manifest = store.open_cache(tmp_path, IDENTITY).manifest
-  assert manifest['moves_by_place'] == {'logits': 0.5}
 
 
 class Enough(Exception):  # noqa: N818
-  """What stops a build."""
+  """Stops a build."""
 
 
 def test_an_interrupted_build_continues_at_the_last_whole_shard(
   whole, tmp_path
 ):
-  folder, asked = tmp_path / 'teacher', []
+  folder, ticks = tmp_path / 'teacher', []
 
   def stop_at(last):
     def tick(done, total):
       assert total == 44
-      asked.append(done)
+      ticks.append(done)
       if done == last:
         raise Enough
 
@@ -98,19 +85,19 @@ def test_an_interrupted_build_continues_at_the_last_whole_shard(
     '00000-000000000.array_record'
   ]
   assert not (folder / store.MANIFEST).exists()
-  with pytest.raises(errors.CacheError, match='no whole cache'):
+  with pytest.raises(errors.CacheError, match='no complete cache'):
     store.open_cache(folder, IDENTITY)
   with pytest.raises(Enough):
     build(folder, tick=stop_at(30))
   build(folder, tick=stop_at(None))
   # Shards have 9, 9 and 4 batches: they end at 9, 18, 22, 31, 40 and 44.
-  assert asked == [*range(1, 13), *range(10, 31), *range(23, 45)]
+  assert ticks == [*range(1, 13), *range(10, 31), *range(23, 45)]
   for path in whole.iterdir():
     assert path.read_bytes() == (folder / path.name).read_bytes()
   assert not [p for p in folder.iterdir() if p.name.startswith('.')]
 
 
-def test_a_whole_cache_is_only_read(whole):
+def test_a_complete_cache_is_not_built_again(whole):
   assert store.check(whole, IDENTITY)
   assert not store.check(whole / 'nowhere', IDENTITY)
 
@@ -131,7 +118,7 @@ CHANGES = {
 
 @pytest.mark.parametrize('key', CHANGES)
 @pytest.mark.parametrize('state', ['whole', 'begun'])
-def test_another_one_is_refused_by_name(key, state, whole, tmp_path):
+def test_another_identity_is_refused_by_its_entry(key, state, whole, tmp_path):
   folder = whole
   if state == 'begun':
     folder = tmp_path
@@ -143,7 +130,7 @@ def test_another_one_is_refused_by_name(key, state, whole, tmp_path):
   assert f'another {key.replace("_", " ")}:' in line
   assert str(folder) in line
   assert '\n' not in line
-  # What is not known yet is not compared.
+  # An entry that is not known yet is not compared.
   del other[key]
   assert store.check(folder, other) == (state == 'whole')
 

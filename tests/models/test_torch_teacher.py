@@ -20,7 +20,7 @@ CLASSES, SHAPE = 5, (16, 16, 3)
 def state():
   """The state dict of a resnet8, as PyTorch has it."""
   network = models.make_network('resnet8', CLASSES)
-  variables = ours.draw(network, np.zeros((1, *SHAPE), np.float32), 0)
+  variables = ours.initialize(network, np.zeros((1, *SHAPE), np.float32), 0)
   return torch_weights.state_dict(variables, 'resnet8')
 
 

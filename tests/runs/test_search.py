@@ -67,7 +67,7 @@ def test_the_pruner_drops_lanes(tmp_path):
       return self.bad
 
   class Lane:
-    """What a judge looks at."""
+    """The part of a lane that a pruner reads."""
 
     def __init__(self, name):
       folder = tmp_path / name
@@ -76,8 +76,8 @@ def test_the_pruner_drops_lanes(tmp_path):
       self.scores, self.step = {'validation_accuracy/student': 0.5}, 4
 
   trials = {'trial_0000': Trial(False), 'trial_0001': Trial(True)}
-  judge = search.make_judge(trials)
-  dropped = judge({i: Lane(name) for i, name in enumerate(trials)})
+  pruner = search.make_pruner(trials)
+  dropped = pruner({i: Lane(name) for i, name in enumerate(trials)})
   assert set(dropped) == {1}
   assert trials['trial_0000'].seen == [(4, 0.5)]
   assert 'dropped at step 4' in halving.read(tmp_path / 'trial_0001')
