@@ -78,6 +78,7 @@ def default() -> ConfigDict:
   c.cache.outputs = ('logits',)  # and features, by the names of outputs
   c.cache.top_k = 0  # largest logits, the rest as one tail; 0: all
   c.cache.dtype = 'float32'  # bfloat16, int8: see kd_jax.cache.encoding
+  c.steps_at_once = 0  # in one program; 0: 100 on a GPU, on CPU as is faster
   c.checkpoint_every = 0  # steps between; 0: epochs 15 s apart
   c.keep = 2  # checkpoints kept of a stage
   c.eval_every = 0  # steps between validations; 0: an epoch
@@ -135,7 +136,7 @@ def validate(c: ConfigDict) -> None:
   _one_of(c, 'select', ('last', 'best'))
   _one_of(c, 'parallel', ('auto', 'one', 'mesh', 'pmap'))
   _one_of(c, 'teacher_outputs', ('live', 'cache'))
-  for name in ('checkpoint_every', 'eval_every'):
+  for name in ('steps_at_once', 'checkpoint_every', 'eval_every'):
     _at_least(c, name, 0)
   _at_least(c, 'keep', 1)
   for name in ('train', 'teacher'):

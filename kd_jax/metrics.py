@@ -111,7 +111,7 @@ def first_bad(values: Mapping[str, float]) -> str | None:
 
 def mean(rows: list[Mapping[str, float]]) -> dict[str, float]:
   """The mean of each name over the rows of an epoch."""
-  return {name: float(np.mean([r[name] for r in rows])) for name in rows[0]}
+  return {name: sum(r[name] for r in rows) / len(rows) for name in rows[0]}
 
 
 class Progress(NamedTuple):

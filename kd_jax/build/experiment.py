@@ -114,7 +114,7 @@ def make_experiment(
     tuple(stage.name for stage in trained if fingerprint.is_alone(stage)),
     fingerprint.stage_identities(c, trained, specs, inputs['networks'], data),
     inputs,
-    {key: c[key] for key in fingerprint.LOOP},
+    {key: c[key] for key in (*fingerprint.LOOP, 'steps_at_once')},
     config.to_json(c),
     plan.make_plan(config.to_json(c), data),
     outputs,

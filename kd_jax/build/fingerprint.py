@@ -49,6 +49,7 @@ def stage_identities(
       'seed': stage.recipe.seed,
       'steps': stage.recipe.steps,
       'training': whole[stage.recipe.source],
+      'steps_at_once': c.steps_at_once,
     }
     if not is_alone(stage):
       identities[stage.name] |= {'config': rest, 'loaded': dict(hashes)}

@@ -73,11 +73,15 @@ def _names(stage) -> list[str]:
 def read(experiment, stage, folder) -> dict[str, types.Variables] | None:
   """The networks that this very stage left in a folder, or None.
 
-  What is damaged or of another training is moved aside, and said: the stage
-  is then trained again, from its last checkpoint where that is whole.
+  What is damaged, or was put there under another name, is moved aside, and
+  said: the stage is then trained again, from its last checkpoint where that
+  is whole.
 
   Returns:
     {name: variables} of those that are selected, and {name_best: variables}.
+
+  Raises:
+    ValueError: a network belongs to another training.
   """
   if folder is None:
     return None
@@ -85,8 +89,9 @@ def read(experiment, stage, folder) -> dict[str, types.Variables] | None:
   for name in _names(stage):
     place = folder / 'networks' / name
     state, networks[name] = resume.read_network(place, name, identity)
-    lost = state.what in (resume.DAMAGED, resume.FOREIGN)
-    if lost and not jax.process_index():
+    if state.what == resume.FOREIGN:
+      raise ValueError(f'{state.why}; use another workdir, or overwrite')
+    if state.what == resume.DAMAGED and not jax.process_index():
       target = checkpoint.move_aside(place, folder / 'damaged')
       metrics.say(f'{state.why}; moved to {target}')
   parallel.meet(f'{stage.name} is looked at')

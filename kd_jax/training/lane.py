@@ -23,6 +23,7 @@ class Lane(NamedTuple):
     state: of training, at `step` whenever the loop has looked.
     best: {student: {'score', 'step', 'variables'}} on validation so far.
     identity: all that its result depends on.
+    way: of stepping, `chunks.SINGLE` or `chunks.CHUNK`; '' before it is chosen.
     sums: {metric: sum} over the steps since the last validation.
     count: of those steps.
     scores: {'validation_accuracy/STUDENT', 'validation_nll/..'} of the last
@@ -37,6 +38,7 @@ class Lane(NamedTuple):
   state: states.State
   best: Mapping[str, Mapping]
   identity: Mapping[str, Any] = {}
+  way: str = ''
   sums: Mapping[str, float] = {}
   count: int = 0
   scores: Mapping[str, float] = {}
@@ -94,6 +96,7 @@ def _resume(lane: Lane) -> Lane:
     best=tree['best'],
     sums=meta['sums'],
     count=meta['count'],
+    way=meta['way'],
   )
 
 
@@ -167,6 +170,7 @@ def save(lane: Lane) -> None:
     'sums': dict(lane.sums),
     'count': lane.count,
     'identity': dict(lane.identity),
+    'way': lane.way,
   }
   checkpoint.save(lane.manager, lane.step, tree, meta)
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from kd_jax import build, errors, metrics, stages, types
-from kd_jax.training import cached_teachers, finished, lane, strategies
+from kd_jax.training import cached_teachers, chunks, finished, lane, strategies
 from kd_jax.training import runtime as runtimes
 
 
@@ -119,22 +119,68 @@ def train(
 def _together(experiment, entries, frozen, runtime, strategy, pruner) -> list:
   """Trains the lanes that are in memory at the same time."""
   lanes = [lane.open_lane(experiment, entry, runtime) for entry in entries]
+  frozen = runtime.replicate(dict(frozen))
   try:
     with jax.transfer_guard_device_to_host('disallow'):
-      begun = time.monotonic(), sum(member.step for member in lanes)
-      lanes = _steps(experiment, runtime, frozen, lanes, strategy, pruner)
-      steps = max(sum(member.step for member in lanes) - begun[1], 1)
-      seconds = (time.monotonic() - begun[0]) / steps
-      return [
-        finished.Outcome({}, member.failure)
-        if member.failure
-        else finished.Outcome(lane.results(member, runtime, seconds))
-        for member in lanes
-      ]
+      outcomes = {}
+      for members, programs in _by_way(experiment, lanes, frozen, runtime):
+        ended = _timed(
+          experiment, runtime, frozen, members, strategy, programs, pruner
+        )
+        outcomes |= {id(m.session): o for m, o in zip(members, ended)}
+      return [outcomes[id(member.session)] for member in lanes]
   finally:
     for member in lanes:
       if member.manager is not None:
         member.manager.close()
+
+
+def _by_way(experiment, lanes, frozen, runtime) -> list[tuple]:
+  """[(lanes, their `Chunks` or None)]: a resumed lane goes on in its way."""
+  begun = [member.way for member in lanes if member.way]
+  most = experiment.options['steps_at_once']
+
+  def programs(most):
+    return runtime.make_chunks(lanes[0].state, frozen, most)
+
+  def single(state, frozen, step):
+    batch = runtime.signals(np.int32(step), frozen, runtime.feed(step))
+    return runtime.update(state, *batch)[0]
+
+  chosen = None
+  if begun and begun[0] == chunks.CHUNK:
+    chosen = programs(most if most > 1 else chunks.MOST)
+  elif not begun:
+    first = lanes[0]
+    chosen = chunks.choose(
+      most, programs, single, first.state, frozen, first.stage.recipe.steps
+    )
+    if chosen:
+      metrics.say(f'{first.stage.name}: {chosen.size} steps in one program')
+  way = chunks.CHUNK if chosen else chunks.SINGLE
+  same = [m._replace(way=way) for m in lanes if m.way in ('', way)]
+  others = [m for m in lanes if m.way not in ('', way)]
+  groups = [(same, chosen)] if same else []
+  if others:
+    other = None if chosen else programs(most if most > 1 else chunks.MOST)
+    groups.append((others, other))
+  return groups
+
+
+def _timed(
+  experiment, runtime, frozen, lanes, strategy, programs, pruner
+) -> list[finished.Outcome]:
+  """Trains lanes to their end; what came of each, with the time of a step."""
+  begun = time.monotonic(), sum(member.step for member in lanes)
+  lanes = _steps(experiment, runtime, frozen, lanes, strategy, programs, pruner)
+  taken = max(sum(member.step for member in lanes) - begun[1], 1)
+  seconds = (time.monotonic() - begun[0]) / taken
+  return [
+    finished.Outcome({}, member.failure)
+    if member.failure
+    else finished.Outcome(lane.results(member, runtime, seconds))
+    for member in lanes
+  ]
 
 
 class _Moving(NamedTuple):
@@ -142,38 +188,43 @@ class _Moving(NamedTuple):
 
   Attributes:
     lanes: all of them, as they were when they were last looked at.
-    running: the lanes that move, by number.
+    running: the lanes that are updated, by number.
     packed: their states.
-    waiting: (step, metrics) of the last move, not read yet; None: all read.
+    waiting: () -> [(step, [row of a lane])] of the last call, not read yet;
+      None: all is read.
   """
 
   lanes: Sequence[lane.Lane]
   running: Sequence[int] = ()
   packed: Any = None
-  waiting: tuple[int, Any] | None = None
+  waiting: Callable[[], list] | None = None
 
 
-def _steps(experiment, runtime, frozen, lanes, strategy, pruner) -> list:
-  """The loop over steps; step n is dispatched before n - 1 is read."""
+def _steps(
+  experiment, runtime, frozen, lanes, strategy, programs, pruner
+) -> list:
+  """The loop over steps; a call is dispatched before the last one is read."""
   stage, stop = lanes[0].stage, lanes[0].session.stop
-  total, frozen = stage.recipe.steps, runtime.replicate(dict(frozen))
-  start = min(member.step for member in lanes)
+  total = stage.recipe.steps
+  n = min(member.step for member in lanes)
   name = stage.name if len(lanes) == 1 else f'{stage.name} x{len(lanes)}'
   every = experiment.options['log_every']
-  progress = metrics.make_progress(name, start, total, every)
+  progress = metrics.make_progress(name, n, total, every)
   moving, spare = _Moving(tuple(lanes)), _spare(experiment)
-  saved = time.monotonic()
-  for n in range(start, total):
+  saved, advance = (
+    time.monotonic(),
+    _make_advance(runtime, frozen, strategy, programs),
+  )
+  while n < total:
     moving = _enter(moving, n, strategy, progress)
     if not moving.running:
+      n += 1
       continue
-    signals, batch = runtime.signals(np.int32(n), frozen, runtime.feed(n))
-    packed, values = strategy.update(moving.packed, signals, batch)
-    moving = _read(moving._replace(packed=packed), strategy, progress)
-    moving = moving._replace(waiting=(n + 1, values))
-    last, stopping = n + 1 == total, stop()
-    validate = last or (n + 1) % runtime.eval_every == 0
-    due = (n + 1) % runtime.save_every == 0
+    end = _boundary(moving, n, runtime, total)
+    moving, n = advance(moving, n, end, progress)
+    last, stopping = n == total, stop()
+    validate = last or n % runtime.eval_every == 0
+    due = n % runtime.save_every == 0
     save = last or stopping or (due and time.monotonic() - saved >= spare)
     if validate or save:
       moving = _look(moving, strategy, progress)
@@ -184,10 +235,69 @@ def _steps(experiment, runtime, frozen, lanes, strategy, pruner) -> list:
       saved = time.monotonic()
     if stopping and not last:
       _flush(moving)
-      raise errors.StoppedError(f'{stage.name} at step {n + 1} of {total}')
+      raise errors.StoppedError(f'{stage.name} at step {n} of {total}')
   progress.close()
   _flush(moving)
   return list(moving.lanes)
+
+
+def _boundary(moving, n: int, runtime, total: int) -> int:
+  """The step after `n` at which the loop must look: where it validates or
+  saves, where a lane that was saved later joins, the end."""
+  marks = [total]
+  for every in (runtime.eval_every, runtime.save_every):
+    marks.append((n // every + 1) * every)
+  marks += [m.step for m in moving.lanes if m.step > n and not m.failure]
+  return min(marks)
+
+
+def _make_advance(runtime, frozen, strategy, programs) -> Callable:
+  """(moving, n, end, progress) -> moving and the step it is at, at most `end`.
+
+  The metrics of the call before are read while the new one runs.
+  """
+  if programs is None:
+    return lambda moving, n, end, progress: _single(
+      moving, n, runtime, frozen, strategy, progress
+    )
+  chunk = strategy.make_chunk(programs.update)
+  pace = {'most': 10}  # the first chunks are short: how long a step takes
+
+  def advance(moving, n, end, progress):
+    count = min(pace['most'], programs.size, end - n)
+    begun = time.monotonic()
+    signals, batches = programs.look(frozen, n, count)
+    packed, values = chunk(
+      moving.packed, signals, batches, jax.device_put(np.int32(count))
+    )
+    moving = _read(moving._replace(packed=packed), progress)
+
+    def rows():
+      table = strategy.read_chunk(values)
+      seconds = (time.monotonic() - begun) / count
+      longest = max(int(chunks.SECONDS / max(seconds, 1e-6)), 1)
+      pace['most'] = min(longest, 4 * pace['most'])
+      return [
+        (n + 1 + i, [_row(programs.names, lane_rows[i]) for lane_rows in table])
+        for i in range(count)
+      ]
+
+    return moving._replace(waiting=rows), n + count
+
+  return advance
+
+
+def _row(names, values) -> dict[str, float]:
+  return {name: float(value) for name, value in zip(names, values)}
+
+
+def _single(moving, n, runtime, frozen, strategy, progress) -> tuple:
+  """One step of every lane that runs."""
+  signals, batch = runtime.signals(np.int32(n), frozen, runtime.feed(n))
+  packed, values = strategy.update(moving.packed, signals, batch)
+  moving = _read(moving._replace(packed=packed), progress)
+  rows = lambda: [(n + 1, strategy.read(values))]  # noqa: E731
+  return moving._replace(waiting=rows), n + 1
 
 
 def _spare(experiment) -> float:
@@ -216,22 +326,23 @@ def _enter(moving, n, strategy, progress) -> _Moving:
   return moving._replace(running=running, packed=packed)
 
 
-def _read(moving, strategy, progress) -> _Moving:
+def _read(moving, progress) -> _Moving:
   """The lanes with the metrics that wait."""
   if moving.waiting is None:
     return moving
-  step, values = moving.waiting
-  lanes, rows = list(moving.lanes), strategy.read(values)
-  for i, row in zip(moving.running, rows):
-    if not lanes[i].failure:
-      lanes[i] = lane.read(lanes[i], step, row)
+  lanes, table = list(moving.lanes), moving.waiting()
+  for step, rows in table:
+    for i, row in zip(moving.running, rows):
+      if not lanes[i].failure:
+        lanes[i] = lane.read(lanes[i], step, row)
+  step, rows = table[-1]
   progress.update(step, metrics.mean(rows))
   return moving._replace(lanes=tuple(lanes), waiting=None)
 
 
 def _look(moving, strategy, progress) -> _Moving:
   """The lanes as they are now: metrics read, states in their place."""
-  moving = _read(moving, strategy, progress)
+  moving = _read(moving, progress)
   lanes = list(moving.lanes)
   states = strategy.unpack(moving.packed) if moving.running else []
   for i, state in zip(moving.running, states):

@@ -83,10 +83,10 @@ def read_network(
     variables, spec = checkpoint.load_network(place)
   except ValueError as error:
     return Status(DAMAGED, why=str(error)), None
-  difference = identities.first_difference(
-    {'network': name, **identity},
-    {'network': spec.get('network'), **spec.get('identity', {})},
-  )
+  if spec.get('network') != name:
+    other = spec.get('network')
+    return Status(DAMAGED, why=f"{place} holds the network '{other}'"), None
+  difference = identities.first_difference(identity, spec.get('identity', {}))
   if difference:
     why = f'{place} is of another training: {difference}'
     return Status(FOREIGN, why=why), None

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from kd_jax import build, parallel, stages, terms, types
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.data import pipeline, sources, stream
-from kd_jax.training import cached_teachers
+from kd_jax.training import cached_teachers, chunks
 
 EVAL_BATCH = 256
 
@@ -29,6 +30,8 @@ class Runtime(NamedTuple):
     update: (state, signals, batch) -> (state, metrics); compiled, donates.
     halves: the two above as pure functions.
     feed: step -> batch on the devices.
+    make_chunks: (state, frozen, most) -> `chunks.Chunks`; None where the data
+      do not lie on one device.
     validate: state -> {'validation_accuracy/STUDENT', 'validation_nll/..'}.
     replicate: pytree -> a copy of it on every device.
     per_epoch, eval_every, save_every: in steps.
@@ -39,6 +42,7 @@ class Runtime(NamedTuple):
   update: Callable
   halves: steps.Halves
   feed: Callable
+  make_chunks: Callable
   validate: Callable
   replicate: Callable
   per_epoch: int
@@ -75,12 +79,22 @@ def make_runtime(
   )
   signals, update = compile_halves(placement, halves)
   per_epoch = experiment.data.train.labels.shape[0] // recipe.batch_size
+  split, on_device = _place(experiment.data.train, placement, teachers)
+
+  def make_chunks(state, frozen, most):
+    if not on_device:
+      return None
+    index = functools.partial(_index, recipe, split.labels.shape[0])
+    read = None if teachers is None else teachers.read
+    return chunks.make_chunks(halves, split, index, read, state, frozen, most)
+
   return Runtime(
     init,
     signals,
     update,
     halves,
-    make_feed(experiment.data.train, recipe, placement, teachers),
+    make_feed(split, recipe, placement, teachers),
+    make_chunks,
     make_validate(experiment, stage),
     placement.replicate,
     per_epoch,
@@ -154,16 +168,11 @@ def make_feed(
   On one device the data set lies on the device and is indexed there. A data
   set or cache that does not fit the memory is read ahead from disk.
   """
-  size = split.labels.shape[0]
-  streamed = isinstance(split, stream.Stream) or not (
-    teachers is None or teachers.in_memory
-  )
-  on_device = placement.name == 'one' and not streamed
-  if on_device:
-    split = pipeline.to_device(split)
+  streamed = _streamed(split, teachers)
+  split, on_device = _place(split, placement, teachers)
 
   def examples(step):
-    index = pipeline.indices(recipe.data_seed, step, size, recipe.batch_size)
+    index = _index(recipe, split.labels.shape[0], step)
     index = pipeline.shard(index, jax.process_index(), jax.process_count())
     batch = pipeline.take(split, index)
     if teachers is None:
@@ -175,6 +184,23 @@ def make_feed(
   if on_device:
     return examples
   return lambda step: placement.split(examples(step))
+
+
+def _index(recipe, size: int, step: int) -> np.ndarray:
+  """The examples of a step's batch, i [B]."""
+  return pipeline.indices(recipe.data_seed, step, size, recipe.batch_size)
+
+
+def _streamed(split, teachers) -> bool:
+  """Whether examples or cached teachers are read from disk at each step."""
+  in_memory = teachers is None or teachers.in_memory
+  return isinstance(split, stream.Stream) or not in_memory
+
+
+def _place(split, placement, teachers) -> tuple[sources.Split, bool]:
+  """The split, on the device where all of it lies on one."""
+  on_device = placement.name == 'one' and not _streamed(split, teachers)
+  return pipeline.to_device(split) if on_device else split, on_device
 
 
 def make_validate(experiment, stage) -> Callable:

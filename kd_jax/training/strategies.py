@@ -33,12 +33,17 @@ class Strategy(NamedTuple):
     unpack: packed -> [state].
     update: (packed, signals, batch) -> (packed, metrics on the devices).
     read: metrics -> [{name: float}], one dict per lane.
+    make_chunk: the update of `chunks.Chunks` -> (packed, signals, batches,
+      count) -> (packed, metrics on the devices); compiled.
+    read_chunk: metrics -> f32 [lanes, N, M].
   """
 
   pack: Callable
   unpack: Callable
   update: Callable
   read: Callable
+  make_chunk: Callable
+  read_chunk: Callable
 
 
 def looped(runtime: runtimes.Runtime) -> Strategy:
@@ -54,7 +59,16 @@ def looped(runtime: runtimes.Runtime) -> Strategy:
       for row in jax.device_get(metrics)
     ]
 
-  return Strategy(list, list, update, read)
+  def make_chunk(pure):
+    compiled = jax.jit(pure, donate_argnums=0)
+
+    def chunk(packed, signals, batches, count):
+      pairs = [compiled(state, signals, batches, count) for state in packed]
+      return [state for state, _ in pairs], [rows for _, rows in pairs]
+
+    return chunk
+
+  return Strategy(list, list, update, read, make_chunk, jax.device_get)
 
 
 def vmapped(runtime: runtimes.Runtime) -> Strategy:
@@ -95,7 +109,25 @@ def vmapped(runtime: runtimes.Runtime) -> Strategy:
       for i in range(count)
     ]
 
-  return Strategy(pack, unpack, update, read)
+  def make_chunk(pure):
+    many = jax.vmap(pure, (0, None, None, None))
+    compiled = jax.jit(many, donate_argnums=0)
+
+    def chunk(packed, signals, batches, steps):
+      count, stacked = packed
+      if len(devices) > 1:
+        signals, batches, steps = jax.device_put(
+          (signals, batches, steps), whole
+        )
+      stacked, rows = compiled(stacked, signals, batches, steps)
+      return (count, stacked), (count, rows)
+
+    return chunk
+
+  def read_chunk(metrics):
+    return jax.device_get(metrics[1])[: metrics[0]]
+
+  return Strategy(pack, unpack, update, read, make_chunk, read_chunk)
 
 
 STRATEGIES = {'loop': looped, 'vmap': vmapped}

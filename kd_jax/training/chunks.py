@@ -1,0 +1,190 @@
+"""Many steps in one program, and the choice between that and single steps.
+
+A chunk is two programs, as a single step is: what the frozen networks say of N
+batches, which all lanes share, and N updates of a lane. Both are loops of a
+dynamic number of turns over buffers of N, so that a chunk of any length up to
+N is the same program: where a run is cut into chunks changes no bit of it.
+
+XLA may fuse a step in a loop otherwise than a step alone, which moves the last
+digits of some networks. So the way of stepping belongs to a run: it is chosen
+once, kept with its checkpoints, and used again when the run is resumed.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kd_jax import step as steps
+from kd_jax import types
+from kd_jax.data import pipeline
+
+SINGLE, CHUNK = 'single', 'chunk'
+MOST = 100  # steps in a chunk, where a config leaves it to us
+BYTES = 256 << 20  # of the buffers of batches and signals of a chunk
+SECONDS = 0.5  # that a chunk lasts at most: a stop is heard after it
+WORTH = 400  # steps of a stage for which a trial on CPU pays
+TRIAL = 8  # steps of a trial, the fastest of three
+
+
+class Chunks(NamedTuple):
+  """The programs of a stage.
+
+  Attributes:
+    size: N, the most steps of a chunk.
+    names: of the metrics, in the order of their columns.
+    look: (frozen, first, count) -> (signals, batches) of the steps `first` to
+      `first + count` - 1, each with a leading axis N; the rest is zero.
+    update: (state, signals, batches, count) -> (state, metrics f32 [N, M]); a
+      pure function, compiled by the strategies.
+  """
+
+  size: int
+  names: tuple[str, ...]
+  look: Callable
+  update: Callable
+
+
+def make_chunks(
+  halves: steps.Halves,
+  split,
+  index: Callable[[int], np.ndarray],
+  read: Callable | None,
+  state: types.PyTree,
+  frozen: types.PyTree,
+  most: int = MOST,
+) -> Chunks:
+  """Makes the chunk programs of a stage whose data lie on one device.
+
+  Args:
+    halves: of the step.
+    split: training examples as arrays on the device.
+    index: step -> the examples of its batch, i [B].
+    read: (step, examples) -> outputs of cached teachers; None: live teachers.
+    state: of a lane, or its shapes.
+    frozen: {network: variables}.
+    most: steps in a chunk.
+  """
+
+  def look_at(frozen, data, stored, examples, step):
+    batch = pipeline.take(data, examples)
+    if stored is not None:
+      batch = {**batch, 'signals': stored}
+    batch = halves.prepare(step, batch)
+    signals = halves.frozen_signals(frozen, batch)
+    return signals, {k: v for k, v in batch.items() if k != 'signals'}
+
+  first = index(0)
+  stored = None if read is None else read(0, first)
+  one = jax.eval_shape(
+    look_at, frozen, split, stored, jnp.asarray(first), jnp.int32(0)
+  )
+  _, metrics = jax.eval_shape(halves.update, state, *one)
+  size = max(min(most, BYTES // max(_bytes((one, stored)), 1)), 1)
+  names = tuple(sorted(metrics))
+
+  @jax.jit
+  def look(frozen, data, stored, examples, first, count):
+    buffers = jax.tree.map(lambda x: jnp.zeros((size, *x.shape), x.dtype), one)
+
+    def turn(i, buffers):
+      outputs = jax.tree.map(lambda x: x[i], stored)
+      values = look_at(frozen, data, outputs, examples[i], first + i)
+      return jax.tree.map(lambda b, x: b.at[i].set(x), buffers, values)
+
+    return jax.lax.fori_loop(0, count, turn, buffers)
+
+  def update(state, signals, batches, count):
+    def turn(i, carried):
+      state, rows = carried
+      signal, batch = jax.tree.map(lambda x: x[i], (signals, batches))
+      state, values = halves.update(state, signal, batch)
+      row = jnp.stack([values[name] for name in names])
+      return state, rows.at[i].set(row)
+
+    rows = jnp.zeros((size, len(names)), jnp.float32)
+    return jax.lax.fori_loop(0, count, turn, (state, rows))
+
+  def looked(frozen, first, count):
+    indices = [index(first + i) for i in range(count)]
+    examples = _stack([i.astype(np.int32) for i in indices], size)
+    outputs = None
+    if read is not None:
+      outputs = [read(first + i, indices[i]) for i in range(count)]
+      outputs = jax.tree.map(lambda *x: _stack(x, size), *outputs)
+    args = outputs, examples, np.int32(first), np.int32(count)
+    return look(frozen, split, *jax.device_put(args))
+
+  return Chunks(size, names, looked, update)
+
+
+def _stack(arrays, size: int) -> np.ndarray:
+  """Arrays of one shape as [size, ...], filled up with zeros."""
+  stacked = np.zeros((size, *np.shape(arrays[0])), np.asarray(arrays[0]).dtype)
+  stacked[: len(arrays)] = arrays
+  return stacked
+
+
+def _bytes(tree: types.PyTree) -> int:
+  return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def choose(
+  at_once: int,
+  chunks: Callable[[int], Chunks | None],
+  single: Callable,
+  state: types.PyTree,
+  frozen: Mapping[str, Any],
+  steps: int,
+) -> Chunks | None:
+  """How a run that begins takes its steps.
+
+  Args:
+    at_once: as the config has it: steps in a program; 0 leaves it to us.
+    chunks: most -> the programs, or None where the data do not lie on one
+      device.
+    single: (state, frozen, step) -> state, one step.
+    state: of a lane; it stays whole.
+    frozen: {network: variables}.
+    steps: of the stage.
+
+  Returns:
+    The programs of chunks; None for single steps.
+  """
+  if at_once == 1:
+    return None
+  if at_once > 1:
+    return chunks(at_once)
+  if jax.default_backend() != 'cpu':
+    return chunks(MOST)
+  # A convolution in a loop can be slower on CPU: both ways are tried.
+  made = chunks(MOST) if steps >= WORTH else None
+  if made is None:
+    return None
+  update = jax.jit(made.update)
+
+  def by_chunk():
+    count = min(TRIAL, made.size)
+    seen = made.look(frozen, 0, count)
+    return update(state, *seen, jax.device_put(np.int32(count)))
+
+  def by_step():
+    moved = jax.tree.map(jnp.copy, state)
+    for step in range(min(TRIAL, made.size)):
+      moved = single(moved, frozen, step)
+    return moved
+
+  return made if _seconds(by_chunk) < _seconds(by_step) else None
+
+
+def _seconds(function: Callable) -> float:
+  """How long a call takes, the shortest of three after one that compiles."""
+  times = []
+  for _ in range(4):
+    begun = time.perf_counter()
+    jax.block_until_ready(function())
+    times.append(time.perf_counter() - begun)
+  return min(times[1:])
