@@ -170,7 +170,7 @@ def test_a_training_is_killed_requeued_and_resumed(tmp_path):
     slurm_says('scancel', number)
   assert teacher.stat().st_mtime == before
   log = (jobs.records(made) / status.LOG).read_text()
-  assert log.count('kd_jax.cli') == 2
+  assert log.count('experiments.launch') == 2
   assert f'stopped and saved student at step {reached} of 400' in log
 
 
