@@ -1,4 +1,4 @@
-"""int8 from a float ONNX file, by onnxruntime's own quantizer.
+"""Quantizes a float ONNX file to 8 bits with onnxruntime's quantizer.
 
 All 8-bit numbers of the file are unsigned. x86 processors without VNNI add two
 products of an unsigned and a signed byte in 16 bits and saturate there;
@@ -6,8 +6,10 @@ products of two unsigned bytes go through wider registers on every processor,
 so that a default session of onnxruntime gives the same logits everywhere.
 """
 
+import errno
 import os
 import pathlib
+import shutil
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +22,7 @@ _LAYERS = ('Conv', 'MatMul', 'Gemm')
 _PASSING = ('MaxPool', 'Transpose', 'Reshape', 'Relu')
 _BATCH = 64
 _SHIFT = 128  # from int8 to uint8
+_ROOM = 64_000  # bytes that quantized nodes add to a small file
 
 
 def quantize(
@@ -40,7 +43,13 @@ def quantize(
     target: the 8-bit file.
     images: to calibrate on, f32 [N, H, W, C], of the training set.
     ranges: (low, high) of the input of each layer, in the order they run.
+
+  Raises:
+    OSError: there is no room for the file and those on the way to it.
   """
+  # onnxruntime cuts a file short on a full disk, and says nothing.
+  if shutil.disk_usage(target.parent).free < 2 * source.stat().st_size + _ROOM:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(target))
   onnx = need.package('onnx')
   need.package('onnxruntime')
   from onnxruntime import quantization
