@@ -4,7 +4,7 @@ import pytest
 
 from kd_jax import models
 from kd_jax.export import parity
-from tests.export import zoo
+from tests.export.onnx import zoo
 
 
 @pytest.mark.slow
