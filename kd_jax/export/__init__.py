@@ -10,11 +10,12 @@ exported: no adapters, no optimizer, no teacher. Its input is `images`, f32
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kd_jax import errors
@@ -69,11 +70,9 @@ def export(
     raise ValueError(f'{out} exists; give another --out, or remove it')
   chosen = job.choose(format, quantize, names)
   student, data = job.load(source, network, config, data)
-  part = out.with_name(f'.{out.name}.{os.getpid()}')
-  try:
-    part.mkdir(parents=True)
-    report = job.write(
-      part,
+  with _whole(out) as folder:
+    return job.write(
+      folder,
       format,
       chosen,
       student,
@@ -84,12 +83,24 @@ def export(
       examples=examples,
       seconds=seconds,
     )
+
+
+@contextlib.contextmanager
+def _whole(out: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A folder beside `out` that becomes `out` when the block succeeds.
+
+  Raises:
+    ValueError, errors.FullError: one line, where it cannot be written.
+  """
+  part = out.with_name(f'.{out.name}.{os.getpid()}')
+  try:
+    part.mkdir(parents=True)
+    yield part
     part.rename(out)
   except OSError as error:
     raise errors.unwritable(out, error) from error
   finally:
     shutil.rmtree(part, ignore_errors=True)
-  return report
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,8 +2,8 @@
 
 All 8-bit numbers of the file are unsigned. x86 processors without VNNI add two
 products of an unsigned and a signed byte in 16 bits and saturate there;
-products of two unsigned bytes go through wider registers on every processor,
-so that a default session of onnxruntime gives the same logits everywhere.
+products of two unsigned bytes onnxruntime adds in 32 bits, so that its default
+session gives the same logits on x86 processors with and without VNNI.
 """
 
 import errno
@@ -47,9 +47,7 @@ def quantize(
   Raises:
     OSError: there is no room for the file and those on the way to it.
   """
-  # onnxruntime cuts a file short on a full disk, and says nothing.
-  if shutil.disk_usage(target.parent).free < 2 * source.stat().st_size + _ROOM:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(target))
+  check_room(source, target)
   onnx = need.package('onnx')
   need.package('onnxruntime')
   from onnxruntime import quantization
@@ -60,21 +58,10 @@ def quantize(
   shape_inference.quant_pre_process(
     os.fspath(source), os.fspath(fused), skip_symbolic_shape=True
   )
-  batches = iter(
-    {graphs.INPUT: images[k : k + _BATCH]}
-    for k in range(0, len(images), _BATCH)
-  )
-
-  class Reader(quantization.CalibrationDataReader):
-    """Hands onnxruntime one batch after the other."""
-
-    def get_next(self):
-      return next(batches, None)
-
   quantization.quantize_static(
     os.fspath(fused),
     os.fspath(target),
-    Reader(),
+    make_reader(images),
     per_channel=True,
     quant_format=quantization.QuantFormat.QDQ,
     activation_type=quantization.QuantType.QUInt8,
@@ -91,6 +78,36 @@ def quantize(
   model = onnx.load(os.fspath(target))
   shift(model)
   onnx.save(model, os.fspath(target))
+
+
+def check_room(source: pathlib.Path, target: pathlib.Path) -> None:
+  """Refuses to begin where the 8-bit file, or those on the way, do not fit.
+
+  onnxruntime cuts a file short on a full disk, and says nothing.
+
+  Raises:
+    OSError: as a full disk raises it.
+  """
+  if shutil.disk_usage(target.parent).free < 2 * source.stat().st_size + _ROOM:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(target))
+
+
+def make_reader(images: np.ndarray):
+  """The images as onnxruntime asks for them, one batch after the other."""
+  from onnxruntime import quantization
+
+  batches = iter(
+    {graphs.INPUT: images[k : k + _BATCH]}
+    for k in range(0, len(images), _BATCH)
+  )
+
+  class Reader(quantization.CalibrationDataReader):
+    """An iterator in onnxruntime's words."""
+
+    def get_next(self):
+      return next(batches, None)
+
+  return Reader()
 
 
 def shift(model) -> None:
