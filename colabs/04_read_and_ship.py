@@ -162,8 +162,9 @@ notebook.show(
 #
 # ONNX needs two packages that kd_jax does not; without them the library says
 # what to install, and the same student goes into a file of JAX's own,
-# StableHLO. Either file is run on the test set and compared with the network
-# before it is kept.
+# StableHLO. Either file is run on the test set, with default options of its
+# runtime, and compared with the network before it is kept. Differences of
+# logits are relative to the largest logit.
 
 # %%
 try:
@@ -175,7 +176,9 @@ print(shipped['summary'])
 
 # %% [markdown]
 # The same student with weights and activations of 8 bits, calibrated on
-# training images; here too the file is refused if its answers differ.
+# training images; here too the file is refused if its answers differ. All of
+# its 8-bit numbers are unsigned, so that it gives the same logits on x86
+# processors with and without VNNI.
 
 # %%
 try:
@@ -187,8 +190,8 @@ except (ValueError, errors.DifferentError) as refused:
 # %% [markdown]
 # ## Latency
 #
-# Milliseconds, the median of repeated calls on this machine, for one image and
-# for 64 at a time.
+# Milliseconds, the median of repeated calls on this machine (in brackets the
+# middle half of the calls), for one image and for 64 at a time.
 
 # %%
 times = {
@@ -196,9 +199,9 @@ times = {
   'student in JAX': shipped['latency']['jax'],
   'teacher in JAX': shipped['latency']['teachers']['teacher'],
 }
-for name, found_times in times.items():
-  one, many = (found_times[size]['median'] for size in ('1', '64'))
-  print(f'{name:>14}: {one:7.3f} ms one image, {many:7.3f} ms 64 images')
+for name, sizes in times.items():
+  one, many = (tables.milliseconds(sizes[size]) for size in ('1', '64'))
+  print(f'{name:>14}: one image {one}, 64 images {many}')
 
 # %% [markdown]
 # ## As a stranger would use it
@@ -212,12 +215,15 @@ print(meta['prepare']['formula'], meta['input']['shape'])
 if meta['format'] == 'onnx':
   import onnxruntime
 
-  session = onnxruntime.InferenceSession('shipped/model.onnx')
   index, image = next(iter(run.images.items()))
   mean, std = (meta['prepare'][key] for key in ('mean', 'std'))
   inputs = ((image[None] / 255 - mean) / std).astype(np.float32)
-  (answer,) = session.run(None, {meta['input']['name']: inputs})
-  print(f'says {answer.argmax()}, is {run.labels[index]}')
+  for folder in ('shipped', 'int8'):
+    file = pathlib.Path(folder, 'model.onnx')
+    if file.exists():
+      session = onnxruntime.InferenceSession(file)
+      (answer,) = session.run(None, {meta['input']['name']: inputs})
+      print(f'{file} says {answer.argmax()}; it is {run.labels[index]}')
 
 # %% [markdown]
 # The card that goes with the file: data, teacher, method, numbers, parity. (Its

@@ -74,13 +74,18 @@ def run(source: pathlib.Path) -> 'nbformat.NotebookNode':
 
 
 def quiet(output: 'nbformat.NotebookNode') -> 'nbformat.NotebookNode':
-  """An output without the progress that a busy machine prints."""
+  """An output without progress, which depends on how busy the machine is."""
   import nbformat
 
   if output.get('name') != 'stderr':
     return output
   lines = output.text.splitlines(keepends=True)
-  kept = [line for line in lines if line.strip() and ' steps/s, ' not in line]
+  progress = ' steps/s, ', ': finished before, read from '
+  kept = [
+    line
+    for line in lines
+    if line.strip() and not any(words in line for words in progress)
+  ]
   return nbformat.from_dict({**output, 'text': ''.join(kept)})
 
 

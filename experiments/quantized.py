@@ -1,11 +1,11 @@
-"""Post-training int8 beside quantization-aware distillation, as measured.
+"""Compares int8 after training with quantization-aware distillation.
 
   python -m experiments.quantized runs/digits runs/digits_quantized
 
-takes the students of every seed of the two runs, writes each as an int8 ONNX
-file, runs the files with onnxruntime on the test set, and prints a Markdown
-table. The first run's student is in full precision, the second one's trained
-for int8 (`quantize='int8'` in its config).
+exports the students of every seed of the two runs as int8 ONNX files, runs
+the files in onnxruntime with default options on the test set, and prints a
+Markdown table. The first run's student is in full precision, the second one's
+is trained for int8 (`quantize='int8'` in its config).
 """
 
 import argparse
@@ -18,41 +18,45 @@ import numpy as np
 
 
 def folders_of(run: pathlib.Path, network: str) -> list[pathlib.Path]:
-  """The folders of a network, one a seed.
+  """The folders of a network, one for each seed.
 
   Raises:
-    ValueError: where there are none.
+    ValueError: there are none.
   """
   places = [run, *sorted(run.glob('seed_*'))]
-  found = [place / 'networks' / network for place in places]
-  found = [place for place in found if (place / 'network.json').exists()]
-  if not found:
+  folders = [place / 'networks' / network for place in places]
+  folders = [place for place in folders if (place / 'network.json').exists()]
+  if not folders:
     raise ValueError(f"no finished network '{network}' in {run}")
-  return found
+  return folders
 
 
 def measure(folder: pathlib.Path, quantize: str) -> dict:
   """Accuracy, agreement with the network in JAX, and bytes of its ONNX file."""
-  from kd_jax.export import job, parity, source
+  from kd_jax.export import job, parity
 
-  student = source.load(folder)
-  data = source.read_data(student)
+  student, data = job.load(folder, '', '', None)
   chosen = job.choose('onnx', quantize, 'jax')
   with tempfile.TemporaryDirectory() as part:
     place = pathlib.Path(part)
     _, run = job.make(place, chosen, student, data, quantize)
     forward = parity.make_forward(student.network, student.variables)
-    found = parity.compare(run, forward, data)
+    report = parity.compare(run, forward, data)
     return {
-      'accuracy': found['accuracy']['exported'],
-      'agreement': found['agreement'],
+      'accuracy': report['accuracy']['exported'],
+      'agreement': report['agreement'],
       'bytes': (place / chosen.file).stat().st_size,
     }
 
 
 def table(full: pathlib.Path, aware: pathlib.Path, network: str) -> str:
-  """The comparison as a Markdown table."""
-  from kd_jax.compare import statistics
+  """The comparison as a Markdown table.
+
+  Args:
+    full: run of the student in full precision.
+    aware: run of the student that is trained for int8.
+    network: the student's name in both.
+  """
   from kd_jax.export import card
 
   cases = {
@@ -61,11 +65,11 @@ def table(full: pathlib.Path, aware: pathlib.Path, network: str) -> str:
     'trained for int8, simulated': (aware, ''),
     'trained for int8, int8': (aware, 'int8'),
   }
-  found = {
+  measured = {
     name: [measure(folder, quantize) for folder in folders_of(run, network)]
     for name, (run, quantize) in cases.items()
   }
-  first = [one['accuracy'] for one in found['full precision']]
+  reference = [seed['accuracy'] for seed in measured['full precision']]
   rows = [
     (
       'student',
@@ -75,21 +79,15 @@ def table(full: pathlib.Path, aware: pathlib.Path, network: str) -> str:
       'kB',
     )
   ]
-  for name, of in found.items():
-    own = [one['accuracy'] for one in of]
-    change = '-'
-    if own != first and len(own) == len(first) > 1:
-      difference = np.subtract(own, first)
-      low, high = (100 * x for x in statistics.over_seeds(difference))
-      mean = 100 * difference.mean()
-      change = f'{mean:+.1f} ({low:+.1f} to {high:+.1f})'
+  for name, seeds in measured.items():
+    accuracy = [seed['accuracy'] for seed in seeds]
     rows.append(
       (
         name,
-        spread(own),
-        change,
-        spread([one['agreement'] for one in of]),
-        f'{np.mean([one["bytes"] for one in of]) / 1000:.1f}',
+        spread(accuracy),
+        change(accuracy, reference),
+        spread([seed['agreement'] for seed in seeds]),
+        f'{np.mean([seed["bytes"] for seed in seeds]) / 1000:.1f}',
       )
     )
   return card.rows(rows)
@@ -103,8 +101,19 @@ def spread(values: Sequence[float]) -> str:
   return text
 
 
+def change(values: Sequence[float], reference: Sequence[float]) -> str:
+  """The mean difference over paired seeds and its interval, in points."""
+  from kd_jax.compare import statistics
+
+  if values == reference or not len(values) == len(reference) > 1:
+    return '-'
+  difference = np.subtract(values, reference)
+  low, high = (100 * x for x in statistics.over_seeds(difference))
+  return f'{100 * difference.mean():+.1f} ({low:+.1f} to {high:+.1f})'
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-  """The exit code: 0, or 2 for a user's mistake."""
+  """Runs the command; returns the exit code: 0, or 2 for a user's mistake."""
   parser = argparse.ArgumentParser(
     prog='python -m experiments.quantized', description=__doc__.split('\n')[0]
   )
@@ -114,8 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   options = parser.parse_args(argv)
   try:
     print(table(options.full, options.aware, options.network))
-  except ValueError as mistake:
-    print(f'error: {mistake}', file=sys.stderr)
+  except ValueError as error:
+    print(f'error: {error}', file=sys.stderr)
     return 2
   return 0
 

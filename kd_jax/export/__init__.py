@@ -1,19 +1,21 @@
-"""A student as a file that runs without this project.
+"""Exports a student to a file that runs without this project.
 
   python -m kd_jax.export RUN_OR_NETWORK --format onnx --out DIR
 
 DIR then holds the file, meta.json (how images are prepared), parity.json (the
-file beside the network in JAX) and card.md. Only the network is exported: no
-adapters, no optimizer, no teacher. Its input is `images`, f32 [batch, H, W, C],
-prepared as meta.json says; its output is `logits`, f32 [batch, K].
+file compared with the network in JAX) and card.md. Only the network is
+exported: no adapters, no optimizer, no teacher. Its input is `images`, f32
+[batch, H, W, C], prepared as meta.json says; its output is `logits`, f32
+[batch, K].
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kd_jax import errors
@@ -33,28 +35,33 @@ def export(
   seconds: float = 0.3,
   data=None,
 ) -> dict[str, Any]:
-  """Writes a student, and checks the file in its own runtime.
+  """Writes a student to a file, and compares the file with the network.
+
+  The file is run with default options of its runtime: what is measured is
+  what a user of the file gets.
 
   Args:
     source: a run, or the folder of a network.
-    out: folder that is made; nothing is left there where the file fails.
+    out: a new folder; nothing is left there if the export fails.
     format: a key of `job.FORMATS`.
     quantize: 'int8' (onnx): static, per channel, calibrated on training
-      images; 'bf16' (stablehlo, safetensors): weights kept in bf16.
+      images; 'bf16' (stablehlo, safetensors): weights stored in bf16.
     names: of the weights in safetensors, 'jax' or 'torch'.
-    network: of the run; '' is its student.
-    config: file whose data set is used in place of the run's.
+    network: its name in the run; '' is the student.
+    config: file that names the data set to test on, in place of the run's.
     license: of the weights, for the card.
-    examples: test images to check on; 0 is all.
+    examples: number of test images to compare on; 0 is all.
     seconds: spent on each timing.
-    data: the data set itself, where it comes from Python.
+    data: the data set itself, where it exists in Python alone.
 
   Returns:
-    What parity.json holds.
+    The content of parity.json.
 
   Raises:
-    ValueError: one line, for what cannot be meant.
-    errors.DifferentError: the file does not do what the network does.
+    ValueError: one line, for a mistake, such as a network that is not the one
+      that its run reports, or a folder that cannot be written.
+    errors.DifferentError: the file does not compute what the network does.
+    errors.FullError: the disk is full.
   """
   from kd_jax.export import job
 
@@ -63,11 +70,9 @@ def export(
     raise ValueError(f'{out} exists; give another --out, or remove it')
   chosen = job.choose(format, quantize, names)
   student, data = job.load(source, network, config, data)
-  part = out.with_name(f'.{out.name}.{os.getpid()}')
-  part.mkdir(parents=True)
-  try:
-    found = job.write(
-      part,
+  with _whole(out) as folder:
+    return job.write(
+      folder,
       format,
       chosen,
       student,
@@ -78,10 +83,24 @@ def export(
       examples=examples,
       seconds=seconds,
     )
+
+
+@contextlib.contextmanager
+def _whole(out: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A folder beside `out` that becomes `out` when the block succeeds.
+
+  Raises:
+    ValueError, errors.FullError: one line, where it cannot be written.
+  """
+  part = out.with_name(f'.{out.name}.{os.getpid()}')
+  try:
+    part.mkdir(parents=True)
+    yield part
     part.rename(out)
+  except OSError as error:
+    raise errors.unwritable(out, error) from error
   finally:
     shutil.rmtree(part, ignore_errors=True)
-  return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,25 +128,34 @@ def _parser() -> argparse.ArgumentParser:
     '--config',
     default='',
     metavar='FILE',
-    help='whose data set the network is tested on',
+    help='config whose data set the file is tested on',
   )
-  parser.add_argument('--license', default='', help='for the card')
+  parser.add_argument('--license', default='', help='of the weights')
   parser.add_argument(
-    '--examples', type=int, default=0, help='test images to check on; 0: all'
+    '--examples',
+    type=int,
+    default=0,
+    help='number of test images to compare on; 0: all',
   )
   return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """The exit code: 0 done, 1 the file differs, 2 a user's mistake."""
+  """Runs the command.
+
+  Returns:
+    The exit code: 0; 1 where the file differs from the network or the disk is
+    full; 2 for a user's mistake.
+  """
   options = vars(_parser().parse_args(argv))
   try:
-    found = export(options.pop('source'), options.pop('out'), **options)
+    report = export(options.pop('source'), options.pop('out'), **options)
   except errors.DifferentError as failure:
     print(f'error: {failure}; nothing is kept', file=sys.stderr)
-    return 1
-  except (ValueError, OSError) as mistake:
-    print(f'error: {mistake}', file=sys.stderr)
-    return 2
-  print(found['summary'])
-  return 0
+    return errors.FAILED
+  except (ValueError, OSError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    full = isinstance(error, errors.FullError)
+    return errors.FAILED if full else errors.USER
+  print(report['summary'])
+  return errors.DONE

@@ -1,4 +1,4 @@
-"""The model card: what an exported student is, in one page of Markdown."""
+"""Writes the model card of an exported student, a page of Markdown."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,15 +29,16 @@ def card(
 
   Args:
     student: that was exported.
-    meta, parity: what the files of these names hold.
-    license: of the weights; '' is not stated.
+    meta: content of meta.json.
+    parity: content of parity.json.
+    license: of the weights; '' where it is not stated.
   """
   parts = [
     f'---\nlicense: {license or UNSTATED}\ntags: [knowledge-distillation]\n---',
     f'# {student.spec["build"]["name"]}, {meta["format"]}',
     _network(student, meta),
     _data(student, meta),
-    _training(student),
+    training(student),
     _numbers(student),
     _parity(parity, meta),
     '## License\n\n'
@@ -47,7 +48,7 @@ def card(
 
 
 def rows(cells) -> str:
-  """A Markdown table; the first row is its head."""
+  """A Markdown table whose first row is the head."""
   lines = ['| ' + ' | '.join(map(str, row)) + ' |' for row in cells]
   rule = '|' + '---|' * len(cells[0])
   return '\n'.join([lines[0], rule, *lines[1:]])
@@ -56,7 +57,7 @@ def rows(cells) -> str:
 def _network(student, meta) -> str:
   shape = ', '.join(map(str, meta['input']['shape']))
   teachers = source.teachers(student)
-  told = [
+  lines = [
     ('', ''),
     ('network', f'`{student.spec["build"]}`'),
     ('parameters', f'{base.num_params(student.variables):,}'),
@@ -71,13 +72,13 @@ def _network(student, meta) -> str:
     *(
       (
         f'teacher `{row}`',
-        f'`{one.spec["build"]}`, {base.num_params(one.variables):,} '
-        f'parameters, hash `{one.spec["hash"]}`',
+        f'`{teacher.spec["build"]}`, {base.num_params(teacher.variables):,} '
+        f'parameters, hash `{teacher.spec["hash"]}`',
       )
-      for row, one in teachers.items()
+      for row, teacher in teachers.items()
     ),
   ]
-  return '## Network\n\n' + rows(told)
+  return '## Network\n\n' + rows(lines)
 
 
 def _data(student, meta) -> str:
@@ -85,13 +86,14 @@ def _data(student, meta) -> str:
   text = f'Tested on `{meta["data"]["name"]}`'
   if noted:
     text += (
-      f'; trained on `{noted["name"]}`, fingerprint `{noted["fingerprint"]}`'
+      f'; trained on `{noted.get("name")}`, fingerprint '
+      f'`{noted.get("fingerprint")}`'
     )
   return f'## Data\n\n{text}.'
 
 
-def _training(student) -> str:
-  """Method and hyperparameters; '' where no run is known."""
+def training(student: source.Student) -> str:
+  """Method and hyperparameters; '' of a network without a run."""
   config, spec = student.config, student.spec
   if not config:
     return ''
@@ -129,28 +131,28 @@ def _training(student) -> str:
 
 
 def _numbers(student) -> str:
-  """The comparison of the run; '' where it was not compared."""
+  """The table of the run's report; '' of a run without one."""
   if not student.report:
     return ''
   seeds = student.report.get('seeds', 1)
-  told = f'{seeds} seeds' if seeds > 1 else 'one seed'
+  count = f'{seeds} seeds' if seeds > 1 else 'one seed'
   return (
-    f'## Results\n\nOf the run, {told}; the exported network is that of seed '
+    f'## Results\n\nOf the run, {count}; the exported network is that of seed '
     f'{student.spec.get("seed")}.\n\n```\n{table.table(student.report)}\n```'
   )
 
 
 def _parity(parity, meta) -> str:
-  """What was measured of the file."""
+  """The comparison of the file with the network."""
   accuracy, times = parity['accuracy'], parity['latency']
   speed = [('milliseconds', *(f'batch of {n}' for n in times['jax']))]
-  named = {'exported file': times['exported'], 'student in JAX': times['jax']}
-  named |= {f'{row} in JAX': t for row, t in times['teachers'].items()}
+  latency = {'exported file': times['exported'], 'student in JAX': times['jax']}
+  latency |= {f'{row} in JAX': t for row, t in times['teachers'].items()}
   speed += [
-    (name, *map(table.milliseconds, one.values()))
-    for name, one in named.items()
+    (name, *map(table.milliseconds, of_batches.values()))
+    for name, of_batches in latency.items()
   ]
-  told = [
+  lines = [
     ('', ''),
     ('test images', parity['examples']),
     ('largest difference of logits', f'{parity["logits"]["largest"]:.2g}'),
@@ -168,7 +170,7 @@ def _parity(parity, meta) -> str:
   return '\n\n'.join(
     [
       '## The file beside the network',
-      rows(told),
+      rows(lines),
       rows(speed),
       'Differences are relative to the largest logit.'
       + (UNSIGNED if meta['weights'] == 'int8' else ''),

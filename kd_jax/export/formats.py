@@ -1,4 +1,4 @@
-"""What every format is given, and what it must bring."""
+"""The interface between an export and its file formats."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ class Job(NamedTuple):
     quantize: '', 'int8' or 'bf16'.
     names: 'jax' or 'torch', for formats that name the weights.
     images: () -> prepared training images f32 [N, H, W, C], to calibrate on.
-    ranges: (low, high) of what each layer reads, in the order they run, where
+    ranges: (low, high) of the input of each layer, in the order they run, if
       the network was trained with them; else ().
   """
 
@@ -44,10 +44,10 @@ class Format(NamedTuple):
   Attributes:
     file: the name of the file.
     write: (job, path) writes it.
-    make_run: (job, path) -> run(images) -> logits, of the file.
-    quantize: what it can hold beside f32.
+    make_run: (job, path) -> run(images) -> logits, computed from the file.
+    quantize: the types other than f32 that it can hold.
     runtime: the package that runs the file.
-    needs: packages that must be there.
+    needs: packages that must be installed.
   """
 
   file: str
@@ -66,7 +66,7 @@ def any_batch(shape):
     shape: of one image, [H, W, C].
 
   Raises:
-    ValueError: one line, where what is traced decides by the size.
+    ValueError: one line, where the traced code branches on the batch size.
   """
   sides = ', '.join(['batch', *map(str, shape)])
   symbolic = jax_export.symbolic_shape(sides)

@@ -1,4 +1,4 @@
-"""One export, from what was asked for to a folder of four files."""
+"""Runs one export: chooses the format, reads the student, writes the files."""
 
 import functools
 import pathlib
@@ -13,6 +13,7 @@ from kd_jax.export import (
   card,
   formats,
   need,
+  origin,
   parity,
   source,
   stablehlo,
@@ -42,14 +43,15 @@ FORMATS = {
   ),
 }
 QUANTIZE = ('int8', 'bf16')
-CALIBRATION = 1024  # training images that ranges are taken from
+CALIBRATION = 1024  # training images that give the ranges of activations
 
 
 def choose(name: str, quantize: str, names: str) -> formats.Format:
-  """The format, if it can hold what is asked for and its packages are there.
+  """The format of this name.
 
   Raises:
-    ValueError: one line otherwise.
+    ValueError: one line, for an unknown name, for what the format cannot hold
+      and for packages that are not installed.
   """
   if name not in FORMATS:
     raise types.unknown('format', name, FORMATS)
@@ -57,7 +59,7 @@ def choose(name: str, quantize: str, names: str) -> formats.Format:
     raise types.unknown('--quantize', quantize, QUANTIZE)
   chosen = FORMATS[name]
   if quantize and quantize not in chosen.quantize:
-    able = [k for k, one in FORMATS.items() if quantize in one.quantize]
+    able = [key for key, x in FORMATS.items() if quantize in x.quantize]
     raise ValueError(
       f"'{name}' cannot hold {quantize}; formats that can: {', '.join(able)}"
     )
@@ -73,11 +75,25 @@ def choose(name: str, quantize: str, names: str) -> formats.Format:
 def load(
   folder, network: str, config: str, data: sources.Data | None
 ) -> tuple[source.Student, sources.Data]:
-  """The student, and the data that it is tested on."""
+  """Reads the student, and the data that it is tested on.
+
+  Raises:
+    ValueError: one line, for a damaged file, for a network that is not the
+      one of its run, and for data that do not fit.
+  """
   student = source.load(folder, network)
+  origin.check_spec(student)
+  # What the card shows is read once before any work.
+  source.teachers(student)
+  if student.run:
+    with source.intact(student.run / source.CONFIG):
+      card.training(student)
   if data is not None:
-    return student, source.fitting(student, data)
-  return student, source.read_data(student, config)
+    data = source.fitting(student, data)
+  else:
+    data = source.read_data(student, config)
+  origin.check_answers(student, data)
+  return student, data
 
 
 def write(
@@ -93,26 +109,29 @@ def write(
   examples: int,
   seconds: float,
 ) -> dict[str, Any]:
-  """Writes the file, runs it, and writes down what was found.
+  """Writes the file, compares it with the network, and writes the report.
+
+  Returns:
+    The content of parity.json.
 
   Raises:
-    errors.DifferentError: beyond the tolerance.
+    errors.DifferentError: they differ by more than the tolerance.
   """
   job, run = make(folder, chosen, student, data, quantize, names)
   forward = parity.make_forward(student.network, student.variables)
-  found = parity.compare(run, forward, data, examples)
-  # A network with steps of its own is not equal to any number of digits.
+  report = parity.compare(run, forward, data, examples)
+  # Where a network rounds, the smallest difference may become a whole step.
   exact = not (quantize or job.build.get('quantize'))
-  found['tolerance'] = parity.judge(found, exact)
-  found |= parity.machine(chosen.runtime, folder / chosen.file)
-  found['latency'] = parity.times(run, forward, student, job.shape, seconds)
-  found['summary'] = summary(chosen, found)
-  meta = described(name, chosen, student, data, job)
+  report['tolerance'] = parity.judge(report, exact)
+  report |= parity.machine(chosen.runtime, folder / chosen.file)
+  report['latency'] = parity.times(run, forward, student, job.shape, seconds)
+  report['summary'] = summary(chosen, report)
+  meta = describe(name, chosen, student, data, job)
   checkpoint.write_json(folder / 'meta.json', meta)
-  checkpoint.write_json(folder / 'parity.json', found)
-  text = card.card(student, meta, found, license)
+  checkpoint.write_json(folder / 'parity.json', report)
+  text = card.card(student, meta, report, license)
   (folder / 'card.md').write_text(text)
-  return found
+  return report
 
 
 def make(
@@ -123,14 +142,18 @@ def make(
   quantize: str = '',
   names: str = 'jax',
 ) -> tuple[formats.Job, Callable[[np.ndarray], np.ndarray]]:
-  """Writes the file alone; what it was made of, and how it is run."""
+  """Writes the file alone.
+
+  Returns:
+    (what was written, images -> logits of the file).
+  """
   shape = source.shape_of(student, data)
-  written, ranges = student, ()
+  whole, ranges = student, ()
   if quantize == 'int8':
-    written, ranges = source.plain(student), source.ranges(student, shape)
+    whole, ranges = source.plain(student), source.ranges(student, shape)
   job = formats.Job(
-    written.network,
-    written.variables,
+    whole.network,
+    whole.variables,
     shape,
     student.spec['build'],
     quantize,
@@ -151,8 +174,8 @@ def calibration(data: sources.Data) -> np.ndarray:
   return np.asarray(pipeline.make_prepare(data.mean, data.std)(inputs))
 
 
-def described(name, chosen, student, data, job) -> dict[str, Any]:
-  """What meta.json holds: all that is needed to use the file."""
+def describe(name, chosen, student, data, job) -> dict[str, Any]:
+  """The content of meta.json: all that is needed to use the file."""
   pixels = data.train.inputs.dtype == np.uint8
   scaled = 'pixels / 255' if pixels else 'pixels'
   return {
@@ -180,15 +203,16 @@ def described(name, chosen, student, data, job) -> dict[str, Any]:
   }
 
 
-def summary(chosen: formats.Format, found: Mapping[str, Any]) -> str:
-  """One line for the terminal."""
-  times = {k: found['latency'][k]['1']['median'] for k in ('exported', 'jax')}
+def summary(chosen: formats.Format, report: Mapping[str, Any]) -> str:
+  """The report in one line, for a terminal."""
+  accuracy, latency = report['accuracy'], report['latency']
+  times = {key: latency[key]['1']['median'] for key in ('exported', 'jax')}
   return (
-    f'{chosen.file}: {found["bytes"]:,} bytes; in {found["runtime"]} with '
-    f'default options, on {found["examples"]} test images, logits differ by at '
-    f'most {found["logits"]["largest"]:.1e} relative to the largest logit, '
-    f'same top class {100 * found["agreement"]:.2f} %, accuracy '
-    f'{100 * found["accuracy"]["exported"]:.2f} % (in JAX '
-    f'{100 * found["accuracy"]["jax"]:.2f} %); 1 image takes '
-    f'{times["exported"]:.2g} ms (in JAX {times["jax"]:.2g} ms)'
+    f'{chosen.file}: {report["bytes"]:,} bytes; in {report["runtime"]} with '
+    f'default options, on {report["examples"]} test images, logits differ by '
+    f'at most {report["logits"]["largest"]:.1e} relative to the largest logit, '
+    f'same top class {100 * report["agreement"]:.2f} %, accuracy '
+    f'{100 * accuracy["exported"]:.2f} % (in JAX {100 * accuracy["jax"]:.2f} '
+    f'%); 1 image takes {times["exported"]:.2g} ms (in JAX {times["jax"]:.2g} '
+    'ms)'
   )

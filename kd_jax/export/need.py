@@ -1,4 +1,4 @@
-"""Optional packages: imported where they are used, named where they lack."""
+"""Imports optional packages where they are used."""
 
 import importlib
 from types import ModuleType
@@ -7,7 +7,7 @@ _PIP = {'onnx': 'onnx onnxruntime', 'onnxruntime': 'onnx onnxruntime'}
 
 
 def package(name: str) -> ModuleType:
-  """The package `name`.
+  """Imports the package `name`.
 
   Raises:
     ValueError: one line with the command that installs it.
@@ -15,8 +15,7 @@ def package(name: str) -> ModuleType:
   try:
     return importlib.import_module(name)
   except ImportError as error:
-    wanted = _PIP.get(name, name)
     raise ValueError(
       f"this export needs the package '{name}', which is not installed: pip "
-      f'install {wanted}'
+      f'install {_PIP.get(name, name)}'
     ) from error

@@ -1,4 +1,4 @@
-"""The exported file beside the network in JAX, on test images."""
+"""Compares the exported file with the network in JAX, on test images."""
 
 import importlib.metadata
 import itertools
@@ -15,9 +15,10 @@ from kd_jax.data import pipeline, sources
 from kd_jax.export import source
 from kd_jax.models import base
 
-LOGITS = 1e-4  # of f32: the largest difference, over the largest logit
-AGREEMENT = 0.99  # of int8 and bf16: how often the top class is the same
-BATCHES = (1, 64)
+# The largest difference of an f32 file's logits, relative to the largest logit.
+LOGITS = 1e-4
+AGREEMENT = 0.99  # share of images with the same top class, of int8 and bf16
+BATCHES = (1, 64)  # sizes of the batches that are timed
 
 
 def compare(
@@ -29,15 +30,16 @@ def compare(
   """Runs both on the test set.
 
   Args:
-    run: images f32 [B, H, W, C] -> logits, of the exported file.
+    run: images f32 [B, H, W, C] -> logits f32 [B, K], of the exported file.
     forward: likewise, of the network in JAX.
-    data: whose test set it is.
-    examples: the first so many; 0 is all.
+    data: whose test set is used.
+    examples: number of test images, from the first; 0 is all.
 
   Returns:
-    'examples'; 'logits': {'largest', 'mean'} differences over the largest
-    logit; 'agreement' of the top class; 'accuracy': {'exported', its 95 %
-    'interval', 'jax'}.
+    'examples', the number of images; 'logits': {'largest', 'mean'} difference,
+    relative to the largest logit; 'agreement', the share of images with the
+    same top class; 'accuracy': {'exported', 'jax', and 'interval', 95 % of
+    'exported'}, in [0, 1].
   """
   prepare = pipeline.make_prepare(data.mean, data.std)
   parts, test = [], data.test()
@@ -46,46 +48,49 @@ def compare(
   batches = pipeline.eval_batches(test, size)
   for k, batch in enumerate(itertools.islice(batches, -(-count // size))):
     images = np.asarray(prepare(batch['inputs']))
-    # The file also sees a last batch that is not full.
+    # The file is also run on a last batch that is not full.
     kept = min(size, count - k * size)
     parts.append(
       (run(images[:kept]), forward(images)[:kept], batch['labels'][:kept])
     )
-  theirs, ours, labels = (np.concatenate(x) for x in zip(*parts))
-  right = fidelity.right(theirs, labels)
-  difference, scale = np.abs(theirs - ours), np.abs(ours).max()
+  exported, network, labels = (np.concatenate(x) for x in zip(*parts))
+  right = fidelity.right(exported, labels)
+  difference, scale = np.abs(exported - network), np.abs(network).max()
   return {
     'examples': count,
     'logits': {
       'largest': float(difference.max() / scale),
       'mean': float(difference.mean() / scale),
     },
-    'agreement': float((theirs.argmax(-1) == ours.argmax(-1)).mean()),
+    'agreement': float((exported.argmax(-1) == network.argmax(-1)).mean()),
     'accuracy': {
       'exported': float(right.mean()),
       'interval': list(statistics.wilson(int(right.sum()), right.size)),
-      'jax': float(fidelity.right(ours, labels).mean()),
+      'jax': float(fidelity.right(network, labels).mean()),
     },
   }
 
 
 def make_forward(network: base.Network, variables: types.Variables):
-  """images -> logits as NumPy, compiled, of the network in JAX."""
+  """Compiles images -> logits, both NumPy arrays, of a network in JAX."""
   forward = jax.jit(base.make_forward(network))
   return lambda images: np.asarray(forward(variables, images))
 
 
-def judge(found: Mapping[str, Any], exact: bool) -> dict[str, float]:
-  """The tolerance that was kept.
+def judge(report: Mapping[str, Any], exact: bool) -> dict[str, float]:
+  """Checks a report against the tolerance.
 
   Args:
-    found: of `compare`.
+    report: from `compare`.
     exact: whether the file computes what the network does, in f32.
 
+  Returns:
+    The tolerance: {'logits'} of an exact file, else {'agreement'}.
+
   Raises:
-    errors.DifferentError: where it was not.
+    errors.DifferentError: the file differs by more.
   """
-  largest, agreement = found['logits']['largest'], found['agreement']
+  largest, agreement = report['logits']['largest'], report['agreement']
   # Written so that a NaN fails.
   if exact and not largest <= LOGITS:
     raise errors.DifferentError(
@@ -95,7 +100,7 @@ def judge(found: Mapping[str, Any], exact: bool) -> dict[str, float]:
   if not exact and not agreement >= AGREEMENT:
     raise errors.DifferentError(
       f'the exported file gives the same top class for {100 * agreement:.2f} % '
-      f'of {found["examples"]} test images; {100 * AGREEMENT:g} % is needed'
+      f'of {report["examples"]} test images; {100 * AGREEMENT:g} % is needed'
     )
   return {'logits': LOGITS} if exact else {'agreement': AGREEMENT}
 
@@ -107,18 +112,18 @@ def times(
   shape: tuple[int, ...],
   seconds: float = 0.3,
 ) -> dict[str, Any]:
-  """Milliseconds of the file, of the network in JAX, and of its teachers.
+  """Times the file, the network in JAX, and its teachers in JAX.
 
   Args:
-    run: of the exported file.
+    run: images -> logits, of the exported file.
     forward: likewise, of the network in JAX.
     student: whose teachers are timed too.
-    shape: of one image.
-    seconds: spent on each.
+    shape: of one image, [H, W, C].
+    seconds: spent on each timing.
 
   Returns:
-    {'exported', 'jax': {batch size as text: see `latency.timed`},
-    'teachers': {row: likewise}}.
+    {'exported', 'jax': {batch size as text: see `cost.timed`}, 'teachers':
+    {row: likewise}}, in milliseconds.
   """
 
   def timed(function):
@@ -139,7 +144,7 @@ def times(
 
 
 def machine(runtime: str, file: pathlib.Path) -> dict[str, Any]:
-  """What ran the file, and how large it is."""
+  """The size of the file, and the software and hardware that ran it."""
   return {
     'bytes': file.stat().st_size,
     'runtime': f'{runtime} {importlib.metadata.version(runtime)}',

@@ -1,23 +1,26 @@
-"""Which network is exported, its teachers, and the data that it saw."""
+"""Reads the network that is exported, its run, its teachers and its data."""
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from kd_jax import build, checkpoint, config, types
-from kd_jax.compare import results
+from kd_jax.build import stored
+from kd_jax.compare import results, table
 from kd_jax.data import sources
 from kd_jax.models import base, fake_quant
 
 STUDENT, TEACHER = 'student', 'teacher'
+CONFIG, NETWORKS = 'config.json', 'networks'
 
 
 class Student(NamedTuple):
-  """A finished network, and the run that made it where there is one.
+  """A finished network, and the run that trained it where there is one.
 
   Attributes:
     folder: of the network.
@@ -25,9 +28,9 @@ class Student(NamedTuple):
     variables: of it.
     spec: its network.json.
     run: the folder of its run (of its seed); None for a network alone.
-    config: of the run, as JSON; {} likewise.
-    report: of the run, over all its seeds; {} likewise, or where the run has
-      not been compared yet.
+    config: of the run, as JSON; {} for a network alone.
+    report: of the run, over all its seeds; {} for a network alone, and for a
+      run that has not been compared yet.
   """
 
   folder: pathlib.Path
@@ -40,7 +43,7 @@ class Student(NamedTuple):
 
 
 def load(source: str | os.PathLike, name: str = '') -> Student:
-  """The student of a run, or the network of a folder.
+  """Reads the student of a run, or the network of a folder.
 
   Of several seeds it is the one that is best on validation.
 
@@ -49,67 +52,124 @@ def load(source: str | os.PathLike, name: str = '') -> Student:
     name: of the network in the run; '' is its student.
 
   Raises:
-    ValueError: one line, where there is none.
+    ValueError: one line, where there is none, or a file is damaged.
   """
   source = pathlib.Path(source)
   if (source / checkpoint.SPEC).exists():
-    run = source.resolve().parents[1]
-    run = run if (run / 'config.json').exists() else None
+    run = run_of(source)
     return _load(source, run, run)
-  if not (source / 'config.json').exists():
-    results.read_report(source)  # says what there is instead
-  report = _json(source / results.REPORT)
-  rows = report.get('rows', ())
-  students = [r for r in rows if r in report.get('students', ())]
+  if not (source / CONFIG).exists():
+    results.read_report(source)  # its message lists the runs that there are
+  report = read_report(source)
+  students = [
+    row for row in report.get('rows', ()) if row in report['students']
+  ]
   name = name or next(iter(students), STUDENT)
-  return _load(_finished(source, name), None, source)
+  folder = _finished(source, name)
+  return _load(folder, folder.parents[1], source)
+
+
+def run_of(folder: pathlib.Path) -> pathlib.Path | None:
+  """The run in whose folder of networks this one is, or None."""
+  place = folder.resolve()
+  if place.parent.name != NETWORKS:
+    return None
+  run = place.parents[1]
+  return run if (run / CONFIG).exists() else None
 
 
 def _finished(source: pathlib.Path, name: str) -> pathlib.Path:
   """The folder of the network `name` of a run, of its best seed."""
   places = [source, *sorted(source.glob('seed_*'))]
-  found = [
-    place / 'networks' / name
+  folders = [
+    place / NETWORKS / name
     for place in places
-    if (place / 'networks' / name / checkpoint.SPEC).exists()
+    if (place / NETWORKS / name / checkpoint.SPEC).exists()
   ]
-  if not found:
+  if not folders:
     known = sorted(
       {
         path.parent.name
         for place in places
-        for path in place.glob(f'networks/*/{checkpoint.SPEC}')
+        for path in place.glob(f'{NETWORKS}/*/{checkpoint.SPEC}')
       }
     )
     raise ValueError(
       f"no finished network '{name}' in the run {source}; finished are: "
       f'{", ".join(known) or "none"}'
     )
-  return max(found, key=lambda folder: _score(folder, found))
+  return max(folders, key=_score)  # the first of equals
 
 
-def _score(folder, found):
-  """Accuracy on validation, the earlier seed first."""
-  spec = _json(folder / checkpoint.SPEC)
-  scores = spec.get('validation') or {}
-  return scores.get(spec.get('select', 'last')) or 0.0, -found.index(folder)
+def _score(folder: pathlib.Path) -> float:
+  """The score of a network on validation; 0 where it is not known."""
+  path = folder / checkpoint.SPEC
+  spec = read_json(path)
+  with intact(path):
+    scores = spec.get('validation') or {}
+    return float(scores.get(spec.get('select', 'last')) or 0)
 
 
 def _load(folder, run, reported) -> Student:
-  variables, spec = checkpoint.load_network(folder)
-  if 'build' not in spec:
-    raise ValueError(f'{folder} does not say how its network is built')
-  run = run or (reported and folder.parents[1])
-  settings = _json(run / 'config.json') if run else {}
-  report = {}
-  if reported and (reported / results.REPORT).exists():
-    report = results.read_report(reported)
-  network = build.make_network(spec['build'])
+  """Reads a network.
+
+  Args:
+    folder: of the network.
+    run: that it is in, or None.
+    reported: the folder with the report of the run, or None.
+  """
+  network, variables, spec = stored.load(folder)
+  settings = read_json(run / CONFIG) if run else {}
+  report = read_report(reported) if reported else {}
   return Student(folder, network, variables, spec, run, settings, report)
 
 
-def _json(path: pathlib.Path) -> dict:
-  return checkpoint.read_json(path) if path.exists() else {}
+@contextlib.contextmanager
+def intact(path: pathlib.Path) -> Iterator[None]:
+  """Turns what an edited JSON file makes Python raise into one line.
+
+  Raises:
+    ValueError: that names the file.
+  """
+  try:
+    yield
+  except (AttributeError, LookupError, TypeError, ValueError) as error:
+    reason = f'it lacks {error}' if isinstance(error, KeyError) else error
+    raise ValueError(f'{path} is damaged: {reason}') from error
+
+
+def read_json(path: pathlib.Path) -> dict:
+  """The object in a JSON file; {} where there is no file.
+
+  Raises:
+    ValueError: the file holds something else.
+  """
+  if not path.exists():
+    return {}
+  with intact(path):
+    content = checkpoint.read_json(path)
+    if not isinstance(content, dict):
+      raise TypeError(f'it holds a {type(content).__name__} and no object')
+  return content
+
+
+def read_report(folder: pathlib.Path) -> dict:
+  """The report of a run, if all can be read that a card shows; {} without.
+
+  Raises:
+    ValueError: that names report.json.
+  """
+  path = folder / results.REPORT
+  if not path.exists():
+    return {}
+  read_json(path)
+  with intact(path):
+    report = results.read_report(folder)
+    table.table(report)
+    dict(report.get('data', {}))
+    for row in report['means'].get(report['teacher'], ()):
+      str.strip(row)
+  return report
 
 
 def teachers(student: Student) -> dict[str, Student]:
@@ -118,26 +178,30 @@ def teachers(student: Student) -> dict[str, Student]:
     return {}
   row = student.report.get('teacher', TEACHER)
   rows = student.report.get('means', {}).get(row, [row])
-  found = {}
+  networks = {}
   for row in rows:
-    loaded = student.config.get('networks', {}).get(row, {}).get('load')
-    place = pathlib.Path(loaded or student.run / 'networks' / str(row))
+    with intact(student.run / CONFIG):
+      loaded = student.config.get('networks', {}).get(row, {}).get('load')
+      place = pathlib.Path(loaded or student.run / NETWORKS / str(row))
     if (place / checkpoint.SPEC).exists() and place != student.folder:
-      found[row] = _load(place, None, None)
-  return found
+      networks[row] = _load(place, None, None)
+  return networks
 
 
 def read_data(student: Student, file: str = '') -> sources.Data:
-  """The data set: of a config file, else of the run, else as it was noted.
+  """The data set: of a config file, of the run, or that network.json names.
 
   Raises:
-    ValueError: where no one knows it, or its images do not fit.
+    ValueError: the data set is not known, or its images do not fit.
   """
   noted = student.spec.get('data', {}).get('name', '')
   if file:
     data = build.make_data(config.read(file))
   elif student.config or noted in sources.SOURCES:
-    options = dict(student.config.get('data', {'name': noted}))
+    options = {'name': noted}
+    if student.run:
+      with intact(student.run / CONFIG):
+        options = dict(student.config.get('data', options))
     options.pop('seed', None)
     data = sources.make_data(options.pop('name', ''), **options)
   else:
@@ -149,21 +213,26 @@ def read_data(student: Student, file: str = '') -> sources.Data:
 
 
 def fitting(student: Student, data: sources.Data) -> sources.Data:
-  """The data set, if the network was made for its images and classes."""
-  wanted = shape_of(student, data), student.spec['build'].get('classes')
-  found = tuple(data.train.inputs.shape[1:]), data.classes
-  if wanted != found:
+  """The data set, if the network was built for its images and classes.
+
+  Raises:
+    ValueError: one line, for other images or classes.
+  """
+  built = shape_of(student, data), student.spec['build'].get('classes')
+  given = tuple(data.train.inputs.shape[1:]), data.classes
+  if built != given:
     raise ValueError(
-      f'the network in {student.folder} is for images {wanted[0]} of '
-      f"{wanted[1]} classes; '{data.name}' has {found[0]} of {found[1]}"
+      f'the network in {student.folder} is for images {built[0]} of '
+      f"{built[1]} classes; '{data.name}' has {given[0]} of {given[1]}"
     )
+  stored.check(student.folder, student.network, student.variables, given[0])
   return data
 
 
 def shape_of(student: Student, data: sources.Data) -> tuple[int, ...]:
-  """[H, W, C] of what the network was built for."""
-  told = student.spec['build'].get('inputs')
-  return tuple(told or data.train.inputs.shape[1:])
+  """[H, W, C] of the images that the network was built for."""
+  shape = student.spec['build'].get('inputs')
+  return tuple(shape or data.train.inputs.shape[1:])
 
 
 def plain(student: Student) -> Student:
@@ -177,10 +246,13 @@ def plain(student: Student) -> Student:
 
 def ranges(student: Student, shape) -> tuple[tuple[float, float], ...]:
   """(low, high) that each layer was trained with, in the order they run."""
-  held = student.variables.get(fake_quant.RANGES, {})
-  if not held:
+  trained = student.variables.get(fake_quant.RANGES, {})
+  if not trained:
     return ()
   bare = plain(student)
   images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
   order = fake_quant.layers(bare.network, bare.variables, images)
-  return tuple((float(held[k]['low']), float(held[k]['high'])) for k in order)
+  return tuple(
+    (float(trained[layer]['low']), float(trained[layer]['high']))
+    for layer in order
+  )

@@ -1,4 +1,4 @@
-"""A network as StableHLO, and bf16 weights; run by `jax.export`."""
+"""Writes a network as StableHLO, run by `jax.export`; bf16 weights."""
 
 import pathlib
 
@@ -17,16 +17,16 @@ PLATFORMS = ('cpu', 'cuda', 'tpu')
 def write(job: formats.Job, path: pathlib.Path) -> None:
   """Writes the forward pass for any batch and for each of PLATFORMS.
 
-  Weights are constants of the file; with quantize='bf16' they are kept in
-  bf16 and computed with in f32.
+  Weights are constants of the file; with quantize='bf16' they are stored in
+  bf16, and the network computes in f32.
   """
   forward = base.make_forward(job.network)
-  held = job.variables
+  variables = job.variables
   if job.quantize == 'bf16':
-    held = halved(held)
+    variables = halved(variables)
 
   def call(images):
-    return forward(jax.tree.map(_f32, held), images)
+    return forward(jax.tree.map(_f32, variables), images)
 
   with formats.any_batch(job.shape) as images:
     exported = jax_export.export(jax.jit(call), platforms=PLATFORMS)(images)
@@ -34,7 +34,7 @@ def write(job: formats.Job, path: pathlib.Path) -> None:
 
 
 def make_run(job: formats.Job, path: pathlib.Path):
-  """images f32 [B, H, W, C] -> logits f32 [B, K], of the file alone."""
+  """images f32 [B, H, W, C] -> logits f32 [B, K], from the file alone."""
   del job
   exported = jax_export.deserialize(bytearray(path.read_bytes()))
   call = jax.jit(exported.call)
@@ -42,7 +42,7 @@ def make_run(job: formats.Job, path: pathlib.Path):
 
 
 def halved(variables: types.Variables) -> types.Variables:
-  """Floating-point arrays in bf16, the rest as it is."""
+  """The variables with floating-point arrays in bf16, others unchanged."""
   return jax.tree.map(
     lambda x: jnp.asarray(x, jnp.bfloat16 if _floating(x) else None), variables
   )

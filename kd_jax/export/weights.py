@@ -1,4 +1,4 @@
-"""A network's weights as safetensors, under JAX's or PyTorch's names."""
+"""Writes weights as safetensors, under JAX's or PyTorch's names."""
 
 import json
 import pathlib
@@ -17,21 +17,17 @@ NAMES = ('jax', 'torch')
 def write(job: formats.Job, path: pathlib.Path) -> None:
   """Writes the arrays; the header says how the network is built.
 
-  JAX's names are paths such as 'params/conv1/kernel', PyTorch's those of
+  JAX's names are paths such as 'params/conv1/kernel', PyTorch's are those of
   `torch_weights`. With quantize='bf16' the arrays are bf16.
 
   Raises:
-    ValueError: PyTorch's names for a network that PyTorch's code lacks.
+    ValueError: names of PyTorch, for a network that PyTorch's code lacks.
   """
   if job.names == 'torch':
-    foreign = [
-      k for k in ('reuses', 'quantize', 'exits', 'branches') if job.build.get(k)
-    ]
-    if foreign:
-      raise ValueError(
-        f"'{job.build['name']}' with '{foreign[0]}' has no PyTorch names; use "
-        '--names jax'
-      )
+    try:
+      torch_weights.check_plain(job.build)
+    except ValueError as error:
+      raise ValueError(f'{error}; use --names jax') from error
     flat = torch_weights.state_dict(job.variables, job.build['name'])
   else:
     flat = traverse_util.flatten_dict(dict(job.variables), sep='/')
@@ -44,7 +40,7 @@ def write(job: formats.Job, path: pathlib.Path) -> None:
 
 
 def make_run(job: formats.Job, path: pathlib.Path):
-  """images -> logits by JAX, with the weights read back from the file."""
+  """images -> logits in JAX, with the weights that the file holds."""
   flat = {k: np.asarray(x) for k, x in safetensors.load_file(path).items()}
   if job.names == 'torch':
     options = {k: v for k, v in job.build.items() if k != 'inputs'}

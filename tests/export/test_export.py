@@ -1,5 +1,6 @@
 """From a run or a network to a folder that was checked; and all refusals."""
 
+import errno
 import json
 import os
 import re
@@ -310,9 +311,20 @@ def test_folders_that_cannot_be_are_refused(run, tmp_path, capsys):
   assert 'exists' in refuse(capsys, run, *arguments)
 
 
+def test_a_place_that_cannot_be_written_is_named(
+  alone, tmp_path, capsys, monkeypatch
+):
+  monkeypatch.setattr(source, 'read_data', lambda *_: networks_on_disk.data())
+  (tmp_path / 'file').write_text('x')
+  for out in (tmp_path / 'file/out', '/proc/out'):
+    line = refuse(capsys, alone, '--format', 'safetensors', '--out', out)
+    assert f'cannot write {out}: ' in line
+  assert [path.name for path in tmp_path.iterdir()] == ['file']
+
+
 def test_a_network_without_data_asks_for_a_config(tmp_path, capsys):
-  spec = {'build': {'name': 'mlp', 'classes': 3, 'inputs': [2, 2, 1]}}
-  checkpoint.save_network(tmp_path / 'net', {'params': {}}, spec)
+  networks_on_disk.save(tmp_path / 'net', name='mlp', widths=[3])
+  networks_on_disk.edit(tmp_path / 'net/network.json', data=None)
   line = refuse(
     capsys,
     tmp_path / 'net',
@@ -322,6 +334,109 @@ def test_a_network_without_data_asks_for_a_config(tmp_path, capsys):
     tmp_path / 'out',
   )
   assert '--config FILE' in line
+
+
+BUILD = {'name': 'cnn', 'classes': 6, 'hidden': 8, 'inputs': [4, 4, 1]}
+# {case: (file of the run, its changes, words of the line)}
+EDITS = {
+  'no hash': ('networks/student/network.json', {'hash': None}, "lacks 'hash'"),
+  'widths': (
+    'networks/student/network.json',
+    {'build': {**BUILD, 'hidden': 12}},
+    'does not fit: params/conv1/bias is (2,) there and (3,) in the network',
+  ),
+  'inputs': (
+    'networks/student/network.json',
+    {'build': {**BUILD, 'inputs': [4, 4]}},
+    'describes no network for inputs',
+  ),
+  'option': (
+    'networks/student/network.json',
+    {'build': {**BUILD, 'depth': 3}},
+    "unknown option of network 'cnn' 'depth'",
+  ),
+  'no classes': (
+    'networks/student/network.json',
+    {'build': {'name': 'cnn'}},
+    "'classes'",
+  ),
+  'scores': (
+    'networks/student/network.json',
+    {'validation': {'last': 'good'}},
+    'is damaged: could not convert',
+  ),
+  'teacher': ('networks/teacher/network.json', {'hash': None}, "lacks 'hash'"),
+  'terms': ('config.json', {'terms': [3]}, 'is damaged'),
+  'weight': ('config.json', {'terms': {'a': {'weight': 'x'}}}, 'is damaged'),
+  'train': ('config.json', {'train': 5}, 'is damaged'),
+  'networks': ('config.json', {'networks': [1]}, 'is damaged'),
+  'report': ('report.json', {'rows': None}, "is damaged: it lacks 'rows'"),
+  'row': ('report.json', {'rows': 5}, 'is damaged'),
+  'students': ('report.json', {'students': [1]}, 'is damaged'),
+  'list': ('report.json', [1], 'is damaged: it holds a list and no object'),
+  'text': ('report.json', 'x', 'is damaged: it holds a str and no object'),
+  'empty': ('report.json', {}, 'is damaged'),
+}
+
+
+@pytest.mark.parametrize('case', EDITS)
+def test_an_edited_file_is_named_in_one_line(
+  case, tmp_path, capsys, monkeypatch
+):
+  """Before any work: nothing is written."""
+  name, changes, words = EDITS[case]
+  run = networks_on_disk.run(tmp_path / 'run')
+  checkpoint.write_json(run / 'report.json', networks_on_disk.REPORT)
+  monkeypatch.setattr(
+    source,
+    'read_data',
+    lambda student, _: source.fitting(student, networks_on_disk.data()),
+  )
+  monkeypatch.setattr(job, 'write', None)
+  if isinstance(changes, dict) and changes:
+    networks_on_disk.edit(run / name, **changes)
+  else:
+    checkpoint.write_json(run / name, changes)
+  arguments = '--format', 'safetensors', '--out', tmp_path / 'out'
+  line = refuse(capsys, run, *arguments)
+  folder = run / name
+  named = str(folder if folder.parent == run else folder.parent)
+  assert words in line and named in line, line
+  assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('text', ['', '{', '[1', '\xff'])
+@pytest.mark.parametrize('name', ['report.json', 'config.json'])
+def test_a_truncated_file_is_named_in_one_line(name, text, tmp_path, capsys):
+  run = networks_on_disk.run(tmp_path / 'run')
+  (run / name).write_bytes(text.encode('latin1'))
+  line = refuse(
+    capsys, run, '--format', 'safetensors', '--out', tmp_path / 'out'
+  )
+  assert f'{run / name} is damaged: ' in line
+
+
+@pytest.mark.parametrize('format', ['safetensors', 'stablehlo', 'onnx'])
+def test_a_full_disk_is_one_line_and_code_1(
+  format, alone, tmp_path, capsys, monkeypatch
+):
+  if format == 'onnx':
+    pytest.importorskip('onnxruntime')
+  monkeypatch.setattr(source, 'read_data', lambda *_: networks_on_disk.data())
+
+  def write(job, path):
+    path.write_bytes(b'part')
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  full = job.FORMATS[format]._replace(write=write)
+  monkeypatch.setitem(job.FORMATS, format, full)
+  out = tmp_path / 'out'
+  words = [str(alone), '--format', format, '--out', str(out)]
+  assert export.main(words) == 1
+  assert one_line(capsys) == (
+    f'error: cannot write {out}: No space left on device; free some space\n'
+  )
+  assert not list(tmp_path.iterdir())
 
 
 def test_data_of_another_shape_is_refused(tmp_path):

@@ -41,12 +41,12 @@ def data() -> sources.Data:
 @functools.cache
 def drawn(text: str, seed: int):
   """A network and its drawn variables, of a spec as JSON."""
-  told = json.loads(text)
-  network = build.make_network(told)
+  spec = json.loads(text)
+  network = build.make_network(spec)
   images = jax.random.normal(jax.random.key(1), (64, *SHAPE))
   variables = jax.jit(network.init)(jax.random.key(seed), images)
-  if 'reuses' in told:
-    variables = with_head(network, variables, images, told['reuses'])
+  if 'reuses' in spec:
+    variables = with_head(network, variables, images, spec['reuses'])
   step = jax.jit(functools.partial(network.apply, train=True))
   _, state = step(variables, images)
   return network, {**variables, **state}
@@ -54,13 +54,13 @@ def drawn(text: str, seed: int):
 
 def save(folder, seed: int = 0, draw: int = 0, **spec):
   """Writes a network folder, said to be of `seed`; network and variables."""
-  told = {'classes': CLASSES, 'inputs': list(SHAPE), **spec}
-  network, variables = drawn(json.dumps(told), draw)
+  spec = {'classes': CLASSES, 'inputs': list(SHAPE), **spec}
+  network, variables = drawn(json.dumps(spec), draw)
   checkpoint.save_network(
     folder,
     variables,
     {
-      'build': told,
+      'build': spec,
       'seed': seed,
       'steps': 3,
       'select': 'last',
@@ -71,16 +71,37 @@ def save(folder, seed: int = 0, draw: int = 0, **spec):
   return network, variables
 
 
-def with_head(network, variables, images, told):
+def edit(path, **changes) -> None:
+  """Changes keys of a JSON file; None takes one out."""
+  content = {**checkpoint.read_json(path), **changes}
+  checkpoint.write_json(
+    path, {k: v for k, v in content.items() if v is not None}
+  )
+
+
+# The least that is a report of `run`.
+REPORT = {
+  'rows': ['teacher', 'student'],
+  'networks': {'teacher': {'accuracy': 0.5}, 'student': {'accuracy': 0.4}},
+  'students': {'student': None},
+  'verdicts': {'student': None},
+  'verdict': None,
+  'gap_closed': {'student': None},
+  'means': {},
+  'teacher': 'teacher',
+}
+
+
+def with_head(network, variables, images, reuses):
   """The variables joined with what SimKD leaves: a projector, a head."""
   outputs, _ = jax.jit(network.apply)(variables, images)
   kernel = jax.random.normal(jax.random.key(2), (12, CLASSES))
   head = {'kernel': kernel, 'bias': jnp.ones(CLASSES)}
   teacher = {'features': jnp.zeros((64, 12)), 'head': head}
-  init = jax.jit(make_method(**told).init)
-  held = init(jax.random.key(3), outputs, teacher)
-  held['state']['head'] = head
-  return reused_head.join(variables, held)
+  init = jax.jit(make_method(**reuses).init)
+  learned = init(jax.random.key(3), outputs, teacher)
+  learned['state']['head'] = head
+  return reused_head.join(variables, learned)
 
 
 def run(folder, seeds: int = 0):

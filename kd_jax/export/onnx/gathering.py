@@ -1,7 +1,7 @@
-"""How JAX's gather at known places is written in ONNX.
+"""Writes JAX's gather at constant places in ONNX.
 
-A batch of any size turns the plainest indexing into a gather: x[:, ::2, ::2]
-is one whose places form a grid.
+With a batch of any size, JAX traces even plain indexing to a gather: that of
+x[:, ::2, ::2] has places that form a grid.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from kd_jax.export.onnx import operations, shapes
 
 
 def gather(graph, equation, values):
-  """Places along axes that vary apart from each other, and windows."""
+  """A gather along one axis, or at a grid of places and windows."""
   x, index = operations.whole(graph, equation, values)
   numbers = equation.params['dimension_numbers']
   if numbers.operand_batching_dims or index.constant is None:
@@ -30,9 +30,9 @@ def _take(graph, equation, x, index, axis):
   offsets = equation.params['dimension_numbers'].offset_dims
   taken = [k for k in range(len(shape)) if k not in offsets]
   here = [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]
-  found = _at(graph, x, index, axis, here, dtype)
+  gathered = _at(graph, x, index, axis, here, dtype)
   before = [*offsets[:axis], *taken, *offsets[axis:]]
-  return graphs.transpose(graph, found, np.argsort(before))
+  return graphs.transpose(graph, gathered, np.argsort(before))
 
 
 def _at(graph, x, index, axis, shape, dtype):
@@ -41,7 +41,7 @@ def _at(graph, x, index, axis, shape, dtype):
 
 
 def _grid(graph, equation, x, index):
-  """x where the places of each axis vary along an axis of their own."""
+  """x at a grid: places of each axis vary along one index axis of its own."""
   shape, dtype = operations.out(equation)
   numbers = equation.params['dimension_numbers']
   sizes = equation.params['slice_sizes']
@@ -73,7 +73,7 @@ def _grid(graph, equation, x, index):
 
 
 def _window(graph, x, axis, place, size):
-  """x from `place` on along an axis."""
+  """`size` elements of x along an axis, from `place` on."""
   start, stop = [0] * len(x.shape), list(x.shape)
   start[axis], stop[axis] = place, place + size
   shape = [*x.shape[:axis], size, *x.shape[axis + 1 :]]

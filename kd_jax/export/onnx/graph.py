@@ -1,8 +1,7 @@
-"""An ONNX graph while it is written: values, nodes, initializers.
+"""An ONNX graph under construction: values, nodes, initializers.
 
-A value may be smaller than the array that it stands for: an axis along which
-the array only repeats is kept at length 1 until an operation needs it whole
-(`full`). Elementwise operations broadcast by themselves.
+Broadcast axes are stored with length 1 until an operation needs them at full
+length (`full`); elementwise operations broadcast by themselves.
 """
 
 from typing import Any, NamedTuple
@@ -14,13 +13,13 @@ INPUT, OUTPUT = 'images', 'logits'
 
 
 class Value(NamedTuple):
-  """What a variable of the jaxpr is in the graph.
+  """A variable of the jaxpr in the graph.
 
   Attributes:
-    name: in the graph; '' of a constant that no node has read.
-    shape: of what is there: integers, or JAX's symbolic dimensions.
-    dtype: of NumPy.
-    constant: the array, where it is known.
+    name: in the graph; '' of a constant that no node has read yet.
+    shape: of the value in the graph: integers, or JAX's symbolic dimensions.
+    dtype: NumPy's.
+    constant: the array of a constant; else None.
   """
 
   name: str
@@ -30,18 +29,18 @@ class Value(NamedTuple):
 
 
 class Graph(NamedTuple):
-  """What was written so far.
+  """The nodes and constants written so far.
 
   Attributes:
     nodes: NodeProtos, in order.
     initializers: {name: array}.
-    made: {name of a value: (operation, its inputs)}.
+    makers: {name of a value: (operation, its inputs)}.
     names: {key of a constant: its name}.
   """
 
   nodes: list
   initializers: dict[str, np.ndarray]
-  made: dict[str, tuple[str, tuple[Value, ...]]]
+  makers: dict[str, tuple[str, tuple[Value, ...]]]
   names: dict[Any, str]
 
 
@@ -51,18 +50,18 @@ def new() -> Graph:
 
 
 def constant(array: Any) -> Value:
-  """A value that is known; it is in the file only if a node reads it."""
+  """A constant; the file holds it only if a node reads it."""
   array = np.asarray(array)
   return Value('', array.shape, array.dtype, array)
 
 
 def integers(numbers) -> Value:
-  """A constant vector, as the shapes and axes of ONNX are."""
+  """A constant vector of i64, the form of shapes and axes in ONNX."""
   return constant(np.array(list(numbers), np.int64))
 
 
 def name_of(graph: Graph, value: Value) -> str:
-  """The name under which a node reads a value; equal constants share one."""
+  """The name by which nodes read a value; equal constants share one."""
   if value.constant is None:
     return value.name
   array = np.asarray(value.constant)
@@ -79,9 +78,9 @@ def add(
   """Appends a node with one output.
 
   Args:
-    graph: that it becomes part of.
+    graph: that the node is appended to.
     operation: of ONNX.
-    inputs: Values; None where an optional one is left out.
+    inputs: Values; None for an optional input that is left out.
     shape, dtype: of the output.
     **attributes: of the operation.
   """
@@ -95,13 +94,13 @@ def split(
   from onnx import helper
 
   read = [name_of(graph, v) if v is not None else '' for v in inputs]
-  names = [f'v{len(graph.made) + k}' for k in range(len(shapes))]
+  names = [f'v{len(graph.makers) + k}' for k in range(len(shapes))]
   graph.nodes.append(
     helper.make_node(
       operation, read, names, name=f'{operation}_{names[0]}', **attributes
     )
   )
-  graph.made.update({name: (operation, tuple(inputs)) for name in names})
+  graph.makers.update({name: (operation, tuple(inputs)) for name in names})
   return [
     Value(name, tuple(shape), np.dtype(dtype))
     for name, shape in zip(names, shapes)
@@ -109,7 +108,11 @@ def split(
 
 
 def dimensions(graph: Graph, shape) -> Value:
-  """A shape as an input of a node: one dimension at most is not a number."""
+  """A shape as the input of a node.
+
+  Raises:
+    ValueError: more than one dimension is symbolic.
+  """
   unknown = [d for d in shape if not isinstance(d, int)]
   if not unknown:
     return integers(shape)
@@ -122,7 +125,7 @@ def dimensions(graph: Graph, shape) -> Value:
 
 
 def batch_size(graph: Graph, dimension) -> Value:
-  """The dimension that is the size of the batch, i64 [1]."""
+  """The size of the batch as a value, i64 [1]."""
   if str(dimension) != BATCH:
     raise ValueError(
       f'ONNX cannot express an array whose side is {dimension} here; only '
@@ -133,7 +136,7 @@ def batch_size(graph: Graph, dimension) -> Value:
 
 
 def full(graph: Graph, value: Value, shape) -> Value:
-  """The value with every axis as long as that of the array: `shape`."""
+  """The value with every axis at full length, that of `shape`."""
   shape = tuple(shape)
   if same(value.shape, shape):
     return value
@@ -150,13 +153,13 @@ def full(graph: Graph, value: Value, shape) -> Value:
   return add(graph, 'Expand', [value, target], shape, value.dtype)
 
 
-def same(one, other) -> bool:
-  """Whether two shapes are equal, symbols by their text."""
-  return [*map(str, one)] == [*map(str, other)]
+def same(shape, other) -> bool:
+  """Whether two shapes are equal; symbols are compared by their text."""
+  return [*map(str, shape)] == [*map(str, other)]
 
 
 def transpose(graph: Graph, value: Value, permutation) -> Value:
-  """The value with its axes in another order; a constant is turned here."""
+  """The value with its axes in another order; constants are transposed here."""
   permutation = [int(p) for p in permutation]
   if permutation == sorted(permutation):
     return value

@@ -1,13 +1,15 @@
-"""int8 from a float ONNX file, by onnxruntime's own quantizer.
+"""Quantizes a float ONNX file to 8 bits with onnxruntime's quantizer.
 
 All 8-bit numbers of the file are unsigned. x86 processors without VNNI add two
 products of an unsigned and a signed byte in 16 bits and saturate there;
-products of two unsigned bytes go through wider registers on every processor,
-so that a default session of onnxruntime gives the same logits everywhere.
+products of two unsigned bytes onnxruntime adds in 32 bits, so that its default
+session gives the same logits on x86 processors with and without VNNI.
 """
 
+import errno
 import os
 import pathlib
+import shutil
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +22,7 @@ _LAYERS = ('Conv', 'MatMul', 'Gemm')
 _PASSING = ('MaxPool', 'Transpose', 'Reshape', 'Relu')
 _BATCH = 64
 _SHIFT = 128  # from int8 to uint8
+_ROOM = 64_000  # bytes that quantized nodes add to a small file
 
 
 def quantize(
@@ -40,7 +43,11 @@ def quantize(
     target: the 8-bit file.
     images: to calibrate on, f32 [N, H, W, C], of the training set.
     ranges: (low, high) of the input of each layer, in the order they run.
+
+  Raises:
+    OSError: there is no room for the file and those on the way to it.
   """
+  check_room(source, target)
   onnx = need.package('onnx')
   need.package('onnxruntime')
   from onnxruntime import quantization
@@ -51,21 +58,10 @@ def quantize(
   shape_inference.quant_pre_process(
     os.fspath(source), os.fspath(fused), skip_symbolic_shape=True
   )
-  batches = iter(
-    {graphs.INPUT: images[k : k + _BATCH]}
-    for k in range(0, len(images), _BATCH)
-  )
-
-  class Reader(quantization.CalibrationDataReader):
-    """Hands onnxruntime one batch after the other."""
-
-    def get_next(self):
-      return next(batches, None)
-
   quantization.quantize_static(
     os.fspath(fused),
     os.fspath(target),
-    Reader(),
+    make_reader(images),
     per_channel=True,
     quant_format=quantization.QuantFormat.QDQ,
     activation_type=quantization.QuantType.QUInt8,
@@ -82,6 +78,36 @@ def quantize(
   model = onnx.load(os.fspath(target))
   shift(model)
   onnx.save(model, os.fspath(target))
+
+
+def check_room(source: pathlib.Path, target: pathlib.Path) -> None:
+  """Refuses to begin where the 8-bit file, or those on the way, do not fit.
+
+  onnxruntime cuts a file short on a full disk, and says nothing.
+
+  Raises:
+    OSError: as a full disk raises it.
+  """
+  if shutil.disk_usage(target.parent).free < 2 * source.stat().st_size + _ROOM:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(target))
+
+
+def make_reader(images: np.ndarray):
+  """The images as onnxruntime asks for them, one batch after the other."""
+  from onnxruntime import quantization
+
+  batches = iter(
+    {graphs.INPUT: images[k : k + _BATCH]}
+    for k in range(0, len(images), _BATCH)
+  )
+
+  class Reader(quantization.CalibrationDataReader):
+    """An iterator in onnxruntime's words."""
+
+    def get_next(self):
+      return next(batches, None)
+
+  return Reader()
 
 
 def shift(model) -> None:

@@ -1,7 +1,7 @@
-"""How convolutions, products and pooling of JAX are written in ONNX.
+"""Writes convolutions, products and pooling of JAX in ONNX.
 
-ONNX wants channels before space; a transposition before and after says so,
-and runtimes cancel those that meet.
+ONNX has channels before space: each operation is transposed before and after,
+and runtimes cancel the transpositions that meet.
 """
 
 import math
@@ -29,7 +29,7 @@ def convolution(graph, equation, values):
   x = graphs.transpose(graph, x, numbers.lhs_spec)
   kernel = graphs.transpose(graph, kernel, numbers.rhs_spec)
   shape, dtype = operations.out(equation)
-  found = graphs.add(
+  output = graphs.add(
     graph,
     'Conv',
     [x, kernel],
@@ -41,11 +41,11 @@ def convolution(graph, equation, values):
     group=params['feature_group_count'],
     kernel_shape=list(kernel.shape[2:]),
   )
-  return [graphs.transpose(graph, found, np.argsort(numbers.out_spec))]
+  return [graphs.transpose(graph, output, np.argsort(numbers.out_spec))]
 
 
 def product(graph, equation, values):
-  """dot_general: as MatMul where it can be, else as Einsum."""
+  """dot_general: a MatMul where one suffices, else an Einsum."""
   x, y = operations.whole(graph, equation, values)
   contracted, batches = equation.params['dimension_numbers']
   (xc, yc), (xb, yb) = contracted, batches
@@ -59,7 +59,7 @@ def product(graph, equation, values):
 
 
 def _free(value, *taken):
-  """The axes that are neither contracted nor of the batch."""
+  """The axes that are neither contracted nor batched."""
   used = [axis for axes in taken for axis in axes]
   return [k for k in range(len(value.shape)) if k not in used]
 
@@ -79,11 +79,11 @@ def _einsum(graph, equation, x, y):
 
 
 def maximum(graph, equation, values):
-  """A maximum over axes; as MaxPool where it is that of windows of an image."""
-  found = _windows(graph, equation, values[0])
-  if found is None:
+  """A maximum over axes; MaxPool where the axes are windows of an image."""
+  windows = _windows(graph, equation, values[0])
+  if windows is None:
     return shapes.reduce('ReduceMax')(graph, equation, values)
-  x, side = found
+  x, side = windows
   shape, dtype = operations.out(equation)
   x = graphs.transpose(graph, x, (0, 3, 1, 2))
   pooled = graphs.add(
@@ -99,11 +99,14 @@ def maximum(graph, equation, values):
 
 
 def _windows(graph, equation, value):
-  """[B, H, W, C] and the side, where it became [B, h, side, w, side, C]."""
+  """The image [B, H, W, C] and the side of its square windows, or None.
+
+  The value is then the image reshaped to [B, h, side, w, side, C].
+  """
   shape = value.shape
-  made, inputs = graph.made.get(value.name, ('', ()))
+  operation, inputs = graph.makers.get(value.name, ('', ()))
   axes = tuple(equation.params['axes'])
-  if made != 'Reshape' or axes != (2, 4) or len(shape) != 6:
+  if operation != 'Reshape' or axes != (2, 4) or len(shape) != 6:
     return None
   x, (b, h, n, w, m, c) = inputs[0], shape
   if n == m and graphs.same(x.shape, (b, h * n, w * n, c)):
@@ -112,7 +115,7 @@ def _windows(graph, equation, value):
 
 
 def pool(operation):
-  """Writer of a window that slides: 'MaxPool', or 'AveragePool' for sums."""
+  """Makes the writer of a sliding window: 'MaxPool', 'AveragePool' for sums."""
 
   def write(graph, equation, values):
     (x,), params = (operations.whole(graph, equation, values), equation.params)
@@ -128,7 +131,7 @@ def pool(operation):
     shape, dtype = operations.out(equation)
     pads = params['padding'][1:-1]
     more = {} if operation == 'MaxPool' else {'count_include_pad': 1}
-    found = graphs.add(
+    output = graphs.add(
       graph,
       operation,
       [graphs.transpose(graph, x, forth)],
@@ -140,9 +143,9 @@ def pool(operation):
       **more,
     )
     if operation == 'AveragePool':
-      count = operations.like(found, math.prod(size))
-      found = operations.wise(graph, 'Mul', [found, count])
-    return [graphs.transpose(graph, found, back)]
+      count = operations.like(output, math.prod(size))
+      output = operations.wise(graph, 'Mul', [output, count])
+    return [graphs.transpose(graph, output, back)]
 
   return write
 

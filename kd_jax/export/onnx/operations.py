@@ -1,4 +1,4 @@
-"""How the elementwise operations of JAX are written in ONNX.
+"""Writes the elementwise operations of JAX in ONNX.
 
 A writer takes (graph, equation of the jaxpr, Values of its inputs) and returns
 the Values of its outputs.
@@ -8,7 +8,7 @@ import numpy as np
 
 from kd_jax.export.onnx import graph as graphs
 
-# What broadcasts and has one and the same meaning in both.
+# Operations that broadcast and mean the same in both.
 _SAME = {
   'add': 'Add', 'mul': 'Mul', 'div': 'Div', 'min': 'Min',
   'pow': 'Pow', 'neg': 'Neg', 'abs': 'Abs', 'exp': 'Exp', 'log': 'Log',
@@ -30,7 +30,7 @@ _ONNX_TYPES = {
 
 
 def broadcast(*shapes):
-  """The shape that elementwise operations on these shapes give."""
+  """The output shape of an elementwise operation on these shapes."""
   rank = max(map(len, shapes))
   shapes = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
   return tuple(
@@ -39,10 +39,10 @@ def broadcast(*shapes):
 
 
 def wise(graph, operation, values, dtype=None):
-  """An elementwise operation; what it gives may be kept small too."""
+  """Adds an elementwise operation; axes of length 1 stay so."""
   shape = broadcast(*(v.shape for v in values))
   if len(shape) == 2:
-    # A bias [K], not [1, K], is what runtimes fuse into a product.
+    # Runtimes fuse a bias [K] into a product, but not [1, K].
     values = [
       graphs.constant(v.constant[0])
       if v.constant is not None and v.shape[:1] == (1,) != v.shape
@@ -53,13 +53,13 @@ def wise(graph, operation, values, dtype=None):
 
 
 def out(equation):
-  """The shape and type of what an equation gives."""
+  """The shape and type of the output of an equation."""
   aval = equation.outvars[0].aval
   return tuple(aval.shape), aval.dtype
 
 
 def whole(graph, equation, values):
-  """The inputs without any axis kept small."""
+  """The inputs with every axis at its full length."""
   return [
     graphs.full(graph, v, atom.aval.shape)
     for v, atom in zip(values, equation.invars)
@@ -81,13 +81,13 @@ def elementwise(operation):
 
 
 def same(graph, equation, values):
-  """What changes nothing when a network only predicts."""
+  """An operation that changes nothing in prediction."""
   del graph, equation
   return values
 
 
 def greater(graph, equation, values):
-  """The greater of both; ReLU where the other one is zero."""
+  """max(x, y); ReLU where y is zero."""
   x, low = values
   if low.constant is not None and low.shape == () and low.constant == 0:
     return [wise(graph, 'Relu', [x])]
@@ -109,20 +109,20 @@ def rsqrt(graph, equation, values):
 
 def erfc(graph, equation, values):
   """1 - erf(x)."""
-  found = wise(graph, 'Erf', values)
-  return [wise(graph, 'Sub', [like(found, 1), found])]
+  erf = wise(graph, 'Erf', values)
+  return [wise(graph, 'Sub', [like(erf, 1), erf])]
 
 
 def log1p(graph, equation, values):
   """log(1 + x)."""
-  moved = wise(graph, 'Add', [*values, like(values[0], 1)])
-  return [wise(graph, 'Log', [moved])]
+  shifted = wise(graph, 'Add', [*values, like(values[0], 1)])
+  return [wise(graph, 'Log', [shifted])]
 
 
 def expm1(graph, equation, values):
   """exp(x) - 1."""
-  found = wise(graph, 'Exp', values)
-  return [wise(graph, 'Add', [found, like(found, -1)])]
+  power = wise(graph, 'Exp', values)
+  return [wise(graph, 'Add', [power, like(power, -1)])]
 
 
 def square(graph, equation, values):
@@ -138,12 +138,12 @@ def integer_pow(graph, equation, values):
 
 def not_equal(graph, equation, values):
   """x != y."""
-  found = wise(graph, 'Equal', values, np.bool_)
-  return [wise(graph, 'Not', [found], np.bool_)]
+  equal = wise(graph, 'Equal', values, np.bool_)
+  return [wise(graph, 'Not', [equal], np.bool_)]
 
 
 def half_even(graph, equation, values):
-  """The nearest integer; the even one of two."""
+  """The nearest integer; of two equally near ones the even one."""
   if int(equation.params['rounding_method']) != 1:
     raise ValueError(
       "ONNX cannot express the operation 'round' here: it rounds to even only"
@@ -152,7 +152,7 @@ def half_even(graph, equation, values):
 
 
 def select(graph, equation, values):
-  """The one or the other, by a condition."""
+  """One of two values, by a condition."""
   which, *cases = values
   if len(cases) != 2 or which.dtype != np.bool_:
     raise ValueError(

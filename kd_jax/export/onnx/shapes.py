@@ -1,4 +1,4 @@
-"""How shapes, cuts and sums over axes of JAX are written in ONNX."""
+"""Writes reshapes, slices, pads and reductions of JAX in ONNX."""
 
 from kd_jax.export.onnx import graph as graphs
 from kd_jax.export.onnx import operations
@@ -12,7 +12,7 @@ _REDUCTIONS = {
 
 
 def broadcast_in_dim(graph, equation, values):
-  """Further axes; those that only repeat stay at length 1."""
+  """Adds axes; axes that only repeat stay at length 1."""
   shape = [1] * len(equation.params['shape'])
   axes = equation.params['broadcast_dimensions']
   for axis, side in zip(axes, values[0].shape):
@@ -21,7 +21,7 @@ def broadcast_in_dim(graph, equation, values):
 
 
 def reshape(graph, equation, values):
-  """Another shape of as many elements."""
+  """The same elements in another shape."""
   (x,) = operations.whole(graph, equation, values)
   return [graphs.reshape(graph, x, operations.out(equation)[0])]
 
@@ -33,7 +33,7 @@ def transpose(graph, equation, values):
 
 
 def concatenate(graph, equation, values):
-  """Arrays one after the other."""
+  """Arrays joined along an axis."""
   values = operations.whole(graph, equation, values)
   shape, dtype = operations.out(equation)
   axis = equation.params['dimension']
@@ -41,7 +41,7 @@ def concatenate(graph, equation, values):
 
 
 def split(graph, equation, values):
-  """An array in parts."""
+  """An array cut into parts along an axis."""
   values = operations.whole(graph, equation, values)
   sizes, axis = equation.params['sizes'], equation.params['axis']
   shapes = [v.aval.shape for v in equation.outvars]
@@ -56,7 +56,7 @@ def split(graph, equation, values):
 
 
 def cut(graph, value, start, stop, step, shape):
-  """Slices along every axis that is not taken whole."""
+  """A slice along every axis that is not taken whole."""
   axes = [
     k
     for k, (a, b, s) in enumerate(zip(start, stop, step))
@@ -83,7 +83,7 @@ def slices(graph, equation, values):
 
 
 def reverse(graph, equation, values):
-  """Axes back to front."""
+  """Axes in reverse order."""
   (x,) = operations.whole(graph, equation, values)
   axes = equation.params['dimensions']
   ends = [-1] * len(axes), [-(2**31)] * len(axes), axes, [-1] * len(axes)
@@ -92,7 +92,7 @@ def reverse(graph, equation, values):
 
 
 def pad(graph, equation, values):
-  """A margin of a constant; a negative one cuts."""
+  """A margin filled with a constant; a negative margin cuts."""
   x, filling = values
   x = graphs.full(graph, x, equation.invars[0].aval.shape)
   low, high, between = zip(*equation.params['padding_config'])
@@ -105,7 +105,7 @@ def pad(graph, equation, values):
 
 
 def reduce(operation):
-  """Writer of a sum, product or extreme over axes."""
+  """Makes the writer of a sum, product, maximum or minimum over axes."""
 
   def write(graph, equation, values):
     (x,) = operations.whole(graph, equation, values)

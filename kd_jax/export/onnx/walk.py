@@ -1,7 +1,7 @@
-"""A network as a jaxpr, walked from its input to its logits.
+"""Traces a network to a jaxpr, and writes its equations as ONNX nodes.
 
-What depends on parameters alone is computed on the way, by JAX, and written
-as a constant.
+Values that depend on parameters alone are computed by JAX on the way, and
+written as constants.
 """
 
 import jax
@@ -14,7 +14,7 @@ from kd_jax.export.onnx import gathering, linear, operations, shapes
 from kd_jax.export.onnx import graph as graphs
 from kd_jax.models import base
 
-# {primitive of JAX: how it is written}.
+# {primitive of JAX: the function that writes it}.
 WRITERS = {
   name: writer
   for table in (operations, shapes, linear, gathering)
@@ -37,7 +37,7 @@ def trace(network: base.Network, variables: types.Variables, shape):
     shape: of one image, [H, W, C].
 
   Raises:
-    ValueError: where the network computes with the size of the batch.
+    ValueError: the network computes with the size of the batch.
   """
   forward = base.make_forward(network)
   with formats.any_batch(shape) as images:
@@ -53,15 +53,16 @@ def write(closed) -> tuple[graphs.Graph, graphs.Value]:
   graph = graphs.new()
   aval = closed.jaxpr.invars[0].aval
   images = graphs.Value(graphs.INPUT, tuple(aval.shape), aval.dtype)
-  held = [graphs.constant(x) for x in closed.consts]
-  (logits,) = _run(graph, closed.jaxpr, held, [images])
+  constants = [graphs.constant(x) for x in closed.consts]
+  (logits,) = _run(graph, closed.jaxpr, constants, [images])
   logits = graphs.full(graph, logits, closed.jaxpr.outvars[0].aval.shape)
   return graph, logits
 
 
-def _run(graph, jaxpr, held, given) -> list[graphs.Value]:
-  """Writes every equation of a jaxpr; its outputs."""
-  known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*held, *given]))
+def _run(graph, jaxpr, constants, inputs) -> list[graphs.Value]:
+  """Writes every equation of a jaxpr; returns its outputs."""
+  variables = [*jaxpr.constvars, *jaxpr.invars]
+  known = dict(zip(variables, [*constants, *inputs]))
 
   def read(atom):
     if hasattr(atom, 'val'):
@@ -75,10 +76,10 @@ def _run(graph, jaxpr, held, given) -> list[graphs.Value]:
 
 
 def _write(graph, equation, values) -> list[graphs.Value]:
-  """Writes one equation, or computes it; its outputs."""
+  """Writes one equation, or computes it; returns its outputs."""
   name = equation.primitive.name
   if name == 'platform_index':
-    # The last branch is the plain operation, whatever the platform.
+    # The last branch is the plain operation, for every platform.
     last = len(equation.params['platforms']) - 1
     return [graphs.constant(np.int32(last))]
   if name == 'cond' and values[0].constant is not None:
@@ -87,9 +88,9 @@ def _write(graph, equation, values) -> list[graphs.Value]:
   if name in _CALLS:
     inner = next(equation.params[k] for k in _INNER if k in equation.params)
     return _inner(graph, inner, values)
-  found = _computed(equation, values)
-  if found is not None:
-    return found
+  constants = _computed(equation, values)
+  if constants is not None:
+    return constants
   if name not in WRITERS:
     raise ValueError(
       f"ONNX export does not know the operation '{name}', which the network "
@@ -107,13 +108,13 @@ def _write(graph, equation, values) -> list[graphs.Value]:
 
 
 def _inner(graph, jaxpr, values):
-  held = [graphs.constant(x) for x in getattr(jaxpr, 'consts', ())]
-  return _run(graph, getattr(jaxpr, 'jaxpr', jaxpr), held, values)
+  constants = [graphs.constant(x) for x in getattr(jaxpr, 'consts', ())]
+  return _run(graph, getattr(jaxpr, 'jaxpr', jaxpr), constants, values)
 
 
 def _computed(equation, values) -> list[graphs.Value] | None:
   """The outputs of an equation that reads constants alone, or None."""
-  # Kept small until something needs it whole.
+  # Its axes of length 1 stay so until a node needs them whole.
   if equation.primitive.name == 'broadcast_in_dim':
     return None
   shapes = [a.aval.shape for a in (*equation.invars, *equation.outvars)]
@@ -125,7 +126,7 @@ def _computed(equation, values) -> list[graphs.Value] | None:
     jnp.asarray(np.broadcast_to(v.constant, a.aval.shape), a.aval.dtype)
     for v, a in zip(values, equation.invars)
   ]
-  found = equation.primitive.bind(*arrays, **equation.params)
+  outputs = equation.primitive.bind(*arrays, **equation.params)
   if not equation.primitive.multiple_results:
-    found = [found]
-  return [graphs.constant(np.asarray(x)) for x in found]
+    outputs = [outputs]
+  return [graphs.constant(np.asarray(x)) for x in outputs]

@@ -1,4 +1,4 @@
-"""A network as an ONNX file, and how onnxruntime runs it."""
+"""Writes a network as an ONNX file, and runs the file in onnxruntime."""
 
 import os
 import pathlib
@@ -9,7 +9,7 @@ from kd_jax.export import formats, need
 from kd_jax.export.onnx import graph as graphs
 from kd_jax.export.onnx import int8, walk
 
-OPSET, IR = 18, 10  # of 2022 and 2024: read by every runtime that is kept up
+OPSET, IR = 18, 10  # of 2022 and 2024: every maintained runtime reads them
 CPU = ['CPUExecutionProvider']
 
 
@@ -17,11 +17,11 @@ def write(job: formats.Job, path: pathlib.Path) -> None:
   """Writes the forward pass: f32 [batch, H, W, C] -> logits [batch, K].
 
   Args:
-    job: with quantize='int8' the file is quantized after it was written.
-    path: of the file; weights of more than 2 GB do not fit into one.
+    job: with quantize='int8' a float file is written first, then quantized.
+    path: of the file; it can hold 2 GB of weights at most.
 
   Raises:
-    ValueError: one line, for an operation that ONNX cannot express, or where
+    ValueError: one line, for an operation that ONNX cannot express, and where
       the package onnx is missing.
   """
   onnx = need.package('onnx')
@@ -41,13 +41,13 @@ def write(job: formats.Job, path: pathlib.Path) -> None:
 
 def _used(graph: graphs.Graph, logits: graphs.Value):
   """(nodes, initializers) that the logits depend on."""
-  nodes, wanted = [], {graphs.name_of(graph, logits)}
+  nodes, names = [], {graphs.name_of(graph, logits)}
   for node in reversed(graph.nodes):
-    if wanted & set(node.output):
+    if names & set(node.output):
       nodes.append(node)
-      wanted |= set(node.input)
-  held = {k: v for k, v in graph.initializers.items() if k in wanted}
-  return nodes[::-1], held
+      names |= set(node.input)
+  initializers = {k: v for k, v in graph.initializers.items() if k in names}
+  return nodes[::-1], initializers
 
 
 def _model(nodes, initializers, images, logits):
@@ -79,7 +79,7 @@ def make_run(job: formats.Job, path: pathlib.Path):
   The session has no options: what is measured is what a user gets.
 
   Raises:
-    ValueError: where the package onnxruntime is missing.
+    ValueError: the package onnxruntime is missing.
   """
   del job
   runtime = need.package('onnxruntime')

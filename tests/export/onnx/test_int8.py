@@ -1,5 +1,8 @@
 """An int8 file gives the same in a default session on every processor."""
 
+import errno
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -101,6 +104,16 @@ def test_a_default_session_computes_what_the_file_says(written):
   (expected,) = reference.run(None, {'images': extreme})
   # Steps may round the other way; a saturated sum is far off.
   np.testing.assert_allclose(got, expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_a_full_disk_is_seen_before_files_are_cut_short(
+  written, tmp_path, monkeypatch
+):
+  usage = shutil.disk_usage(tmp_path)
+  monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage._replace(free=9000))
+  with pytest.raises(OSError) as caught:
+    writer.write(written[0], tmp_path / 'model.onnx')
+  assert caught.value.errno == errno.ENOSPC
 
 
 def test_the_file_is_checked_in_a_session_without_options(written, monkeypatch):
