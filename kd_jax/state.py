@@ -106,7 +106,7 @@ def init_state(
     'terms': {name: v['params'] for name, v in memories.items()},
   }
   carried = {
-    'networks': {name: adapt.carried(v) for name, v in students.items()},
+    'networks': {name: adapt.collections(v) for name, v in students.items()},
     'terms': {name: v['state'] for name, v in memories.items()},
     'copies': {
       name: jax.tree.map(jnp.copy, students[source])

@@ -1,1 +1,1 @@
-"""Floor 2: data sets, batches as pure functions of (seed, step), views."""
+"""Reads data sets and makes batches, pure functions of (seed, step)."""

@@ -1,7 +1,7 @@
-"""From (seed, step) to a batch: order, gather, normalize, evaluate.
+"""Makes batches from (seed, step): orders, gathers and normalizes examples.
 
-Order is a pure function of (seed, epoch), so a resumed run needs no iterator
-state: step n of a run draws the same examples whenever it is asked for.
+The order is a pure function of (seed, epoch), so a resumed run needs no
+iterator state: step n of a run always has the same examples.
 """
 
 import functools
@@ -26,28 +26,28 @@ def order(seed: int, epoch: int, size: int) -> np.ndarray:
 
 
 def indices(seed: int, step: int, size: int, batch_size: int) -> np.ndarray:
-  """Which examples step `step` trains on, i64 [batch_size].
+  """The examples of step `step`, i64 [batch_size].
 
-  The remainder of an epoch that does not fill a batch is dropped; it is
-  another one in each epoch.
+  The last examples of an epoch, too few for a batch, are dropped; every epoch
+  drops others.
 
   Args:
     seed: of the order, an integer >= 0.
     step: counted from 0 over the whole run.
-    size: N, how many examples there are.
+    size: N, the number of examples.
     batch_size: B.
 
   Raises:
     ValueError: batch_size is not within 1..size.
   """
   per_epoch = steps_per_epoch(size, batch_size)
-  epoch, place = divmod(step, per_epoch)
-  start = place * batch_size
+  epoch, number = divmod(step, per_epoch)
+  start = number * batch_size
   return order(seed, epoch, size)[start : start + batch_size]
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
-  """How many full batches an epoch of `size` examples has."""
+  """The number of full batches in an epoch of `size` examples."""
   if not 1 <= batch_size <= size:
     raise ValueError(
       f'batch_size={batch_size} for {size} examples; legal: 1..{size}'
@@ -56,18 +56,19 @@ def steps_per_epoch(size: int, batch_size: int) -> int:
 
 
 def draw(step, per_epoch: int, views: int):
-  """Which draw of the augmentation a step sees; keys are folded from it.
+  """The number that a step's augmentation keys are folded from.
 
   Args:
     step: counted from 0, an integer or an array.
     per_epoch: steps of an epoch.
-    views: V, how many draws there are: epoch % V. 0 is a new one each step.
+    views: V; the number is epoch % V, so an example has V images. 0: the
+      number is the step, so every image is new.
   """
   return step // per_epoch % views if views else step
 
 
 def shard(index: np.ndarray, process: int, count: int) -> np.ndarray:
-  """The slice of a global batch that process `process` of `count` reads."""
+  """The part of a global batch that process `process` of `count` reads."""
   if len(index) % count:
     raise ValueError(
       f'batch of {len(index)} over {count} processes; legal: a multiple of '
@@ -80,7 +81,7 @@ def shard(index: np.ndarray, process: int, count: int) -> np.ndarray:
 def to_device(split: Split, device=None) -> Split:
   """The split as arrays on a device (or a sharding; default: JAX's first).
 
-  A stream stays where it is.
+  A stream is returned as it is.
   """
   if isinstance(split, stream.Stream):
     return split
@@ -88,10 +89,10 @@ def to_device(split: Split, device=None) -> Split:
 
 
 def take(split: Split, index) -> types.Batch:
-  """The examples `index` i [B] of a split as a batch, mask all ones.
+  """The examples `index` i [B] of a split as a batch, with a mask of ones.
 
-  A split on a device gives a batch there (jit-able; indices beyond the end
-  are clipped); NumPy arrays and streams give a batch of NumPy arrays.
+  A split on a device gives a batch on that device (jit-able; indices beyond
+  the end are clipped). NumPy arrays and streams give a batch of NumPy arrays.
 
   Returns:
     'inputs' [B, H, W, C], 'labels' [B] or [B, K], 'index' i32 [B],
@@ -121,16 +122,16 @@ def _batch(inputs, labels, index, module) -> types.Batch:
 
 
 def head(split: Split, count: int) -> splits.Split:
-  """The first `count` examples (or all, where there are fewer), in memory."""
+  """The first `count` examples (at most all of them), in memory."""
   index = np.arange(min(count, len(split.labels)))
   batch = take(split, index)
   return splits.Split(batch['inputs'], batch['labels'])
 
 
 def eval_batches(split: Split, batch_size: int) -> Iterator[types.Batch]:
-  """Every example once, in order, in batches of one shape.
+  """Yields every example once, in order, in batches of equal shape.
 
-  The last batch is filled up with copies of the last example, whose mask is 0.
+  The last batch is filled up with copies of the last example, with mask 0.
   """
   size = len(split.labels)
   for start in range(0, size, batch_size):
@@ -146,7 +147,7 @@ def eval_batches(split: Split, batch_size: int) -> Iterator[types.Batch]:
 def make_prepare(
   mean: Sequence[float], std: Sequence[float]
 ) -> Callable[[jax.Array], jax.Array]:
-  """Makes the function from raw images to what a network sees.
+  """Makes the function that normalizes raw images for a network.
 
   prepare(x) = (x / 255 - mean) / std for uint8, (x - mean) / std for floats,
   per channel, in f32.
@@ -159,7 +160,7 @@ def make_prepare(
     prepare: [..., H, W, C] -> f32 of the same shape; jit-able.
 
   Raises:
-    ValueError: from prepare, when the images have another number of channels.
+    ValueError: from prepare, for images with another number of channels.
   """
   mean, std = (np.asarray(x, np.float32) for x in (mean, std))
 

@@ -1,4 +1,4 @@
-"""A data set in memory: its splits, and how they are cut and measured."""
+"""Splits a data set in memory into train and validation, and measures it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,10 +19,9 @@ class Split(NamedTuple):
 
 
 class Data(NamedTuple):
-  """A data set, as a run needs it.
+  """A data set.
 
-  Splits are in memory, or streams where they are too large for it (see
-  `stream.Stream`).
+  Splits are in memory; those too large for it are streams (`stream.Stream`).
   mean and std are per channel, of pixels / 255 where images are uint8; they
   are the published ones of a data set that has them, else those of the whole
   training set, so they depend neither on the split nor on `limit`.
@@ -54,7 +53,7 @@ def finish(
   mean: tuple = (),
   std: tuple = (),
 ) -> Data:
-  """Checks, holds out, limits and measures: the same for every data set.
+  """Makes the Data of any data set: checks, holds out, limits, measures.
 
   Args:
     name: of the data set, for messages too.
@@ -70,16 +69,13 @@ def finish(
   train = check(*train, classes, f"'{name}' train")
   if held is None:
     number = checks.count(validation, len(train.labels), f"'{name}'")
-    kept, out = checks.stratify(train.labels, number, split_seed)
+    rows, out = checks.stratify(train.labels, number, split_seed)
     held_out = Split(train.inputs[out], train.labels[out])
   else:
     where = f"'{name}' validation"
-    kept, held_out = slice(None), check(*held, classes, where, train.inputs)
-  if not (len(mean) and len(std)):
-    own_mean, own_std = checks.statistics(train.inputs)
-    mean, std = mean or own_mean, std or own_std
-  mean, std = normalization(name, train.inputs, mean, std)
-  used = Split(train.inputs[kept], train.labels[kept])
+    rows, held_out = slice(None), check(*held, classes, where, train.inputs)
+  mean, std = normalization(name, mean, std, lambda: train.inputs, train.inputs)
+  used = Split(train.inputs[rows], train.labels[rows])
   used = Split(*(a[: limit or None] for a in used))
   return Data(
     name, used, held_out,
@@ -98,24 +94,37 @@ def check(
 ) -> Split:
   """Images and labels as a Split, or a ValueError that names `where`.
 
-  With `like`, images must be of its height, width, channels and type.
+  With `like`, images must have its height, width, channels and type.
   """
   inputs = checks.images(inputs, where)
   if like is not None:
-    found, legal = (f'{list(x.shape[1:])} {x.dtype}' for x in (inputs, like))
-    if found != legal:
+    given, legal = (f'{list(x.shape[1:])} {x.dtype}' for x in (inputs, like))
+    if given != legal:
       raise ValueError(
-        f'images of {where} are {found}; legal: {legal}, as in training'
+        f'images of {where} are {given}; legal: {legal}, as in training'
       )
   return Split(inputs, checks.labels(labels, len(inputs), classes, where))
 
 
-def normalization(name, inputs, mean, std) -> tuple[tuple, tuple]:
-  """`mean` and `std`, of floats, one per channel of `inputs`, or ValueError."""
+def normalization(name, mean, std, sample, images) -> tuple[tuple, tuple]:
+  """`mean` and `std` as floats, one per channel; measures those not given.
+
+  Args:
+    name: of the data set.
+    mean, std: given, or ().
+    sample: () -> images to measure.
+    images: with the shape of the training images.
+
+  Raises:
+    ValueError: they are not one per channel, or a deviation is not positive.
+  """
+  if not (len(mean) and len(std)):
+    measured_mean, measured_std = checks.statistics(sample())
+    mean, std = mean or measured_mean, std or measured_std
   mean, std = (tuple(float(x) for x in values) for values in (mean, std))
-  if not len(mean) == len(std) == inputs.shape[-1] or min(std) <= 0:
+  if not len(mean) == len(std) == images.shape[-1] or min(std) <= 0:
     raise ValueError(
-      f"mean={mean}, std={std} of '{name}'; legal: {inputs.shape[-1]} numbers "
+      f"mean={mean}, std={std} of '{name}'; legal: {images.shape[-1]} numbers "
       'each, one per channel, std > 0'
     )
   return mean, std

@@ -1,9 +1,9 @@
-"""Data sets too large for memory: the same contract, read from disk.
+"""Streams data sets that are too large for memory from disk.
 
-A `Stream` stands where a `splits.Split` does. It knows shapes and reads any
-examples by number, so `pipeline.indices` and `pipeline.take` serve it as they
-serve arrays: a batch is a pure function of (seed, step), and a resumed run
-needs no iterator state. `ahead` hides the time that reading takes, with grain.
+A `Stream` takes the place of a `splits.Split`. It has shapes and reads any
+examples by number, so `pipeline.indices` and `pipeline.take` treat it like
+arrays: a batch is a pure function of (seed, step), and a resumed run needs no
+iterator state. `ahead` reads batches in advance, with grain.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ import numpy as np
 from kd_jax.data import checks, splits
 from kd_jax.data.readers import records
 
-# Training images that mean and std are measured on.
+# Number of training images of which mean and std are measured.
 _SAMPLE = 2048
 
 
@@ -37,14 +37,14 @@ class Stream(NamedTuple):
 def open_split(
   path: pathlib.Path, split: str, keys: tuple[str, str], classes: int, size: int
 ) -> Stream:
-  """Opens a split of a prepared TFDS folder; reads nothing.
+  """Opens a split of a prepared TFDS folder, without reading examples.
 
   Args:
     path: the folder.
     split: a TFDS split.
     keys: names of the image and of the label feature.
     classes: K; labels are checked as they are read.
-    size: side that images are brought to; 0 leaves them.
+    size: side to which images are scaled; 0 leaves them.
   """
   rows, decode = records.source(path, split, keys, size)
   where = f"'{path.parent.name}' {split}"
@@ -65,7 +65,7 @@ def open_split(
 
 
 def subset(stream: Stream, rows: np.ndarray) -> Stream:
-  """The examples `rows` of a stream, numbered anew from 0."""
+  """The examples `rows` of a stream, renumbered from 0."""
   inputs, labels = (
     jax.ShapeDtypeStruct((len(rows), *x.shape[1:]), x.dtype)
     for x in (stream.inputs, stream.labels)
@@ -88,11 +88,12 @@ def finish(
   mean: tuple = (),
   std: tuple = (),
 ) -> splits.Data:
-  """As `splits.finish`, without reading it all.
+  """Makes the Data of a streamed data set, as `splits.finish` does in memory.
 
-  Three things differ, since each needs every example: validation is held out
-  at random and not by class, mean and std are those of some training images,
-  and the fingerprint is of the prepared files' description (`identity`).
+  Three things differ, since they would need every example: validation is held
+  out at random and not by class, mean and std are those of some training
+  images, and the fingerprint is of the prepared files' description
+  (`identity`).
   """
   split_seed = checks.whole('split_seed', split_seed, name)
   limit = checks.whole('limit', limit, name)
@@ -104,11 +105,10 @@ def finish(
     rows, out = np.sort(shuffled[number:]), np.sort(shuffled[:number])
     held = subset(train, out)
   used = subset(train, rows[: limit or None])
-  if not (len(mean) and len(std)):
-    some = np.unique(np.linspace(0, size - 1, _SAMPLE).astype(int))
-    own_mean, own_std = checks.statistics(train.read(some)[0])
-    mean, std = mean or own_mean, std or own_std
-  mean, std = splits.normalization(name, train.inputs, mean, std)
+  some = np.unique(np.linspace(0, size - 1, _SAMPLE).astype(int))
+  mean, std = splits.normalization(
+    name, mean, std, lambda: train.read(some)[0], train.inputs
+  )
   return splits.Data(
     name, used, held, test, classes, mean, std,
     checks.fingerprint(
@@ -122,16 +122,16 @@ def finish(
 def ahead(
   feed: Callable[[int], Any], stop: int, threads: int = 4, batches: int = 8
 ) -> Callable[[int], Any]:
-  """`feed`, reading the next batches while the last one is in use.
+  """`feed` with read-ahead: threads read the next batches in advance.
 
-  Steps asked for in order come from grain's threads; any other step starts
-  them anew from there, so that the result is `feed`'s whatever is asked for.
+  Consecutive steps come from grain's threads. Any other step restarts them
+  there, so the result always equals that of `feed`.
 
   Args:
     feed: step -> batch, a pure function.
-    stop: no step from this one on is read before it is asked for.
-    threads: how many read.
-    batches: how many are kept ready.
+    stop: steps from this one on are not read in advance.
+    threads: number of reading threads.
+    batches: number of batches that wait ready.
 
   Returns:
     step -> batch.
@@ -154,7 +154,7 @@ def ahead(
 
 
 def require_grain() -> Any:
-  """grain, or a ValueError that says what to do without it."""
+  """Imports grain; without it, a ValueError says what to do."""
   try:
     import grain
   except ImportError as error:

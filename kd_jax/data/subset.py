@@ -1,7 +1,7 @@
-"""A training set without some of its classes: a transfer set that lacks them.
+"""Removes classes from a training set, to make a transfer set without them.
 
-Validation and test keep every class, so what a student learns of a class that
-it never saw can be measured.
+Validation and test keep every class, which measures what a student learns of
+classes that it never saw.
 """
 
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ from kd_jax.data import checks, splits
 
 
 def only(data: splits.Data, classes: Sequence[int]) -> splits.Data:
-  """The data set, its training examples of these classes alone.
+  """The data set with the training examples of these classes alone.
 
-  A teacher that is trained on it misses the others too: load one that was
-  trained on all of them.
+  A teacher that is trained on it misses the other classes too: load a teacher
+  that was trained on all of them.
 
   Args:
     data: in memory.
-    classes: which training labels stay; none of them means all.
+    classes: training labels that stay; () keeps all.
 
   Raises:
-    ValueError: a class that the data set does not have, one that has no
-      training example, or data that is streamed.
+    ValueError: the data set lacks a class or has no training example of it,
+      or is streamed.
   """
   if not len(classes):
     return data
   where = f"train_only of '{data.name}'"
-  wanted = sorted({checks.whole('a class', x, where) for x in classes})
-  if wanted[-1] >= data.classes:
+  classes = sorted({checks.whole('a class', x, where) for x in classes})
+  if classes[-1] >= data.classes:
     raise ValueError(
-      f'{where} has the class {wanted[-1]}; legal: 0..{data.classes - 1}'
+      f'{where} has the class {classes[-1]}; legal: 0..{data.classes - 1}'
     )
   if not isinstance(data.train, splits.Split):
     raise ValueError(
@@ -39,10 +39,10 @@ def only(data: splits.Data, classes: Sequence[int]) -> splits.Data:
     )
   labels = data.train.labels
   labels = labels.argmax(-1) if labels.ndim == 2 else labels
-  lacking = sorted({*wanted} - {*labels.tolist()})
+  lacking = sorted({*classes} - {*labels.tolist()})
   if lacking:
     raise ValueError(f'{where} has no training example of {lacking}')
-  kept = np.isin(labels, wanted)
-  train = splits.Split(*(array[kept] for array in data.train))
-  fingerprint = checks.fingerprint(train, of=data.fingerprint, only=wanted)
+  chosen = np.isin(labels, classes)
+  train = splits.Split(*(array[chosen] for array in data.train))
+  fingerprint = checks.fingerprint(train, of=data.fingerprint, only=classes)
   return data._replace(train=train, fingerprint=fingerprint)

@@ -1,4 +1,4 @@
-"""The networks by name: MODELS, the one table, and how to make one."""
+"""MODELS: the table of networks by name; makes a network from its name."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -78,9 +78,9 @@ def make_network(
   Args:
     name: a key of MODELS.
     classes: K.
-    exits: features that get a classifier of their own, `heads.with_exits`.
+    exits: features that get a separate classifier, `heads.with_exits`.
     branches: {'layer', 'count'}: branches on a trunk, `heads.with_branches`.
-    quantize: 'int8' trains the network for it, `fake_quant.wrap`.
+    quantize: 'int8' trains the network for int8, `fake_quant.wrap`.
     **options: of the maker.
 
   Raises:

@@ -1,4 +1,4 @@
-"""What any module returns, as outputs; and which features taps show."""
+"""Adapts modules to `Network`: their outputs, train flags and taps."""
 
 import fnmatch
 import inspect
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from kd_jax.types import Array, PyTree, Variables
 
-# The names under which modules take "we are training" (True: as it is).
+# The names under which modules take a train flag (False: negated).
 _TRAIN_FLAGS = {
   'train': True,
   'training': True,
@@ -19,13 +19,13 @@ _TRAIN_FLAGS = {
 }
 
 
-def carried(variables: Variables) -> dict[str, PyTree]:
-  """The collections that training carries along without a gradient."""
+def collections(variables: Variables) -> dict[str, PyTree]:
+  """The collections that change without a gradient: all but 'params'."""
   return {k: v for k, v in variables.items() if k != 'params'}
 
 
 def as_outputs(value: Any) -> dict[str, Array]:
-  """Outputs of what a module returned: logits [B, ..., K] or a dict."""
+  """The outputs of a module that returns logits [B, ..., K] or a dict."""
   outputs = dict(value) if isinstance(value, Mapping) else {'logits': value}
   if not hasattr(outputs.get('logits'), 'dtype'):
     got = type(value).__name__
@@ -39,13 +39,13 @@ def as_outputs(value: Any) -> dict[str, Array]:
 
 
 def train_flags(call: Callable) -> Callable[[bool], dict[str, bool]]:
-  """How to tell `call` whether it trains: keyword arguments that it takes."""
+  """Makes train -> the keyword arguments by which `call` takes the flag."""
   names = [n for n in inspect.signature(call).parameters if n in _TRAIN_FLAGS]
   return lambda train: {n: train == _TRAIN_FLAGS[n] for n in names}
 
 
 def patterns(taps: Sequence[str]) -> tuple[str, ...]:
-  """Taps as a tuple; a bare text would be taken letter by letter."""
+  """Taps as a tuple; refuses a text, which would be split into letters."""
   if isinstance(taps, str):
     raise ValueError(f"taps must be a list of patterns; got the text '{taps}'")
   return tuple(taps)
@@ -53,16 +53,16 @@ def patterns(taps: Sequence[str]) -> tuple[str, ...]:
 
 def check_taps(
   taps: Sequence[str],
-  found: Mapping[str, Array],
+  tapped: Mapping[str, Array],
   known: Callable[[], Sequence[str]],
 ) -> None:
   """Raises ValueError, listing `known()`, for a tap that matched nothing."""
   for tap in taps:
-    if not any(matches(name, [tap]) for name in found):
+    if not any(matches(name, [tap]) for name in tapped):
       paths = ', '.join(known()) or 'none'
       raise ValueError(f"tap '{tap}' matches nothing; known paths: {paths}")
 
 
 def matches(name: str, taps: Sequence[str]) -> bool:
-  """Whether a path, its call count left out, matches one of the patterns."""
+  """Whether a path, without its call count, matches one of the patterns."""
   return any(fnmatch.fnmatchcase(name.split('#')[0], tap) for tap in taps)

@@ -1,4 +1,4 @@
-"""A network: two pure functions, made from Linen, NNX or any function."""
+"""Makes networks, pairs of pure functions, from Linen, NNX or functions."""
 
 import inspect
 import math
@@ -14,17 +14,17 @@ from kd_jax.types import Array, Outputs, PyTree, Variables
 
 
 class Network(NamedTuple):
-  """Two pure functions that are a network; what changes is an argument.
+  """A network as two pure functions; its variables are an argument.
 
   `init(key, inputs) -> variables` takes an array or a ShapeDtypeStruct
-  [B, H, W, C] of which only shape and dtype matter; it may be traced.
+  [B, H, W, C], of which it reads only shape and dtype; it may be traced.
   `apply(variables, inputs, *, train=False, rng=None, axis_name=None)
   -> (outputs, state)`: `outputs['logits']` is f32; `state` holds the
   collections of `variables` other than 'params', unchanged unless `train`.
-  `rng` is a key for dropout. `axis_name` names the mapped axis under pmap,
-  over which BatchNorm then takes its statistics.
+  `rng` is a key for dropout. `axis_name` is the mapped axis under pmap, over
+  which BatchNorm then computes its statistics.
   `head(variables) -> {'kernel' [D, K], 'bias' [K]}` is the last linear
-  classifier, for methods that reuse a teacher's; None where it is not known.
+  classifier, for methods that reuse the teacher's; None where it is unknown.
   """
 
   init: Callable[[Array, PyTree], Variables]
@@ -43,8 +43,8 @@ def from_linen(
     module: unbound; its `__call__(inputs)` may take one of `train`,
       `training`, `is_training`, `deterministic`, `use_running_average`.
     taps: glob patterns over module paths ('block1/*', 'Dense_0') and sown
-      intermediates; what they match appears in the outputs under its path
-      (a second call of the same module as 'path#1').
+      intermediates. The outputs of matching modules appear in the network's
+      outputs under their path (those of a second call as 'path#1').
     head: path in `params` of the last linear layer ('Dense_2').
 
   Returns:
@@ -60,15 +60,14 @@ def from_nnx(
 ) -> Network:
   """A network from `make(rngs) -> flax.nnx.Module`, or from a module.
 
-  The network of a module is initialized to the values that the module holds,
-  whatever the key.
+  The network of a module is initialized to the module's values, for any key.
 
-  The module returns logits or a dict with 'logits'. Parameters are its
-  `nnx.Param`s, state its other variables; its random streams are drawn anew
-  from `rng` at every call. Taps and head as in `from_linen`, with paths such
-  as 'blocks/0/conv'.
+  The module returns logits or a dict with 'logits'. Its `nnx.Param`s are the
+  parameters, its other variables the state; its random streams start from
+  `rng` at every call. Taps and head are as in `from_linen`, with paths such as
+  'blocks/0/conv'.
   """
-  # nnx does not import beside every JAX that Linen works with.
+  # Linen works with versions of JAX with which nnx does not import.
   from kd_jax.models import nnx_bridge
 
   init, apply = nnx_bridge.functions(make, adapt.patterns(taps))
@@ -76,7 +75,7 @@ def from_nnx(
 
 
 def is_nnx(value: Any) -> bool:
-  """Whether a value is an NNX module; nnx is not imported for it."""
+  """Whether a value is an NNX module; does not import nnx."""
   return any(
     kind.__name__ == 'Module' and kind.__module__.startswith('flax.nnx')
     for kind in type(value).__mro__
@@ -87,33 +86,33 @@ def from_function(apply: Callable[..., Any], variables: PyTree) -> Network:
   """A network from a pure `apply(variables, inputs)` and its variables.
 
   Args:
-    apply: returns logits [B, ..., K] or a dict with 'logits'; is given
+    apply: returns logits [B, ..., K] or a dict with 'logits'; receives
       `train`, `rng` and `axis_name` where its signature names them.
-    variables: any pytree of arrays; one without 'params' is the parameters.
+    variables: any pytree of arrays; without 'params' all of it is parameters.
 
   Returns:
-    Network whose `init` returns `variables`, whatever the key.
+    Network whose `init` returns `variables`, for any key.
   """
   bare = not (isinstance(variables, Mapping) and 'params' in variables)
   taken = inspect.signature(apply).parameters
 
   def init(key, inputs):
     del key, inputs
-    held = jax.tree.map(jnp.asarray, variables)
-    return {'params': held} if bare else dict(held)
+    arrays = jax.tree.map(jnp.asarray, variables)
+    return {'params': arrays} if bare else dict(arrays)
 
   def call(variables, inputs, *, train=False, rng=None, axis_name=None):
     options = {'train': train, 'rng': rng, 'axis_name': axis_name}
     options = {k: v for k, v in options.items() if k in taken}
-    own = variables['params'] if bare else variables
-    outputs = adapt.as_outputs(apply(own, inputs, **options))
-    return outputs, adapt.carried(variables)
+    arrays = variables['params'] if bare else variables
+    outputs = adapt.as_outputs(apply(arrays, inputs, **options))
+    return outputs, adapt.collections(variables)
 
   return Network(init, call)
 
 
 def make_forward(network: Network) -> Callable[[Variables, PyTree], Array]:
-  """The network as it predicts: (variables, inputs [B, ...]) -> logits."""
+  """Makes (variables, inputs [B, ...]) -> logits, without train mode."""
 
   def forward(variables, inputs):
     outputs, _ = network.apply(variables, inputs, train=False)
@@ -125,7 +124,7 @@ def make_forward(network: Network) -> Callable[[Variables, PyTree], Array]:
 def variable_shapes(network: Network, inputs: PyTree) -> Variables:
   """The variables of a network as shapes, for inputs or their shapes [B, ...].
 
-  JAX traces a network's own functions once for each shape of the inputs.
+  JAX caches the trace by function and input shape.
   """
   return jax.eval_shape(network.init, jax.random.key(0), inputs)
 
@@ -137,12 +136,12 @@ def output_shapes(network: Network, inputs: PyTree) -> Outputs:
 
 
 def num_params(variables: Variables) -> int:
-  """The number of trained scalars: those in 'params', shapes suffice."""
+  """The number of scalars in 'params'; `variables` may be shapes."""
   return sum(math.prod(x.shape) for x in jax.tree.leaves(variables['params']))
 
 
 def _head(path):
-  """The reader of the linear layer at `path` of 'params'."""
+  """Makes variables -> the linear layer at `path` of 'params'."""
 
   def head(variables):
     node = variables['params']

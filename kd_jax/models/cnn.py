@@ -1,4 +1,4 @@
-"""Small plain CNNs: a teacher, a student 34 times smaller, sizes between."""
+"""Small plain CNNs: a teacher, a 34 times smaller student, sizes in between."""
 
 from flax import linen as nn
 
@@ -6,13 +6,13 @@ from kd_jax.models import base, convolution, layers
 
 
 class CNN(nn.Module):
-  """Blocks of 3x3 convolutions, each block pooled, then dense layers.
+  """Blocks of 3x3 convolutions, each with a max pool, then dense layers.
 
-  Inputs [B, H, W, C], any H and W that the pools leave something of.
+  Inputs [B, H, W, C], H and W large enough for all pools.
   Outputs: 'conv1', 'conv2', ... (after ReLU) and 'conv1_pre', ... (before)
   in order through all blocks, 'pool1', ... after each block, 'hidden1', ...
   and 'hidden1_pre', ... of the dense layers, 'features' [B, D] (the last of
-  them: what the classifier sees), 'logits' [B, K].
+  them, the classifier's input), 'logits' [B, K].
   Flattening keeps channels last: rows of hidden1's kernel run over (H, W, C).
   """
 

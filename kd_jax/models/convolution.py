@@ -1,7 +1,7 @@
-"""Convolutions that XLA's CPU backend is slow at, in a form that is not.
+"""Faster forms of convolutions at which XLA's CPU backend is slow.
 
-The numbers are those of `lax.conv_general_dilated`; on GPU and TPU it is that
-function. `python -m experiments.benchmarks.operations` measures both.
+They compute `lax.conv_general_dilated`, and call it on GPU and TPU.
+`python -m experiments.benchmarks.operations` measures both.
 """
 
 import functools
@@ -14,8 +14,8 @@ from jax import lax
 
 from kd_jax.models import winograd
 
-FEW_CHANNELS = 3  # up to so many: images, whose patches are small
-WIDE = 256 * 256  # a kernel's gradient of so many channels keeps XLA busy
+FEW_CHANNELS = 3  # the most channels of images, whose patches are small
+WIDE = 256 * 256  # C * C' beyond which XLA's gradient of the kernel is fast
 
 
 def convolve(
@@ -32,9 +32,9 @@ def convolve(
 ):
   """`lax.conv_general_dilated` for a Linen Conv on [B, H, W, C].
 
-  Fast on CPU where the convolution is 1x1, has a filter for each channel, or
-  is a small one in f32; undilated, one stride for both sides. The gradient
-  of a small one is reverse-mode only, and so is that of Winograd's.
+  Faster on CPU where the convolution is 1x1, depthwise, or small and in f32.
+  It is undilated and has one stride for both sides. Small convolutions and
+  those by Winograd's method have reverse-mode derivatives only.
   """
   if not isinstance(padding, str):
     padding = tuple(map(tuple, padding))
@@ -73,17 +73,20 @@ def convolve(
 
 @functools.lru_cache(1024)
 def _with(function, *args, **options):
-  """`functools.partial`, one object for equal arguments: JAX, which knows a
-  function by its identity, traces it once for all layers of a shape."""
+  """Cached `functools.partial`: one object for equal arguments.
+
+  JAX caches compilation by a function's identity, so it traces one function
+  for all layers of a shape.
+  """
   return functools.partial(function, *args, **options)
 
 
-# `nn.Conv`, in these forms.
+# `nn.Conv`, with these forms.
 conv = functools.partial(nn.Conv, conv_general_dilated=convolve)
 
 
 def _pointwise(x, kernel, stride, groups):
-  """1x1: a matrix product for each group."""
+  """A 1x1 convolution: a matrix product for each group."""
   x = x[:, ::stride, ::stride]
   *space, c = x.shape
   if groups == 1:
@@ -94,7 +97,7 @@ def _pointwise(x, kernel, stride, groups):
 
 
 def _shifts(x, size, stride, padding):
-  """What each element of a kernel sees: a list of [B, H', W', C]."""
+  """The input that each element of a kernel reads: a list of [B, H', W', C]."""
   h, w = (
     (n + sum(pads) - k) // stride + 1
     for n, k, pads in zip(x.shape[1:3], size, padding)
@@ -112,22 +115,24 @@ def _shifts(x, size, stride, padding):
 
 
 def shifted_adds(x, kernel, stride, padding):
-  """One filter a channel, or one channel: shifted copies of x [B, H, W, C],
-  multiplied by a kernel [h, w, 1, C'] and added in f32; C or C' may be 1."""
+  """A depthwise convolution: a weighted sum of shifted copies of x, in f32.
+
+  x is [B, H, W, C], the kernel [h, w, 1, C']; C or C' may be 1.
+  """
   weights = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, kernel.shape[-1])
-  seen = _shifts(x.astype(jnp.float32), kernel.shape[:2], stride, padding)
-  return sum(s * w for s, w in zip(seen, weights)).astype(x.dtype)
+  shifts = _shifts(x.astype(jnp.float32), kernel.shape[:2], stride, padding)
+  return sum(s * w for s, w in zip(shifts, weights)).astype(x.dtype)
 
 
 def _patches(x, kernel, stride, padding):
-  """Few channels: every patch as a row, times the kernel as a matrix."""
+  """For few channels: every patch as a row, times the kernel as a matrix."""
   patches = jnp.concatenate(_shifts(x, kernel.shape[:2], stride, padding), -1)
   return patches @ kernel.reshape(-1, kernel.shape[-1])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _small(plain, stride, padding, x, kernel):
-  """`plain`, with a kernel's gradient that is a product for each element."""
+  """`plain`, with the kernel's gradient as one product per kernel element."""
   return plain(x, kernel)
 
 
@@ -135,18 +140,18 @@ def _small_forward(plain, stride, padding, x, kernel):
   return plain(x, kernel), (x, kernel)
 
 
-def _small_backward(plain, stride, padding, saved, given):
-  # Else what gave x is fused into, and computed again for, every shift.
-  (x, kernel), given = lax.optimization_barrier((saved, given))
-  (to_x,) = jax.linear_transpose(lambda x: plain(x, kernel), x)(given)
-  halves = 2 - len(x) % 2  # each on a core: a product this thin stays on one
+def _small_backward(plain, stride, padding, saved, gradient):
+  # Without it XLA fuses the operation that computes x into every shift.
+  (x, kernel), gradient = lax.optimization_barrier((saved, gradient))
+  (to_x,) = jax.linear_transpose(lambda x: plain(x, kernel), x)(gradient)
+  halves = 2 - len(x) % 2  # one per core: XLA runs so thin a product on one
 
   def rows(a):
     return a.reshape(halves, -1, a.shape[-1])
 
   to_kernel = jnp.stack(
     [
-      jnp.einsum('pni,pno->pio', rows(shift), rows(given)).sum(0)
+      jnp.einsum('pni,pno->pio', rows(shift), rows(gradient)).sum(0)
       for shift in _shifts(x, kernel.shape[:2], stride, padding)
     ]
   )

@@ -1,9 +1,9 @@
-"""Training for int8: weights and activations rounded as int8 will round them.
+"""Quantization-aware training: rounds weights and activations as int8 does.
 
-Quantized are the kernels (per output channel, symmetric, 127 steps a side) and
-the inputs (one range a layer, 255 steps) of every Linen `Conv` and `Dense`.
-Biases, norms, sums and products of activations stay f32. Rounding passes
-gradients straight through; what lies beyond a range passes none.
+It quantizes the kernels (per output channel, symmetric, 127 steps per side)
+and the inputs (one range per layer, 255 steps) of every Linen `Conv` and
+`Dense`. Biases, norms, sums and products of activations stay f32. Rounding has
+the gradient of the identity; a value beyond its range has gradient zero.
 """
 
 from typing import NamedTuple
@@ -21,13 +21,13 @@ SCHEMES = ('int8',)
 
 
 class Ranges(NamedTuple):
-  """What one forward pass knows and learns of its activations.
+  """The ranges of activations before and after one forward pass.
 
   Attributes:
     old: {layer: {'low', 'high'}}.
     new: filled while the network is traced.
-    train: whether the ranges move.
-    axis_name: over which batches are spread, or None.
+    train: whether the ranges are updated.
+    axis_name: the mapped axis over which a batch is split, or None.
   """
 
   old: dict
@@ -42,7 +42,7 @@ def round_through(x: jax.Array) -> jax.Array:
 
 
 def fake_weights(kernel: jax.Array) -> jax.Array:
-  """A kernel [..., O] as int8 can hold it, a scale for each output channel.
+  """Rounds a kernel [..., O] to int8, with a scale for each output channel.
 
   w' = s round(w / s), s = max |w| / 127 over all but the last axis.
 
@@ -51,7 +51,7 @@ def fake_weights(kernel: jax.Array) -> jax.Array:
 
   Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for
     Efficient Integer-Arithmetic-Only Inference",
-    https://arxiv.org/abs/1712.05877, section 3, with a scale a channel as in
+    https://arxiv.org/abs/1712.05877, section 3, with a scale per channel as in
     Krishnamoorthi 2018, https://arxiv.org/abs/1806.08342, section 3.1.
   """
   axes = tuple(range(kernel.ndim - 1))
@@ -63,19 +63,19 @@ def fake_weights(kernel: jax.Array) -> jax.Array:
 def fake_activations(
   x: jax.Array, low: jax.Array, high: jax.Array
 ) -> jax.Array:
-  """Activations as int8 can hold them: 255 steps from low to high.
+  """Rounds activations to int8: 255 steps from low to high.
 
   x' = s (clip(round(x / s) + z, 0, 255) - z), s = (high - low) / 255,
-  z = round(-low / s), so that 0 is held exactly.
+  z = round(-low / s), so 0 is represented exactly.
 
   Args:
     x: of any shape.
     low, high: f32 [], low <= 0 <= high.
 
   Returns:
-    As x; the gradient is that of the clip.
+    Of the shape of x; the gradient is that of the clip.
 
-  Source: as `fake_weights`, section 3.1 there.
+  Source: as for `fake_weights`, section 3.1.
   """
   low, high = map(jax.lax.stop_gradient, (low, high))
   scale = (high - low) / 255
@@ -86,11 +86,11 @@ def fake_activations(
 
 
 def wrap(network: base.Network, scheme: str = 'int8') -> base.Network:
-  """`network`, fake-quantized in training and when it predicts.
+  """`network`, fake-quantized in training and in prediction.
 
-  Its variables gain the collection 'ranges', exponential means (0.99) of the
-  least and greatest input of each layer over the training batches, the first
-  batch as it is.
+  Its variables gain the collection 'ranges': exponential means (0.99) of the
+  smallest and largest input of each layer over the training batches, starting
+  with the first batch.
 
   Args:
     network: of Linen modules.
@@ -103,40 +103,46 @@ def wrap(network: base.Network, scheme: str = 'int8') -> base.Network:
     raise types.unknown('quantize', scheme, SCHEMES)
 
   def init(key, inputs):
-    own = network.init(key, inputs)
-    found = layers(network, own, inputs)
-    if not found:
+    variables = network.init(key, inputs)
+    names = layers(network, variables, inputs)
+    if not names:
       raise ValueError(
         "quantize='int8' finds no Conv or Dense of Linen in this network"
       )
-    nothing = {k: jnp.zeros((), jnp.float32) for k in ('low', 'high')}
-    return {**own, RANGES: {layer: dict(nothing) for layer in found}}
+    empty = {k: jnp.zeros((), jnp.float32) for k in ('low', 'high')}
+    return {**variables, RANGES: {layer: dict(empty) for layer in names}}
 
   def apply(variables, inputs, *, train=False, rng=None, axis_name=None):
-    seen = Ranges(variables[RANGES], {}, train, axis_name)
-    own = without(variables)
-    outputs, carried = _apply(
-      network, seen, own, inputs, train=train, rng=rng, axis_name=axis_name
+    ranges = Ranges(variables[RANGES], {}, train, axis_name)
+    variables = without(variables)
+    outputs, state = _apply(
+      network,
+      ranges,
+      variables,
+      inputs,
+      train=train,
+      rng=rng,
+      axis_name=axis_name,
     )
-    return outputs, {**carried, RANGES: seen.new or seen.old}
+    return outputs, {**state, RANGES: ranges.new or ranges.old}
 
   return base.Network(init, apply, network.head)
 
 
 def layers(network: base.Network, variables, inputs) -> list[str]:
-  """The layers of a network that `wrap` quantizes, in the order they run."""
-  seen = Ranges({}, {}, True, None)
-  jax.eval_shape(lambda v, x: _apply(network, seen, v, x), variables, inputs)
-  return list(seen.new)
+  """The layers of a network that `wrap` quantizes, in the order of calls."""
+  ranges = Ranges({}, {}, True, None)
+  jax.eval_shape(lambda v, x: _apply(network, ranges, v, x), variables, inputs)
+  return list(ranges.new)
 
 
 def without(variables: types.Variables) -> dict:
-  """The variables of the network that was wrapped."""
+  """The variables of the wrapped network, without the ranges."""
   return {k: v for k, v in variables.items() if k != RANGES}
 
 
-def _apply(network, seen, variables, inputs, **options):
-  """Applies a network, every layer of it intercepted."""
+def _apply(network, ranges, variables, inputs, **options):
+  """Applies a network, with every layer intercepted."""
 
   def intercept(call, args, kwargs, context):
     module = context.module
@@ -144,7 +150,7 @@ def _apply(network, seen, variables, inputs, **options):
       module, (nn.Conv, nn.Dense)
     ):
       return call(*args, **kwargs)
-    return call(_observed(seen, module, args[0]), *args[1:], **kwargs)
+    return call(_quantized(ranges, module, args[0]), *args[1:], **kwargs)
 
   params = jax.tree_util.tree_map_with_path(_weights, variables['params'])
   with nn.intercept_methods(intercept):
@@ -152,26 +158,26 @@ def _apply(network, seen, variables, inputs, **options):
 
 
 def _weights(path, leaf):
-  named = getattr(path[-1], 'key', None) == 'kernel'
-  return fake_weights(leaf) if named and leaf.ndim > 1 else leaf
+  is_kernel = getattr(path[-1], 'key', None) == 'kernel'
+  return fake_weights(leaf) if is_kernel and leaf.ndim > 1 else leaf
 
 
-def _observed(seen: Ranges, module, x):
-  """The input of a layer, rounded; its range, moved."""
+def _quantized(ranges: Ranges, module, x):
+  """The rounded input of a layer; also updates its range."""
   layer = name = '.'.join(module.path) or type(module).__name__
   count = 1
-  while name in seen.new:
+  while name in ranges.new:
     name, count = f'{layer}#{count}', count + 1
-  if not seen.old:
-    seen.new[name] = None
+  if not ranges.old:
+    ranges.new[name] = None
     return x
-  old = seen.old[name]
-  seen.new[name] = _moved(old, x, seen.axis_name) if seen.train else old
-  return fake_activations(x, **seen.new[name]).astype(x.dtype)
+  old = ranges.old[name]
+  ranges.new[name] = _updated(old, x, ranges.axis_name) if ranges.train else old
+  return fake_activations(x, **ranges.new[name]).astype(x.dtype)
 
 
-def _moved(old, x, axis_name):
-  """The range with that of a batch taken in."""
+def _updated(old, x, axis_name):
+  """The exponential mean of a range and that of a batch."""
   x = jax.lax.stop_gradient(x).astype(jnp.float32)
   low, high = jnp.minimum(x.min(), 0.0), jnp.maximum(x.max(), 0.0)
   if axis_name is not None:

@@ -1,4 +1,4 @@
-"""Further classifiers on a network's features: exits, and gated branches."""
+"""Adds classifiers to a network's features: exits and gated branches."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ WIDTH = 64  # of the hidden layer of a head
 
 
 class Head(nn.Module):
-  """Mean over space, one hidden layer, logits f32 [B, K]."""
+  """Mean over space, a hidden layer, logits f32 [B, K]."""
 
   classes: int
 
@@ -29,11 +29,11 @@ def with_exits(
 ) -> base.Network:
   """`network` with a classifier on each of `layers`.
 
-  Outputs gain 'logits_exit0', 'logits_exit1', .. in the order of `layers`;
-  its own 'logits' are the deepest exit. Parameters lie under 'heads'.
+  Outputs gain 'logits_exit0', 'logits_exit1', .. in the order of `layers`; the
+  network's 'logits' are the deepest exit. Parameters of exits are in 'heads'.
 
   Raises:
-    ValueError: from `init`, for a layer that the network does not show.
+    ValueError: from `init`, for a layer that is not among the outputs.
   """
   return _with_heads(network, [*layers], 'exit', classes, lambda o, g: o)
 
@@ -41,11 +41,11 @@ def with_exits(
 def with_branches(
   network: base.Network, layer: str, count: int, classes: int
 ) -> base.Network:
-  """`network` and `count` - 1 further branches from its feature `layer`.
+  """`network` with `count` branches, of which `count` - 1 are added.
 
-  'logits_branch0' is the network's own classifier, the others are heads on
-  `layer`; 'logits' is their mixture sum_i g_i logits_i by a gate g on
-  `layer`, softmax over the branches.
+  'logits_branch0' is the network's classifier, the others are heads on the
+  feature `layer`. 'logits' is their mixture sum_i g_i logits_i; the gate g is a
+  head on `layer` with a softmax over the branches.
 
   Source: Lan, Zhu, Gong 2018, https://arxiv.org/abs/1806.04606, equation 5.
     Their branches repeat the network's last stage; ours are `Head`s.
@@ -69,14 +69,14 @@ def with_branches(
 
 
 def _with_heads(network, layers, kind, classes, combine, gates=0):
-  """`network` with heads on `layers`; combine(outputs, gate) ends it."""
+  """`network` with heads on `layers`; outputs are combine(outputs, gate)."""
   first = 1 if gates else 0
   names = [f'{kind}{i + first}' for i in range(len(layers))]
   head = Head(classes)
 
   def init(key, inputs):
-    own = network.init(key, inputs)
-    outputs, _ = jax.eval_shape(network.apply, own, inputs)
+    variables = network.init(key, inputs)
+    outputs, _ = jax.eval_shape(network.apply, variables, inputs)
     params = {}
     for i, (name, layer) in enumerate(zip(names, layers)):
       if layer not in outputs:
@@ -87,11 +87,12 @@ def _with_heads(network, layers, kind, classes, combine, gates=0):
       zeros = jnp.zeros(outputs[layers[0]].shape, jnp.float32)
       gate = Head(gates).init(jax.random.fold_in(key, len(names)), zeros)
       params['gate'] = gate['params']
-    return {**own, 'params': {'own': own['params'], 'heads': params}}
+    params = {'own': variables['params'], 'heads': params}
+    return {**variables, 'params': params}
 
   def apply(variables, inputs, *, train=False, rng=None, axis_name=None):
     params = variables['params']
-    outputs, carried = network.apply(
+    outputs, state = network.apply(
       {**variables, 'params': params['own']},
       inputs,
       train=train,
@@ -100,12 +101,12 @@ def _with_heads(network, layers, kind, classes, combine, gates=0):
     )
     outputs = dict(outputs)
     for name, layer in zip(names, layers):
-      given = {'params': params['heads'][name]}
-      outputs[f'logits_{name}'] = head.apply(given, outputs[layer])
+      learned = {'params': params['heads'][name]}
+      outputs[f'logits_{name}'] = head.apply(learned, outputs[layer])
     gate = None
     if gates:
-      given = {'params': params['heads']['gate']}
-      gate = Head(gates).apply(given, outputs[layers[0]])
-    return combine(outputs, gate), carried
+      learned = {'params': params['heads']['gate']}
+      gate = Head(gates).apply(learned, outputs[layers[0]])
+    return combine(outputs, gate), state
 
   return base.Network(init, apply)

@@ -1,4 +1,4 @@
-"""Building blocks of the zoo: convolution, norm, pooling, checks."""
+"""Building blocks of the networks: convolution, norm, pooling, checks."""
 
 import functools
 
@@ -10,8 +10,8 @@ from kd_jax import types
 from kd_jax.models import convolution
 
 # He et al. 2015, https://arxiv.org/abs/1502.01852: the variance that a ReLU
-# layer keeps, by what comes in (dense) and by what goes out (convolutions
-# followed by a norm, as the CIFAR literature draws them).
+# layer preserves, by its inputs (dense) or by its outputs (convolutions before
+# a norm, as in the CIFAR literature).
 he_in = nn.initializers.variance_scaling(2.0, 'fan_in', 'normal')
 he_out = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
@@ -26,14 +26,14 @@ def compute_dtype(name):
 
 
 def rate(name, value):
-  """A probability of dropping, checked: at least 0 and below 1."""
+  """A drop rate as float; refuses one outside [0, 1)."""
   if not 0 <= value < 1:
     raise ValueError(f'{name} must be at least 0 and below 1; got {value}')
   return float(value)
 
 
 def conv(features, size=3, stride=1, *, groups=1, bias=False, dtype, name):
-  """A square convolution, padded by size // 2 as PyTorch's is."""
+  """A square convolution, padded by size // 2 as in PyTorch."""
   pad = size // 2
   return convolution.conv(
     features,
@@ -49,7 +49,7 @@ def conv(features, size=3, stride=1, *, groups=1, bias=False, dtype, name):
 
 
 def batch_norm(train, *, dtype, name):
-  """Batch norm with PyTorch's constants; its arithmetic is f32 throughout."""
+  """Batch norm with PyTorch's constants; it computes in f32 for any dtype."""
   return nn.BatchNorm(
     use_running_average=not train,
     momentum=0.9,
@@ -60,12 +60,13 @@ def batch_norm(train, *, dtype, name):
 
 
 def max_pool(x, window=2):
-  """The maximum of each window; what is left of an odd side is cut off.
+  """The maximum of each window; an incomplete window at a border is dropped.
 
-  As reshape and max: the gradient of `nn.max_pool` (select-and-scatter) makes
-  a small network three times slower on CPU. With a gradient, as choices, rows
-  before columns: that of `max` asks which elements equal the maximum, and none
-  do, 0 / 0, where XLA computes them again with other rounding.
+  It is computed by reshape and max: the gradient of `nn.max_pool`
+  (select-and-scatter) makes a small network three times slower on CPU. The
+  gradient is that of pairwise choices, first over rows, then over columns. The
+  gradient of `max` would look for the elements equal to the maximum; where XLA
+  recomputes them with different rounding there are none, and it is 0 / 0.
 
   Args:
     x: [B, H, W, C].
@@ -101,14 +102,15 @@ def _pooled_jvp(window, primals, tangents):
 
 
 def larger(x, y):
-  """The elementwise maximum; the gradient goes to the one that is taken."""
+  """The elementwise maximum; the gradient goes to the larger, x if equal."""
   return jnp.where(x >= y, x, y)
 
 
 def max_pool_3_2(x):
-  """The maximum of 3x3 windows at every second place, padded by one.
+  """The maximum of 3x3 windows at stride 2, padded by one.
 
-  As maxima of shifted slices, rows and columns apart, for the same reason.
+  It is a maximum of shifted slices, first of rows, then of columns, for the
+  same reason as in `max_pool`.
   """
   return _max_3_2(_max_3_2(x, 1), 2)
 
@@ -125,12 +127,12 @@ def _max_3_2(x, axis):
 
 
 def classify(outputs, x, classes, dtype, name):
-  """`outputs` with the end of every convolutional network of the zoo.
+  """The outputs of a convolutional network: features, pooled map, logits.
 
   Args:
-    outputs: features by name, so far.
+    outputs: features by name.
     x: [B, H, W, D], the last map: 'final'.
-    classes, dtype, name: of the linear layer on its mean over space.
+    classes, dtype, name: of the linear layer on the map's mean over space.
 
   Returns:
     outputs and 'final', 'pooled' [B, D], 'logits' [B, classes].

@@ -1,4 +1,4 @@
-"""Linen modules as pure functions of variables."""
+"""Turns Linen modules into pure functions of their variables."""
 
 import contextlib
 import functools
@@ -19,7 +19,7 @@ def functions(module: nn.Module, taps: tuple[str, ...]):
     return lazy.init(module, keys, inputs, **flags(False))
 
   def apply(variables, inputs, *, train=False, rng=None, axis_name=None):
-    state = adapt.carried(variables)
+    state = adapt.collections(variables)
     mutable = list(state) if train else []
     capture = False
     if taps:
@@ -50,28 +50,30 @@ def functions(module: nn.Module, taps: tuple[str, ...]):
 
 
 def _streams(rng):
-  """Dropout's stream, and one for streams of any other name."""
+  """Random streams: 'dropout', and 'params' for any other name."""
   if rng is None:
     return None
   return {'dropout': rng, 'params': jax.random.fold_in(rng, 1)}
 
 
 def _matcher(taps):
-  def wanted(module, method):
+  """Makes (module, method) -> whether its output is captured."""
+
+  def is_tapped(module, method):
     return method == '__call__' and adapt.matches('/'.join(module.path), taps)
 
-  return wanted
+  return is_tapped
 
 
 def _select(intermediates, taps):
   """{path: array} of captured and sown values that match a pattern."""
-  found = {}
+  selected = {}
   for path, values in traverse_util.flatten_dict(intermediates).items():
     path = '/'.join(p for p in path if p != '__call__')
     if path and adapt.matches(path, taps):
       for i, leaf in enumerate(jax.tree.leaves(values)):
-        found[f'{path}#{i}' if i else path] = leaf
-  return found
+        selected[f'{path}#{i}' if i else path] = leaf
+  return selected
 
 
 def _paths(module, variables, inputs, flags):
@@ -92,7 +94,7 @@ def _paths(module, variables, inputs, flags):
 
 @contextlib.contextmanager
 def _synchronized(axis_name):
-  """Within, every Linen BatchNorm takes its statistics over `axis_name`."""
+  """Lets every Linen BatchNorm compute its statistics over `axis_name`."""
   if axis_name is None:
     yield
     return
@@ -101,7 +103,7 @@ def _synchronized(axis_name):
     module = context.module
     if not isinstance(module, nn.BatchNorm) or module.axis_name is not None:
       return call(*args, **kwargs)
-    # Past the guard of Module.__setattr__: this instance lives in one trace.
+    # Module.__setattr__ refuses this; the instance lives in one trace only.
     object.__setattr__(module, 'axis_name', axis_name)
     try:
       return call(*args, **kwargs)

@@ -9,8 +9,8 @@ class MLP(nn.Module):
   """Dense ReLU layers on the flattened input.
 
   Inputs [B, ...], any shape. Outputs: 'hidden1', ... (after ReLU) and
-  'hidden1_pre', ... (before), 'features' [B, D] (the last of them,
-  dropped out in training: what the classifier sees), 'logits' [B, K].
+  'hidden1_pre', ... (before), 'features' [B, D] (the last of them, with
+  dropout in training: the classifier's input), 'logits' [B, K].
   """
 
   widths: tuple[int, ...]
@@ -44,7 +44,7 @@ def mlp(
   input_dropout: float = 0.0,
   dtype: str = 'float32',
 ) -> base.Network:
-  """Dense layers of the given widths, each ReLU, each dropped out.
+  """Dense layers of the given widths, each with ReLU and dropout.
 
   The default widths are those of the MNIST teacher of Hinton, Vinyals and
   Dean 2015, https://arxiv.org/abs/1503.02531, section 3.

@@ -4,8 +4,8 @@ from flax import linen as nn
 
 from kd_jax.models import base, layers
 
-# (width, blocks, stride) of the seven groups of V2 for 32x32 images, and
-# after which of them a stage of the distillation literature ends.
+# (width, blocks, stride) of the seven groups of V2 for 32x32 images, and the
+# groups after which the stages of the distillation literature end.
 _V2 = (
   (16, 1, 1),
   (24, 2, 1),
@@ -37,7 +37,7 @@ _V1_STAGES = {3: 1, 5: 2, 11: 3, 13: 4}
 
 
 class InvertedResidual(nn.Module):
-  """1x1 widening, 3x3 per channel, 1x1 narrowing without activation."""
+  """1x1 expansion, 3x3 depthwise, 1x1 projection without activation."""
 
   width: int
   stride: int
@@ -152,7 +152,7 @@ class MobileNetV1(nn.Module):
 def mobilenet_v2(
   *, classes: int, width: float = 0.5, dtype: str = 'float32'
 ) -> base.Network:
-  """MobileNetV2 for CIFAR, its widths multiplied by `width`."""
+  """MobileNetV2 for CIFAR, with all widths but the last times `width`."""
   layers.compute_dtype(dtype)
   if width * 16 < 1:
     raise ValueError(f'width must be at least 1/16; got {width}')

@@ -1,4 +1,4 @@
-"""NNX modules as pure functions of variables with text keys."""
+"""Turns NNX modules into pure functions of variables with text keys."""
 
 import contextlib
 import functools
@@ -33,20 +33,20 @@ def functions(make: Callable, taps: tuple[str, ...]):
     module = nnx.merge(graphdef, nnx.from_flat_state(state))
     _prepare(module, train, rng, axis_name)
     flags = adapt.train_flags(type(module).__call__)
-    with _tapped(module, taps) as found:
+    with _tapped(module, taps) as tapped:
       value = module(inputs, **flags(train))
-    adapt.check_taps(taps, found, lambda: sorted(_modules(module)))
-    outputs = {**found, **adapt.as_outputs(value)}
+    adapt.check_taps(taps, tapped, lambda: sorted(_modules(module)))
+    outputs = {**tapped, **adapt.as_outputs(value)}
     if not train:
-      return outputs, adapt.carried(variables)
-    left = dict(nnx.to_flat_state(nnx.state(module)))
-    return outputs, adapt.carried(_variables({p: left[p] for p in shapes}))
+      return outputs, adapt.collections(variables)
+    new = dict(nnx.to_flat_state(nnx.state(module)))
+    return outputs, adapt.collections(_variables({p: new[p] for p in shapes}))
 
   return init, apply
 
 
 def _copy(graphdef, state, rngs):
-  """A module with the values of another."""
+  """Another module with the same values."""
   del rngs
   return nnx.merge(graphdef, state)
 
@@ -63,7 +63,7 @@ def _variables(flat):
 
 
 def _kind(variable):
-  """The collection of a variable; None for random streams: not carried."""
+  """The collection of a variable; None for random streams, which have none."""
   kinds = (
     (nnx.RngState, None),
     (nnx.Param, 'params'),
@@ -92,19 +92,20 @@ def _state(shapes, variables, rng):
 
 
 def _prepare(module, train, rng, axis_name):
-  """Puts every layer into its mode, and BatchNorm on the mapped axis."""
+  """Sets the mode of every layer, and the mapped axis of every BatchNorm."""
   (module.train if train else module.eval)()
   for path, layer in nnx.iter_modules(module):
     if isinstance(layer, nnx.BatchNorm) and layer.axis_name is None:
       layer.axis_name = axis_name
     if train and rng is None and isinstance(layer, nnx.Dropout) and layer.rate:
       raise ValueError(
-        f"'{'/'.join(map(str, path))}' drops out: apply(train=True) needs rng="
+        f"'{'/'.join(map(str, path))}' has dropout; apply(train=True) needs "
+        'a key: rng=..'
       )
 
 
 def _modules(module):
-  """{'blocks/0/conv': layer} of every layer that can be called."""
+  """{'blocks/0/conv': layer} of every callable layer."""
   layers = nnx.iter_modules(module)
   return {
     '/'.join(map(str, path)): layer
@@ -115,38 +116,40 @@ def _modules(module):
 
 @contextlib.contextmanager
 def _tapped(module, taps):
-  """Within, what the layers matching `taps` return is kept by path."""
-  found = {}
+  """Yields {path: output}, filled by calls of the layers that match `taps`."""
+  outputs = {}
   if not taps:
-    yield found
+    yield outputs
     return
   names = {
     id(m): n for n, m in _modules(module).items() if adapt.matches(n, taps)
   }
   layers = [m for m in _modules(module).values() if id(m) in names]
-  own = {}
+  calls = {}
   try:
     for kind in {type(m) for m in layers}:
-      own[kind] = kind.__dict__.get('__call__')
-      kind.__call__ = _recording(kind.__call__, names, found)
-    yield found
+      calls[kind] = kind.__dict__.get('__call__')
+      kind.__call__ = _recording(kind.__call__, names, outputs)
+    yield outputs
   finally:
-    for kind, call in own.items():
+    for kind, call in calls.items():
       if call is None:
         del kind.__call__
       else:
         kind.__call__ = call
 
 
-def _recording(call, names, found):
+def _recording(call, names, outputs):
+  """`call`, which also adds its result to `outputs`."""
+
   @functools.wraps(call)
   def recorded(self, *args, **kwargs):
     value = call(self, *args, **kwargs)
     name = names.get(id(self))
     if name is not None:
       for leaf in jax.tree.leaves(value):
-        count = sum(n.split('#')[0] == name for n in found)
-        found[f'{name}#{count}' if count else name] = leaf
+        count = sum(n.split('#')[0] == name for n in outputs)
+        outputs[f'{name}#{count}' if count else name] = leaf
     return value
 
   return recorded

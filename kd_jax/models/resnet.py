@@ -50,10 +50,10 @@ class ResNet(nn.Module):
 
   Inputs [B, H, W, C]. Outputs: 'stage0' (the first convolution) and 'stage1',
   ... (each stage) after ReLU, 'stage0_pre', ... before; 'final' [B, h, w, D]
-  (the last stage) and its mean over space 'pooled' [B, D], which the
-  classifier sees; 'logits' [B, K].
+  (the last stage) and its mean over space 'pooled' [B, D], the classifier's
+  input; 'logits' [B, K].
   The stride of a bottleneck is in its 3x3 convolution. With `imagenet` the
-  first convolution is 7x7 at stride 2 and max pooling follows 'stage0'.
+  first convolution is 7x7 at stride 2, and a max pool follows 'stage0'.
   """
 
   depths: tuple[int, ...]
@@ -92,7 +92,7 @@ class ResNet(nn.Module):
 
 
 def cifar(depth: int, width: int = 1) -> Callable[..., base.Network]:
-  """Maker of the CIFAR ResNet of this depth (6n + 2), three stages.
+  """Maker of a CIFAR ResNet of this depth (6n + 2), three stages.
 
   Widths are 16, 16, 32, 64, or with `width=4` ('resnet8x4', 'resnet32x4')
   32, 64, 128, 256, as in Tian, Krishnan, Isola 2020,
@@ -114,7 +114,7 @@ def cifar(depth: int, width: int = 1) -> Callable[..., base.Network]:
 
 
 def cifar_wide(depth: int) -> Callable[..., base.Network]:
-  """Maker of ImageNet's ResNet for CIFAR: a 3x3 first convolution, no pool."""
+  """Maker of ImageNet's ResNet for CIFAR: 3x3 stem, no max pool."""
 
   def make(*, classes: int, dtype: str = 'float32') -> base.Network:
     layers.compute_dtype(dtype)

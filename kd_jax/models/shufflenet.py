@@ -12,17 +12,17 @@ _V2 = ((116, 4), (232, 8), (464, 4))
 
 
 def shuffle(x, groups):
-  """Interleaves the channels of `groups` groups: [B, H, W, C] -> the same."""
+  """Interleaves the channels of `groups` groups of [B, H, W, C]."""
   *space, channels = x.shape
   x = x.reshape(*space, groups, channels // groups)
   return x.swapaxes(-1, -2).reshape(*space, channels)
 
 
 class UnitV1(nn.Module):
-  """Grouped 1x1, shuffle, 3x3 per channel, grouped 1x1; before its ReLU.
+  """Grouped 1x1, shuffle, 3x3 depthwise, grouped 1x1; without its last ReLU.
 
-  At stride 2 the mean-pooled input is put before the new channels; otherwise
-  it is added.
+  At stride 2 the mean-pooled input is concatenated after the new channels;
+  otherwise the input is added.
   """
 
   width: int
@@ -85,10 +85,10 @@ class ShuffleNetV1(nn.Module):
 
 
 class UnitV2(nn.Module):
-  """Half of the channels pass, half are convolved; then both are shuffled.
+  """Convolves half of the channels, keeps the others, then shuffles all.
 
   With `down` all channels go through both branches, each at stride 2.
-  Returns the unit's output and the same before the last ReLU.
+  Returns the unit's output after its last ReLU and before it.
   """
 
   width: int
@@ -129,7 +129,7 @@ class ShuffleNetV2(nn.Module):
   """Ma et al. 2018, https://arxiv.org/abs/1807.11164, for CIFAR.
 
   Inputs [B, H, W, C]. Outputs: 'stage0' (the first convolution), 'stage1',
-  'stage2', 'stage3' after ReLU and 'stage0_pre', ... before (shuffled alike);
+  'stage2', 'stage3' after ReLU and 'stage0_pre', ... before (also shuffled);
   'final' [B, h, w, 1024] and 'final_pre' (the last 1x1 convolution), its mean
   over space 'pooled' [B, 1024], 'logits' [B, K].
   """

@@ -23,8 +23,8 @@ class VGG(nn.Module):
   Inputs [B, H, W, C]. Outputs: 'stage0', ..., 'stage4' (each block, after its
   last ReLU) and 'stage0_pre', ... (before it); 'final' ('stage4'), its mean
   over space 'pooled' [B, 512], 'logits' [B, K].
-  Blocks 0 to 2 are max pooled; block 3 only for images of 64 and more, so that
-  32x32 images keep 4x4 maps, as in the distillation literature.
+  A max pool follows blocks 0 to 2, and block 3 for images of at least 64, so
+  32x32 images have 4x4 maps at the end, as in the distillation literature.
   """
 
   counts: tuple[int, ...]

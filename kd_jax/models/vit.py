@@ -33,7 +33,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-  """Two dense layers, four times as wide between, with the exact GELU."""
+  """Two dense layers with the exact GELU, four times as wide in between."""
 
   dtype: str
 
@@ -47,23 +47,23 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-  """Norm and attention, norm and dense layers, each added to its input."""
+  """Attention and dense layers, each after a norm and added to its input."""
 
   heads: int
   dtype: str
 
   @nn.compact
   def __call__(self, x):
-    y, shown = Attention(self.heads, self.dtype, name='attn')(
+    y, internals = Attention(self.heads, self.dtype, name='attn')(
       _norm(self.dtype, 'norm1')(x)
     )
     x = x + y
     y = MLP(self.dtype, name='mlp')(_norm(self.dtype, 'norm2')(x))
-    return x + y, shown
+    return x + y, internals
 
 
 class Patches(nn.Module):
-  """[B, H, W, C] -> [B, L, D]: one linear map of each patch."""
+  """[B, H, W, C] -> [B, L, D]: a linear map of each patch."""
 
   width: int
   patch: int
@@ -91,8 +91,8 @@ class ViT(nn.Module):
   """Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929, as in timm.
 
   With `distilled`, the distillation token of Touvron et al. 2021 (DeiT),
-  https://arxiv.org/abs/2012.12877: a second token with a linear layer of its
-  own. Inputs [B, H, W, C], H and W multiples of `patch`. L counts the tokens:
+  https://arxiv.org/abs/2012.12877: a second token with a separate linear
+  layer. Inputs [B, H, W, C], H and W multiples of `patch`. L counts the tokens:
   class, then distillation, then patches by rows.
   Outputs: 'block1', 'block2', ... [B, L, D] (each block); 'block1_scores'
   f32 [B, heads, L, L] (attention before the softmax), 'block1_query', '_key',
@@ -121,9 +121,9 @@ class ViT(nn.Module):
     outputs = {}
     for i in range(1, self.depth + 1):
       block = Block(self.heads, self.dtype, name=f'blocks_{i - 1}')
-      x, shown = block(x)
+      x, internals = block(x)
       outputs[f'block{i}'] = x
-      outputs |= {f'block{i}_{k}': v for k, v in shown.items()}
+      outputs |= {f'block{i}_{k}': v for k, v in internals.items()}
     x = outputs['tokens'] = _norm(self.dtype, 'norm')(x)
     outputs['pooled'] = x[:, 0]
 
@@ -132,13 +132,13 @@ class ViT(nn.Module):
 
     logits = linear('head')(x[:, 0]).astype(jnp.float32)
     if self.distilled:
-      other = linear('head_dist')(x[:, 1]).astype(jnp.float32)
-      outputs |= {'class_logits': logits, 'dist_logits': other}
-      logits = (logits + other) / 2
+      dist_logits = linear('head_dist')(x[:, 1]).astype(jnp.float32)
+      outputs |= {'class_logits': logits, 'dist_logits': dist_logits}
+      logits = (logits + dist_logits) / 2
     return {**outputs, 'logits': logits}
 
   def _with_tokens(self, x, dtype):
-    """Puts the learnt tokens before the patches and adds the positions."""
+    """Puts the learned tokens before the patches, and adds the positions."""
     b, l, d = x.shape
     names = ['cls_token', 'dist_token'] if self.distilled else ['cls_token']
     tokens = [

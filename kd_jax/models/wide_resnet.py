@@ -9,7 +9,7 @@ from kd_jax.models import base, layers
 
 
 class Block(nn.Module):
-  """norm-ReLU-conv twice; returns the sum and its input after the norm."""
+  """norm-ReLU-conv twice; returns the sum, and the input after its norm."""
 
   width: int
   stride: int
@@ -23,7 +23,7 @@ class Block(nn.Module):
     normed = norm(name='bn1')(x)
     y = nn.relu(normed)
     if x.shape[-1] != self.width:
-      # Only here does the shortcut leave after the norm and the ReLU.
+      # Only here does the shortcut branch off after the norm and the ReLU.
       x = conv(self.width, 1, self.stride, name='convShortcut')(y)
     y = conv(self.width, 3, self.stride, name='conv1')(y)
     y = nn.relu(norm(name='bn2')(y))
@@ -31,7 +31,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-  """`depth` blocks; returns the last sum and the first block's norm."""
+  """`depth` blocks; returns the last sum and the first block's normed input."""
 
   depth: int
   width: int
@@ -54,9 +54,9 @@ class WideResNet(nn.Module):
   """Zagoruyko and Komodakis 2016, https://arxiv.org/abs/1605.07146.
 
   Inputs [B, H, W, C]. Outputs: 'stage0' (the first convolution), 'stage1',
-  'stage2', 'stage3' (the sum that leaves each stage: neither normed nor
-  activated, as the distillation literature takes them), 'stage1_pre', ...
-  (the same after the norm that follows, before its ReLU), 'stage0_pre' (equal
+  'stage2', 'stage3' (the last sum of each stage, without norm and activation,
+  as in the distillation literature), 'stage1_pre', ... (the same after the
+  norm that follows, before its ReLU), 'stage0_pre' (equal
   to 'stage0'); 'final' [B, h, w, D] (ReLU of 'stage3_pre'), its mean over
   space 'pooled' [B, D], 'logits' [B, K].
   """

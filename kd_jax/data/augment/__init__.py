@@ -1,9 +1,9 @@
-"""Augmentation: pure functions of (key, batch), on raw images, inside jit.
+"""AUGMENTS: augmentations of raw images, pure functions of (key, batch).
 
-Every draw comes from `fold_in(key, index of the example)`, so an example's
-image is the same on any number of devices and at any place in a batch. What a
-whole batch shares (the ratio of mixup) comes from the key itself, and partners
-are neighbors in a batch: see `mix`. AUGMENTS is the one table.
+An example's random numbers come from `fold_in(key, index of the example)`, so
+its image is the same on any number of devices and at any place in a batch.
+Numbers that a whole batch shares (the ratio of mixup) come from the key itself;
+partners are neighbors in a batch (see `mix`).
 
 Images are uint8, or f32 where black is 0. A step that blends pixels turns
 uint8 into f32 in [0, 1], which `pipeline.make_prepare` treats alike.
@@ -21,7 +21,7 @@ Augment = Callable[[jax.Array, types.Batch], types.Batch]
 
 
 def make_augment(spec: Sequence, classes: int = 0) -> Augment:
-  """Makes the augmentation that applies the steps of `spec` in their order.
+  """Makes the augmentation that applies the steps of `spec` in order.
 
   Args:
     spec: each a name, or a mapping of a 'name' and options; () is none.
@@ -41,17 +41,17 @@ def make_augment(spec: Sequence, classes: int = 0) -> Augment:
     raise ValueError("augmentations after 'two_view'; legal: it comes last")
 
   def augment(key: jax.Array, batch: types.Batch) -> types.Batch:
-    for place, step in enumerate(steps):
-      own = jax.random.fold_in(key, place)
-      keys = jax.vmap(jax.random.fold_in, (None, 0))(own, batch['index'])
-      batch = step(own, keys, batch)
+    for number, step in enumerate(steps):
+      step_key = jax.random.fold_in(key, number)
+      keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, batch['index'])
+      batch = step(step_key, keys, batch)
     return batch
 
   return augment
 
 
 def _make_step(entry: str | Mapping, classes: int) -> ops.Step:
-  """Looks a step up and calls its maker with the options that it takes."""
+  """Makes a step from its entry in a specification."""
   if isinstance(entry, str):
     entry = {'name': entry}
   # A ConfigDict has keys, yet is no Mapping.
@@ -76,13 +76,14 @@ def two_view(
   weak: Sequence = ('pad_crop', 'flip'),
   strong: Sequence = ('pad_crop', 'flip', 'rand_augment'),
 ) -> ops.Step:
-  """Two views of each image: 'inputs' is the weak one, 'strong_inputs' other.
+  """Two views of each image: 'inputs' is weak, 'strong_inputs' is strong.
 
-  It comes last: what came after it would change one view alone.
+  This step comes last: a later step would change one of the views alone.
 
   Args:
-    weak: specification of the first, as for `make_augment`.
-    strong: of the second; drawn apart from the first. Neither must mix images.
+    weak: specification of the first view, as for `make_augment`.
+    strong: specification of the second, drawn independently. Neither may mix
+      images.
 
   Source: Y. Jin, J. Wang, D. Lin, Multi-Level Logit Distillation, 2023,
     https://openaccess.thecvf.com/content/CVPR2023/html/Jin_Multi-Level_Logit_Distillation_CVPR_2023_paper.html
@@ -100,15 +101,15 @@ def two_view(
 
 
 def teacher_view(steps: Sequence = ()) -> ops.Step:
-  """Gives the teacher a view of its own: 'teacher_inputs'.
+  """Gives the teacher a separate view: 'teacher_inputs'.
 
-  The student's is what the steps after this one make of 'inputs'. Without
-  this step both see the same image, which is "consistent teaching"; with no
-  `steps` the teacher sees the image as it is ("fixed teacher"), with the
-  student's steps another draw of them ("independent noise").
+  Later steps change the student's view, 'inputs', alone. Without `teacher_view`
+  both see the same image ("consistent teaching"). With no `steps` the teacher
+  sees the original image ("fixed teacher"); with the student's steps it sees
+  another random draw of them ("independent noise").
 
   Args:
-    steps: specification of the teacher's view, as for `make_augment`; must not
+    steps: specification of the teacher's view, as for `make_augment`; may not
       mix images.
 
   Source: L. Beyer et al., Knowledge distillation: A good teacher is patient

@@ -1,7 +1,7 @@
-"""Changes of color: f32 images [H, W, C] in [0, 1], of one or three channels.
+"""Changes the color of f32 images [H, W, C] in [0, 1], of 1 or 3 channels.
 
-Those that blend take a factor: 1 leaves the image, 0 leaves its opposite
-(black, gray, blurred), beyond 1 goes further from it.
+Functions that blend take a factor: 1 gives the image, 0 its opposite (black,
+gray, blurred), a larger factor the image farther from its opposite.
 """
 
 import jax
@@ -18,12 +18,12 @@ def color_jitter(
 ) -> ops.Step:
   """Changes brightness, contrast, saturation and hue at random, in this order.
 
-  Factors are uniform in [1 - x, 1 + x]; the hue turns by a uniform part in
-  [-hue, hue] of its circle. Torchvision's ColorJitter draws the order too.
+  Factors are uniform in [1 - x, 1 + x]; the hue turns by a part of its circle
+  that is uniform in [-hue, hue]. Torchvision's ColorJitter draws the order too.
 
   Args:
     brightness, contrast, saturation: x, each in [0, 1].
-    hue: in [0, 0.5]; no change for one channel.
+    hue: in [0, 0.5]; images of one channel do not change.
 
   Returns:
     A step; images become f32 in [0, 1].
@@ -53,7 +53,7 @@ def gray(image: jax.Array) -> jax.Array:
 
 
 def _away(image, opposite, factor) -> jax.Array:
-  """Blends, or goes beyond, within [0, 1]."""
+  """Blends with the opposite, or moves away from it; clipped to [0, 1]."""
   return jnp.clip(opposite + factor * (image - opposite), 0, 1)
 
 
@@ -63,18 +63,18 @@ def brighten(image: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def harden(image: jax.Array, factor: jax.Array) -> jax.Array:
-  """Blends with the gray of the image's mean: contrast."""
+  """Changes the contrast: blends with the mean of the gray image."""
   mean = gray(image).mean()
   return _away(image, jnp.full_like(image, mean), factor)
 
 
 def saturate(image: jax.Array, factor: jax.Array) -> jax.Array:
-  """Blends with the image in gray."""
+  """Blends with the gray image."""
   return _away(image, jnp.broadcast_to(gray(image), image.shape), factor)
 
 
 def sharpen(image: jax.Array, factor: jax.Array) -> jax.Array:
-  """Blends with a 3x3 blur (center 5/13, others 1/13), but for the border."""
+  """Blends with a 3x3 blur (center 5/13, others 1/13), except at the border."""
   height, width, _ = image.shape
   total = 4 * image[1:-1, 1:-1]
   for row in range(3):
@@ -91,7 +91,7 @@ def turn_hue(image: jax.Array, turn: jax.Array) -> jax.Array:
   chroma = value - least
   safe = jnp.where(chroma > 0, chroma, 1)
   red, green, blue = (image[..., i] for i in range(3))
-  # Sixths of the circle, counted from red.
+  # In sixths of the circle, from red.
   sector = jnp.select(
     [value == red, value == green],
     [(green - blue) / safe, 2 + (blue - red) / safe],
@@ -104,18 +104,18 @@ def turn_hue(image: jax.Array, turn: jax.Array) -> jax.Array:
 
 
 def posterize(image: jax.Array, bits: int) -> jax.Array:
-  """Keeps the upper `bits` of eight."""
+  """Keeps the upper `bits` of the eight bits of a pixel."""
   step = 2 ** (8 - bits)
   return jnp.floor(jnp.round(image * 255) / step) * step / 255
 
 
 def solarize(image: jax.Array, threshold: float) -> jax.Array:
-  """Inverts the pixels from `threshold` on."""
+  """Inverts pixels of at least `threshold`."""
   return jnp.where(image >= threshold, 1 - image, image)
 
 
 def stretch(image: jax.Array) -> jax.Array:
-  """Brings each channel to the whole of [0, 1]: autocontrast."""
+  """Autocontrast: stretches each channel to the range [0, 1]."""
   low = image.min(axis=(0, 1), keepdims=True)
   high = image.max(axis=(0, 1), keepdims=True)
   flat = high <= low
@@ -123,11 +123,11 @@ def stretch(image: jax.Array) -> jax.Array:
 
 
 def equalize(image: jax.Array) -> jax.Array:
-  """Makes the histogram of each channel as flat as it can be.
+  """Flattens the histogram of each channel.
 
-  A pixel becomes (how many are darker + step / 2) / step in whole numbers,
-  where `step` is a 255th of those that are not the brightest. In so small an
-  image the rounding of `step` is seen; it is Pillow's, so it stays.
+  A pixel becomes (number of darker pixels + step / 2) / step, in integers; step
+  is a 255th of the number of pixels that are not the brightest. In small images
+  the rounding of step is visible; it is the same as in Pillow.
   """
 
   def channel(pixels: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Augmentations that move, cut or blank pixels, and change none of the rest."""
+"""Augmentations that move, crop or blank pixels and keep their colors."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from kd_jax.data.augment import ops
 
 
 def shift(pixels: int = 2) -> ops.Step:
-  """Moves an image by up to `pixels` each way; black comes in.
+  """Shifts an image by up to `pixels` each way; the gap is black.
 
   Source: the jitter of Hinton, Vinyals, Dean, Distilling the Knowledge in a
     Neural Network, 2015, https://arxiv.org/abs/1503.02531, section 3.
@@ -20,7 +20,7 @@ def shift(pixels: int = 2) -> ops.Step:
 
 
 def pad_crop(pad: int = 4, mode: str = 'constant') -> ops.Step:
-  """Pads by `pad` pixels and crops an image of the old size at random.
+  """Pads by `pad` pixels and crops to the original size at a random place.
 
   Args:
     pad: pixels on each side.
@@ -41,11 +41,11 @@ def pad_crop(pad: int = 4, mode: str = 'constant') -> ops.Step:
 def resized_crop(
   scale: Sequence[float] = (0.08, 1.0), ratio: Sequence[float] = (3 / 4, 4 / 3)
 ) -> ops.Step:
-  """Cuts a random part out and scales it to the whole: as for ImageNet.
+  """Crops a random part and scales it to the image's size, as for ImageNet.
 
   Args:
-    scale: least and largest part of the area.
-    ratio: least and largest width / height, drawn on a log scale; a side
+    scale: smallest and largest part of the area.
+    ratio: smallest and largest width / height, drawn on a log scale; a side
       longer than the image is cut to it (torchvision draws again instead).
 
   Returns:
@@ -62,20 +62,20 @@ def resized_crop(
     area = jax.random.uniform(keys[0], (), minval=scale[0], maxval=scale[1])
     low, high = (math.log(x) / 2 for x in ratio)
     stretch = jnp.exp(jax.random.uniform(keys[1], (), minval=low, maxval=high))
-    # Of each side, how much is kept; then where that part begins.
-    kept = jnp.sqrt(area) * jnp.stack([1 / stretch, stretch])
-    kept = jnp.minimum(kept, 1)
+    # The part of each side that is cropped, and where it starts, in pixels.
+    part = jnp.sqrt(area) * jnp.stack([1 / stretch, stretch])
+    part = jnp.minimum(part, 1)
     size = jnp.array(image.shape[:2], jnp.float32)
-    start = jax.random.uniform(keys[2], (2,)) * (1 - kept) * size
+    start = jax.random.uniform(keys[2], (2,)) * (1 - part) * size
     return jax.image.scale_and_translate(
-      ops.unit(image), image.shape, (0, 1), 1 / kept, -start / kept, 'linear'
+      ops.unit(image), image.shape, (0, 1), 1 / part, -start / part, 'linear'
     )
 
   return ops.each(crop)
 
 
 def flip(probability: float = 0.5) -> ops.Step:
-  """Mirrors left and right, with a probability."""
+  """Mirrors an image left to right, with a probability."""
   ops.fraction('probability', probability)
 
   def mirror(key: jax.Array, image: jax.Array) -> jax.Array:
@@ -86,11 +86,11 @@ def flip(probability: float = 0.5) -> ops.Step:
 
 
 def cutout(size: int = 16, fill: float | Sequence[float] = 0.0) -> ops.Step:
-  """Blanks a square at a random place, of which a part may be outside.
+  """Blanks a square at a random place; a part of it may lie outside.
 
   Args:
     size: side of the square in pixels.
-    fill: what it shows, one number or one per channel; in [0, 1] for uint8.
+    fill: its color, one number or one per channel; in [0, 1] for uint8.
 
   Source: T. DeVries and G. W. Taylor, Improved Regularization of
     Convolutional Neural Networks with Cutout, 2017,

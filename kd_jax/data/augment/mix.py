@@ -1,11 +1,11 @@
-"""Mixup and cutmix: pairs of images in one, with labels to match.
+"""Mixup and cutmix: mix pairs of images, and their labels accordingly.
 
 An example's partner is its neighbor: places 2i and 2i+1 of a batch are a pair.
-A batch is a random draw, so its pairs are random pairs; and since shards of an
-even size keep pairs together, images are the same on any number of devices and
-none are sent between them. The official codes permute the whole batch instead.
-The mixing ratio is one per batch, as in the official codes, drawn from the key
-that all devices share.
+A batch is a random draw, so its pairs are random pairs. Shards of an even size
+keep pairs together, so images are the same on any number of devices and none
+are sent between devices. The official codes permute the whole batch instead.
+A batch has one mixing ratio, as in the official codes, drawn from the key that
+all devices share.
 """
 
 import jax
@@ -24,14 +24,14 @@ def mixup(
 
   Args:
     alpha: of the Beta distribution, > 0.
-    probability: that a batch is mixed at all.
+    probability: that a batch is mixed.
     classes: K, where labels are integers.
 
   Returns:
     A step; images become f32, labels f32 [B, K].
 
   Raises:
-    ValueError: from the step, when the batch of a device is odd.
+    ValueError: from the step, where a device has an odd number of examples.
 
   Source: H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, mixup: Beyond Empirical
     Risk Minimization, 2018, https://arxiv.org/abs/1710.09412, equation 2.
@@ -56,11 +56,11 @@ def mixup(
 def cutmix(
   alpha: float = 1.0, probability: float = 1.0, classes: int = 0
 ) -> ops.Step:
-  """Pastes a box of the partner's image, and as much of its label.
+  """Pastes a box of the partner's image; the labels are mixed by area.
 
   The box has sqrt(1 - lambda) of the height and of the width, lambda ~
-  Beta(alpha, alpha), its center is uniform and what is outside is cut off; the
-  label is weighted by the area that is left.
+  Beta(alpha, alpha). Its center is uniform, and it is clipped to the image; the
+  labels are weighted by the area that it covers then.
 
   Args and Returns: as for `mixup`, but images keep their type.
 
@@ -90,7 +90,7 @@ def cutmix(
 
 
 def partner(values: jax.Array) -> jax.Array:
-  """Swaps neighbors: place 2i gets what is at 2i+1 and the other way round."""
+  """Swaps neighbors: the values at places 2i and 2i+1."""
   size = values.shape[0]
   if size % 2:
     raise ValueError(
@@ -102,7 +102,7 @@ def partner(values: jax.Array) -> jax.Array:
 
 
 def soft(labels: jax.Array, classes: int) -> jax.Array:
-  """Labels as probabilities f32 [B, K]; those that are so already stay."""
+  """Labels as probabilities f32 [B, K], which they may already be."""
   if labels.ndim == 2:
     return labels.astype(jnp.float32)
   if not classes:
@@ -116,14 +116,14 @@ def _check(alpha: float, probability: float) -> None:
 
 
 def _ratio(draw, toss, alpha: float, probability: float) -> jax.Array:
-  """lambda with a probability, else 1: nothing of the partner."""
+  """lambda with a probability, else 1, which leaves the partner out."""
   if alpha == 1:
-    # The same distribution, without five seconds of compilation.
+    # Beta(1, 1) is uniform; this saves five seconds of compilation.
     ratio = jax.random.uniform(draw)
   else:
     ratio = jax.random.beta(draw, alpha, alpha)
   return jnp.where(jax.random.bernoulli(toss, probability), ratio, 1.0)
 
 
-def _blend(ratio: jax.Array, own: jax.Array, other: jax.Array) -> jax.Array:
-  return ratio * own + (1 - ratio) * other
+def _blend(ratio: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
+  return ratio * first + (1 - ratio) * second

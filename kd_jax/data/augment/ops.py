@@ -1,4 +1,4 @@
-"""What augmentations are made of: from one image to a batch, boxes, ranges."""
+"""Helpers for augmentations: per-example vmap, boxes, checks of options."""
 
 import numbers
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Step = Callable[[jax.Array, jax.Array, types.Batch], types.Batch]
 
 
 def each(change: Callable[[jax.Array, jax.Array], jax.Array]) -> Step:
-  """Lifts (key, image [H, W, C]) -> image to a batch, one key per example."""
+  """A step that applies (key, image [H, W, C]) -> image to each example."""
 
   def step(key: jax.Array, keys: jax.Array, batch: types.Batch) -> types.Batch:
     del key
@@ -23,14 +23,14 @@ def each(change: Callable[[jax.Array, jax.Array], jax.Array]) -> Step:
 
 
 def unit(images: jax.Array) -> jax.Array:
-  """f32 images; uint8 ones are brought to [0, 1]."""
+  """Images as f32; uint8 is scaled to [0, 1]."""
   if images.dtype == jnp.uint8:
     return images.astype(jnp.float32) / 255
   return images.astype(jnp.float32)
 
 
 def box(low: jax.Array, high: jax.Array, shape: tuple) -> jax.Array:
-  """bool [H, W, 1]: rows low[0]..high[0]-1, columns low[1]..high[1]-1."""
+  """A mask bool [H, W, 1] of rows and columns low..high-1, as (row, column)."""
   rows = jnp.arange(shape[0])[:, None, None]
   columns = jnp.arange(shape[1])[None, :, None]
   inside = (rows >= low[0]) & (rows < high[0])

@@ -1,4 +1,4 @@
-"""Strong views: a few changes drawn from many, as RandAugment does."""
+"""RandAugment: applies a few changes, drawn at random from many."""
 
 import jax
 import jax.numpy as jnp
@@ -15,21 +15,21 @@ _BLEND = 0.9
 def rand_augment(operations: int = 2, magnitude: int = 9) -> ops.Step:
   """Applies `operations` changes, each drawn from fourteen.
 
-  Five move pixels (shear and translate each way, rotate: nearest pixel, black
-  comes in); nine do not (none, brightness, saturation, contrast, sharpness,
-  posterize, solarize, autocontrast, equalize). Where a sign makes sense it is
-  drawn.
+  Five move pixels (shear and translate each way, rotate; nearest pixel, gaps
+  are black); nine do not (none, brightness, saturation, contrast, sharpness,
+  posterize, solarize, autocontrast, equalize). Changes that have a direction
+  draw its sign.
 
   Args:
-    operations: how many, one after the other.
-    magnitude: of 30, the size of each change.
+    operations: number of changes, applied in turn.
+    magnitude: size of each change, 0 to 30.
 
   Returns:
     A step; images become f32 in [0, 1].
 
   Source: E. D. Cubuk, B. Zoph, J. Shlens, Q. V. Le, RandAugment, 2019,
     https://arxiv.org/abs/1909.13719; the set of changes and their ranges are
-    torchvision's, pixels are not rounded between changes.
+    torchvision's; pixels are not rounded between changes.
   """
   ops.whole('operations', operations)
   if ops.whole('magnitude', magnitude) > 30:
@@ -42,7 +42,7 @@ def rand_augment(operations: int = 2, magnitude: int = 9) -> ops.Step:
     choose, toss = jax.random.split(key)
     kind = jax.random.randint(choose, (), 0, kinds)
     sign = jnp.where(jax.random.bernoulli(toss), 1.0, -1.0)
-    # One warp for the five that move: under vmap every branch is computed.
+    # The five that move share one warp: under vmap every branch is computed.
     image = warp(image, *_motion(kind, sign * level, image.shape))
     return jax.lax.switch(jnp.maximum(kind - 4, 0), [
       lambda x, sign: x, *painters
@@ -50,8 +50,8 @@ def rand_augment(operations: int = 2, magnitude: int = 9) -> ops.Step:
 
   def view(key: jax.Array, image: jax.Array) -> jax.Array:
     image = ops.unit(image)
-    for one in jax.random.split(key, operations):
-      image = change(one, image)
+    for change_key in jax.random.split(key, operations):
+      image = change(change_key, image)
     return image
 
   return ops.each(view)
@@ -75,7 +75,7 @@ def _painters(level: float) -> list:
 
 
 def _motion(kind, amount, shape) -> tuple[jax.Array, jax.Array]:
-  """The map of the change `kind`; the identity for kinds from 5 on."""
+  """Matrix and offset of the change `kind`; identity for kinds from 5 on."""
   height, width, _ = shape
   size = [
     jnp.where(kind == place, amount * largest, 0.0)
@@ -91,15 +91,15 @@ def _motion(kind, amount, shape) -> tuple[jax.Array, jax.Array]:
 
 
 def warp(image: jax.Array, matrix: jax.Array, offset: jax.Array) -> jax.Array:
-  """The image whose pixel p shows the one at matrix p + offset.
+  """The image whose pixel p is the given image's pixel at matrix p + offset.
 
   Args:
     image: [H, W, C].
-    matrix: f32 [2, 2], of (row, column) counted from the center.
+    matrix: f32 [2, 2], for (row, column), counted from the center.
     offset: f32 [2], in pixels.
 
   Returns:
-    [H, W, C], of the nearest pixels; those outside are black.
+    [H, W, C], from the nearest pixels; pixels outside are black.
   """
   height, width, _ = image.shape
   middle = jnp.array([height - 1, width - 1]).reshape(2, 1, 1) / 2

@@ -1,4 +1,4 @@
-"""What the project's TFDS builders share: a set of images of one shape."""
+"""Helpers for TFDS builders of labelled images of equal shape."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,13 +10,13 @@ import tensorflow_datasets as tfds
 def describe(
   builder: Any, description: str, shape: tuple, names: Any, **more: Any
 ) -> tfds.core.DatasetInfo:
-  """The information of a data set of uint8 images and class labels.
+  """The DatasetInfo of a data set of uint8 images and class labels.
 
   Args:
     builder: the TFDS builder.
-    description: in a sentence.
+    description: of the data set, in a sentence.
     shape: (H, W, C).
-    names: of the classes, or how many there are.
+    names: of the classes, or their number.
     **more: further features by name.
   """
   classes = {'num_classes': names} if isinstance(names, int) else {
@@ -31,7 +31,7 @@ def describe(
       **more,
     }
   )
-  # Unshuffled, so that an example's index is its place in the raw file.
+  # Unshuffled, so an example's index is its position in the raw file.
   return tfds.core.DatasetInfo(
     builder=builder,
     description=description,

@@ -1,4 +1,4 @@
-"""The digits of scikit-learn as a TFDS data set: no download, no TensorFlow."""
+"""Reads the digits of scikit-learn, as a TFDS data set: no download needed."""
 
 import csv
 import gzip
@@ -18,9 +18,9 @@ _SEED = 0
 class KdDigits(tfds.core.GeneratorBasedBuilder):
   """1,797 handwritten digits, 8x8x1 uint8: 1,437 to train, 360 to test.
 
-  The originals count ink from 0 to 16; here a pixel is round(ink * 255 / 16),
-  which loses nothing and lets /255 mean what it means elsewhere. The split is
-  fixed and has every digit in proportion. Order is that of the original file.
+  The original pixels count ink from 0 to 16; here a pixel is
+  round(ink * 255 / 16), which loses nothing and fits the division by 255. The
+  split is fixed and stratified. The order is that of the original file.
   Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits,
     1998, https://doi.org/10.24432/C50P49; the copy inside scikit-learn.
   """

@@ -1,4 +1,4 @@
-"""Raw files of a data set: from a folder of the user's, or downloaded."""
+"""Finds the raw files of a data set in the user's folder, or downloads them."""
 
 import hashlib
 import os
@@ -20,54 +20,60 @@ def fetch(
   choices: Sequence[Mapping[str, str]],
   raw_dir: str = '',
 ) -> dict[str, pathlib.Path]:
-  """Where each file is, its md5 checked.
+  """The path of each raw file, after its md5 was checked.
 
-  A folder given as `raw_dir` must hold the files, itself or in a folder
-  `name`; one given by the environment may.
+  A folder given as `raw_dir` must hold the files, directly or in its folder
+  `name`. A folder given by the environment may hold them; otherwise they are
+  downloaded.
 
   Args:
     dl_manager: TFDS's download manager.
     name: of the data set.
-    url: address that the file names are appended to.
-    choices: file name -> md5 in hex; any one of them will do, and the first is
-      what is downloaded.
+    url: address to which the file names are appended.
+    choices: alternatives {file name: md5 in hex}. Any of them is enough; the
+      first is the one that is downloaded.
     raw_dir: folder of raw files; '' is KD_JAX_RAW_DIR in the environment.
 
   Raises:
     ValueError: a file is missing from `raw_dir`, cannot be downloaded, or has
       another md5.
   """
-  found = find(name, choices, raw_dir)
-  own = found is None
-  if own:
-    found = _download(dl_manager, name, url, choices[0])
+  paths = find(name, choices, raw_dir)
+  downloaded = paths is None
+  if downloaded:
+    paths = _download(dl_manager, name, url, choices[0])
   md5 = {file: md5 for choice in choices for file, md5 in choice.items()}
-  for file, path in found.items():
+  for file, path in paths.items():
     actual = _md5(path)
     if actual == md5[file]:
       continue
-    if own:
-      # TFDS would find it again in its cache.
+    if downloaded:
+      # TFDS would take the damaged file from its cache again.
       path.unlink()
       pathlib.Path(f'{path}.INFO').unlink(missing_ok=True)
     raise ValueError(
       f"'{path}' has md5 {actual}; legal: {md5[file]}; the file is damaged "
       'or another one: fetch it again'
     )
-  return found
+  return paths
 
 
 def find(
   name: str, choices: Sequence[Iterable[str]], raw_dir: str = ''
 ) -> dict[str, pathlib.Path] | None:
-  """Paths of the first choice of files that is in the raw folder.
+  """Paths of the first of `choices` whose files are in the raw folder.
 
-  None where there is none, and the folder was not given for this data set.
+  Returns:
+    {file: path}; None where the environment names no folder, or one without
+    the files.
+
+  Raises:
+    ValueError: `raw_dir` is given and does not hold the files.
   """
-  given = raw_dir or os.environ.get(VARIABLE, '')
-  if not given:
+  folder_name = raw_dir or os.environ.get(VARIABLE, '')
+  if not folder_name:
     return None
-  root = pathlib.Path(given).expanduser()
+  root = pathlib.Path(folder_name).expanduser()
   for files in choices:
     for folder in (root, root / name):
       if all((folder / file).is_file() for file in files):
@@ -82,11 +88,11 @@ def find(
 
 
 def _download(dl_manager, name, url, files) -> dict[str, pathlib.Path]:
-  """Downloads through TFDS, or says what to do without a network."""
+  """Downloads through TFDS; the error says what to do without a network."""
   try:
     _reach(url)
     paths = dl_manager.download({file: url + file for file in files})
-  # Of requests' errors some are OSErrors; TFDS's own are not.
+  # Some errors of requests are OSErrors; TFDS's are not.
   except Exception as error:
     reason = str(error).splitlines()[0]
     raise ValueError(
@@ -98,7 +104,7 @@ def _download(dl_manager, name, url, files) -> dict[str, pathlib.Path]:
 
 
 def _reach(url: str) -> None:
-  """Fails in seconds where TFDS would retry for minutes."""
+  """Fails within seconds without a network; TFDS would retry for minutes."""
   if urllib.request.getproxies():
     return
   parts = urllib.parse.urlsplit(url)

@@ -1,4 +1,4 @@
-"""MNIST as a TFDS data set, from the four original files."""
+"""Reads MNIST, as a TFDS data set, from its four original files."""
 
 import gzip
 import math
@@ -23,8 +23,8 @@ MD5 = {
 class KdMnist(tfds.core.GeneratorBasedBuilder):
   """70,000 handwritten digits, 28x28x1 uint8: 60,000 to train, 10,000 to test.
 
-  The files come from `raw_dir`, else through TFDS's download manager; their
-  md5 is checked either way. Order is that of the files.
+  The files come from `raw_dir`, or else through TFDS's download manager; their
+  md5 is checked in both cases. The order is that of the files.
   Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-based learning
     applied to document recognition, 1998, https://doi.org/10.1109/5.726791
   """
@@ -54,13 +54,13 @@ class KdMnist(tfds.core.GeneratorBasedBuilder):
 def read_idx(path: pathlib.Path) -> np.ndarray:
   """The array of a gzipped idx file of bytes.
 
-  Its head is two zeros, 8 for unsigned bytes, the rank, and each size as a
-  big-endian 32-bit number.
+  Its header is two zero bytes, 8 for unsigned bytes, the rank, and each size
+  as a big-endian 32-bit number.
   """
   with gzip.open(path, 'rb') as file:
     zeros, kind, rank = struct.unpack('>HBB', file.read(4))
     shape = struct.unpack(f'>{rank}I', file.read(4 * rank))
     body = file.read()
   if (zeros, kind) != (0, 8) or len(body) != math.prod(shape):
-    raise ValueError(f"'{path}' is no idx file of unsigned bytes")
+    raise ValueError(f"'{path}' is not an idx file of unsigned bytes")
   return np.frombuffer(body, np.uint8).reshape(shape)

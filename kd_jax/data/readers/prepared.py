@@ -1,7 +1,7 @@
-"""Where prepared TFDS data sets are: prepared once, or found.
+"""Prepares TFDS data sets once, and locates prepared ones.
 
-Everything is array_record, which TFDS writes and reads without TensorFlow.
-TFDS is imported inside the functions, so that `import kd_jax` is cheap.
+All are in array_record files, which TFDS writes and reads without TensorFlow.
+TFDS is imported inside the functions, which keeps `import kd_jax` cheap.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def folder(data_dir: str = '') -> pathlib.Path:
-  """The TFDS data folder: `data_dir`, or where TFDS itself keeps data."""
+  """The TFDS data folder: `data_dir`, or TFDS's default."""
   if data_dir:
     return pathlib.Path(data_dir).expanduser()
   from tensorflow_datasets.core import constants
@@ -25,13 +25,13 @@ def folder(data_dir: str = '') -> pathlib.Path:
 def prepare(builder_class: Any, data_dir: str = '', **options) -> pathlib.Path:
   """The folder of a prepared data set; prepares it where it is missing.
 
-  Several processes may come at once: each prepares into a folder of its own,
-  and the first to rename wins. A process that is killed leaves a hidden folder
-  `.preparing-*` behind and nothing else.
+  Several processes may prepare at once: each writes a temporary folder, and
+  the first to finish renames its folder. A process that is killed leaves only
+  a hidden folder `.preparing-*`.
 
   Args:
     builder_class: a `tfds.core.GeneratorBasedBuilder`.
-    data_dir: TFDS data folder; '' is TFDS's own.
+    data_dir: TFDS data folder; '' is TFDS's default.
     **options: passed to the builder.
 
   Returns:
@@ -46,7 +46,7 @@ def prepare(builder_class: Any, data_dir: str = '', **options) -> pathlib.Path:
     return final
   try:
     final.parent.mkdir(parents=True, exist_ok=True)
-    own = tempfile.TemporaryDirectory(
+    temporary = tempfile.TemporaryDirectory(
       prefix='.preparing-', dir=root, ignore_cleanup_errors=True
     )
   except OSError as error:
@@ -54,27 +54,29 @@ def prepare(builder_class: Any, data_dir: str = '', **options) -> pathlib.Path:
       f"cannot write the data folder '{root}' ({error.strerror}); set "
       'data_dir, or TFDS_DATA_DIR in the environment'
     ) from error
-  with own as path:
+  with temporary as path:
     _publish(_build(builder_class, path, root / 'downloads', options), final)
   return final
 
 
-def _build(builder_class, own, downloads, options) -> pathlib.Path:
-  """Prepares into the folder `own`; the path of what was made."""
+def _build(builder_class, parent, downloads, options) -> pathlib.Path:
+  """Prepares a data set within `parent`; returns the data set's own folder."""
   import tensorflow_datasets as tfds
 
   tfds.display_progress_bar(sys.stderr.isatty())
-  builder = builder_class(data_dir=own, file_format='array_record', **options)
-  # What TFDS prints names the temporary folder.
+  builder = builder_class(
+    data_dir=parent, file_format='array_record', **options
+  )
+  # TFDS would print the name of the temporary folder.
   with contextlib.redirect_stdout(io.StringIO()):
     builder.download_and_prepare(download_dir=downloads)
   return pathlib.Path(builder.data_dir)
 
 
-def _publish(made: pathlib.Path, final: pathlib.Path) -> None:
-  """Renames `made` to `final`, unless another process was first."""
+def _publish(prepared: pathlib.Path, final: pathlib.Path) -> None:
+  """Renames `prepared` to `final`, unless another process was first."""
   try:
-    made.rename(final)
+    prepared.rename(final)
     logging.getLogger(__name__).info('prepared %s', final)
   except OSError:
     if not final.exists():
@@ -82,14 +84,15 @@ def _publish(made: pathlib.Path, final: pathlib.Path) -> None:
 
 
 def locate(dataset: str, data_dir: str = '') -> pathlib.Path:
-  """The folder of a data set that TFDS, or someone, has prepared.
+  """The folder of a data set that was prepared already.
 
   Args:
-    dataset: 'name', 'name/config', 'name:version', or both.
-    data_dir: TFDS data folder; '' is TFDS's own.
+    dataset: 'name', 'name/config', 'name:version' or 'name/config:version'.
+    data_dir: TFDS data folder; '' is TFDS's default.
 
   Raises:
-    ValueError: it is not there, or not as array_record; says how to prepare.
+    ValueError: it is missing, or not in array_record files; the message says
+      how to prepare it.
   """
   from tensorflow_datasets.core import read_only_builder
 
@@ -101,17 +104,17 @@ def locate(dataset: str, data_dir: str = '') -> pathlib.Path:
     'TFDS need tensorflow for this)'
   )
   try:
-    found = read_only_builder.builder_from_files(dataset, data_dir=root)
-  # TFDS raises what it likes for names that it cannot parse.
+    builder = read_only_builder.builder_from_files(dataset, data_dir=root)
+  # TFDS raises errors of many types for names that it cannot parse.
   except Exception as error:
     there = sorted(x.name for x in root.glob('[!.]*') if x.name != 'downloads')
     raise ValueError(
       f"TFDS data set '{dataset}' is not prepared in '{root}' (there: "
       f'{", ".join(there) or "none"}); {remedy}'
     ) from error
-  if found.info.file_format.value != 'array_record':
+  if builder.info.file_format.value != 'array_record':
     raise ValueError(
       f"TFDS data set '{dataset}' in '{root}' is "
-      f'{found.info.file_format.value}; legal: array_record; {remedy}'
+      f'{builder.info.file_format.value}; legal: array_record; {remedy}'
     )
-  return pathlib.Path(found.data_path)
+  return pathlib.Path(builder.data_path)

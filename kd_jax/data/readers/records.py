@@ -1,4 +1,4 @@
-"""Reads the splits of a prepared TFDS folder, with NumPy alone."""
+"""Reads the splits of a prepared TFDS folder as NumPy arrays."""
 
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -9,12 +9,12 @@ import numpy as np
 from kd_jax import types
 from kd_jax.data import checks
 
-# Examples decoded at once: enough for speed, little enough for memory.
+# Examples decoded at once: enough for speed, few enough for memory.
 _CHUNK = 4096
 
 
 def builder(path: pathlib.Path) -> Any:
-  """A read-only TFDS builder of a prepared folder; needs none of its code."""
+  """A read-only TFDS builder of a prepared folder; needs no builder code."""
   import tensorflow_datasets as tfds
 
   return tfds.builder_from_directory(path)
@@ -23,7 +23,7 @@ def builder(path: pathlib.Path) -> Any:
 def label_names(
   path: pathlib.Path, image_key: str, label_key: str
 ) -> tuple[str, ...]:
-  """Names of the classes, or () where the label is a mere number.
+  """Names of the classes; () where the label is a plain number.
 
   Raises:
     ValueError: the data set has no such image or label.
@@ -36,7 +36,7 @@ def label_names(
 
 
 def check_splits(path: pathlib.Path, names: Iterable[str]) -> None:
-  """Refuses TFDS splits such as 'trian' or 'train[:x]'."""
+  """Refuses names of TFDS splits such as 'trian' or 'train[:x]'."""
   splits = builder(path).info.splits
   for name in names:
     base = name.split('[')[0]
@@ -52,7 +52,7 @@ def check_splits(path: pathlib.Path, names: Iterable[str]) -> None:
 def shape(
   path: pathlib.Path, image_key: str, size: int = 0
 ) -> tuple[tuple, np.dtype]:
-  """Shape (H, W, C), None for what is not known, and type of the images."""
+  """Shape (H, W, C) of the images, unknown sizes as None, and their type."""
   image = builder(path).info.features[image_key]
   checks.rank((1, *image.shape), f"'{path.parent.name}'")
   sides = (size, size) if size else image.shape[:2]
@@ -64,15 +64,15 @@ def nbytes(
   path: pathlib.Path, split: str, image_key: str, size: int = 0
 ) -> int:
   """Bytes of a split's images in memory; on disk, where sizes are unknown."""
-  found = builder(path).info.splits[split]
-  one, dtype = shape(path, image_key, size)
-  if None in one:
-    return found.num_bytes
-  return found.num_examples * int(np.prod(one)) * dtype.itemsize
+  info = builder(path).info.splits[split]
+  image_shape, dtype = shape(path, image_key, size)
+  if None in image_shape:
+    return info.num_bytes
+  return info.num_examples * int(np.prod(image_shape)) * dtype.itemsize
 
 
 def identity(path: pathlib.Path) -> str:
-  """What tells one prepared folder from another, without reading it all."""
+  """The description of a prepared folder, which identifies its content."""
   names = ('dataset_info.json', 'features.json')
   return ''.join((path / name).read_text() for name in names)
 
@@ -86,7 +86,7 @@ def read(
     path: folder of a prepared data set.
     split: a TFDS split such as 'train' or 'train[:10%]'.
     keys: names of the image and of the label feature.
-    size: side that images are brought to; 0 leaves them.
+    size: side to which images are scaled; 0 leaves them.
   """
   rows, decode = source(path, split, keys, size)
   images, labels = None, np.empty(len(rows), np.int64)
@@ -107,32 +107,32 @@ def read(
 def source(
   path: pathlib.Path, split: str, keys: tuple[str, str], size: int = 0
 ) -> tuple[Any, Any]:
-  """Random access to a split, and how to decode what it gives.
+  """Random access to a split, and a decoder of its examples.
 
   Returns:
-    A TFDS data source, and a function from a list of what it gives to a list
-    of images and a list of labels.
+    A TFDS data source, and a function from a list of its examples to a list of
+    images and a list of labels.
   """
   import tensorflow_datasets as tfds
 
-  built = builder(path)
+  dataset = builder(path)
   image_key, label_key = keys
-  image, label = (built.info.features[key] for key in keys)
+  image, label = (dataset.info.features[key] for key in keys)
   method = tfds.decode.DeserializeMethod
   if size or not _is_plain(image, label):
-    rows = built.as_data_source(
+    rows = dataset.as_data_source(
       split, deserialize_method=method.DESERIALIZE_AND_DECODE
     )
     return rows, lambda examples: (
       [fit(example[image_key], size) for example in examples],
       [example[label_key] for example in examples],
     )
-  rows = built.as_data_source(split, deserialize_method=method.RAW_BYTES)
-  return rows, lambda found: _parse(found, keys, image.shape)
+  rows = dataset.as_data_source(split, deserialize_method=method.RAW_BYTES)
+  return rows, lambda examples: _parse(examples, keys, image.shape)
 
 
 def _is_plain(image: Any, label: Any) -> bool:
-  """Whether an image is its bytes and a label a number, as in our builders."""
+  """Whether images are raw bytes and labels numbers, as in our builders."""
   import tensorflow_datasets as tfds
 
   return (
@@ -144,13 +144,13 @@ def _is_plain(image: Any, label: Any) -> bool:
   )
 
 
-def _parse(found: Sequence, keys: tuple[str, str], shape: tuple):
-  """Decodes plain examples, three times faster than TFDS's own decoding."""
+def _parse(examples: Sequence, keys: tuple[str, str], shape: tuple):
+  """Decodes plain examples, three times faster than TFDS does."""
   from tensorflow_datasets.proto import tf_example_pb2
 
   parsed = [
     tf_example_pb2.Example.FromString(record).features.feature
-    for record in found
+    for record in examples
   ]
   body = b''.join(p[keys[0]].bytes_list.value[0] for p in parsed)
   images = np.frombuffer(body, np.uint8).reshape(-1, *shape)
@@ -161,16 +161,16 @@ def stack(images: Sequence[np.ndarray], where: str) -> np.ndarray:
   """Images as one array, or a ValueError that names `where`."""
   shapes = {np.shape(image) for image in images}
   if len(shapes) > 1:
-    one, other = sorted(shapes)[:2]
+    first, second = sorted(shapes)[:2]
     raise ValueError(
-      f"images of '{where}' differ in shape, such as {list(one)} and "
-      f"{list(other)}; legal: one shape: give 'size'"
+      f"images of '{where}' differ in shape, such as {list(first)} and "
+      f"{list(second)}; legal: one shape: give 'size'"
     )
   return np.asarray(images)
 
 
 def fit(image: np.ndarray, size: int) -> np.ndarray:
-  """Scales the shorter side to `size` and cuts the middle out; 0 leaves it."""
+  """Scales the shorter side to `size` and crops the center; 0: no change."""
   if not size or image.shape[:2] == (size, size):
     return image
   if image.dtype != np.uint8:

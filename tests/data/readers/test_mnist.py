@@ -138,5 +138,5 @@ def test_no_network_is_one_line_with_the_remedy(tiny, tmp_path, monkeypatch):
 def test_a_file_that_is_no_idx_file(tmp_path):
   with gzip.open(tmp_path / 'x.gz', 'wb') as file:
     file.write(b'\0\0\x0d\x01' + b'\0\0\0\1' + b'abcd')
-  with pytest.raises(ValueError, match='no idx file'):
+  with pytest.raises(ValueError, match='is not an idx file'):
     mnist.read_idx(tmp_path / 'x.gz')
