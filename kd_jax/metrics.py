@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kd_jax import errors
+
 ROWS = 'metrics.jsonl'
 
 
@@ -31,12 +33,12 @@ def read_rows(folder) -> list[dict]:
   A last line that is cut off is left out: a kill can leave one.
 
   Raises:
-    ValueError: one line, for a row that is damaged otherwise.
+    errors.DamagedError: one line, for a row that is damaged otherwise.
   """
   path = pathlib.Path(folder) / ROWS
   rows, damaged = _parse(path)
   if damaged:
-    raise ValueError(
+    raise errors.DamagedError(
       f'{path} is damaged in line {damaged[0]}: it is no row of metrics; '
       'remove that line'
     )

@@ -82,6 +82,13 @@ def sentence(rows: Mapping[str, Mapping[str, Any]]) -> str:
   return text
 
 
+def shown_p(row: Mapping[str, Any]) -> str:
+  """The cell of a corrected p; '-' where there is none."""
+  if row['p_holm'] is None:
+    return '-'
+  return verdict.shown_p(row['p_holm']).removeprefix('= ')
+
+
 def _untested(single: int) -> str:
   if not single:
     return ''

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kd_jax import checkpoint, metrics
+from kd_jax import checkpoint, errors, metrics
 from kd_jax.compare import schema
 
 REPORT, PREDICTIONS = 'report.json', 'predictions.npz'
@@ -90,7 +90,7 @@ def read_report(folder: pathlib.Path) -> dict:
     report = _json(path)
     mistake = schema.first_mistake(report)
     if mistake:
-      raise ValueError(
+      raise errors.DamagedError(
         f'{path} is damaged: {mistake}; delete it and run the same command '
         'again to make a new one'
       )
@@ -139,7 +139,9 @@ def _run(folder: pathlib.Path) -> Run:
     _match(report, labels, logits)
   except Exception as error:  # a damaged file can raise anything
     reason = ' '.join(str(error).split())
-    raise ValueError(f'{path} is missing or damaged: {reason}') from error
+    raise errors.DamagedError(
+      f'{path} is missing or damaged: {reason}'
+    ) from error
   return Run(folder, report, labels, logits, images, curves(folder))
 
 
@@ -199,14 +201,14 @@ def _json(path: pathlib.Path) -> Any:
   try:
     return json.loads(path.read_text())
   except (ValueError, RecursionError) as error:
-    raise ValueError(f'{path} is damaged: {error}') from error
+    raise errors.DamagedError(f'{path} is damaged: {error}') from error
 
 
 def _mapping(path: pathlib.Path) -> dict:
   """A JSON object; {} without the file."""
   value = _json(path) if path.exists() else {}
   if not isinstance(value, dict):
-    raise ValueError(f'{path} is damaged: it is not a JSON object')
+    raise errors.DamagedError(f'{path} is damaged: it is not a JSON object')
   return value
 
 

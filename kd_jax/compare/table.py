@@ -225,13 +225,13 @@ def table(report: Mapping[str, Any]) -> str:
   Returns:
     Lines of at most `WIDTH`, without a newline at the end.
   """
-  lines = [*_wrapped(headline(report)), '', *score_lines(report)]
-  lines += [*_wrapped(basis(report)), '', *_blocks(report), '']
+  lines = [*wrapped(headline(report)), '', *score_lines(report)]
+  lines += [*wrapped(basis(report)), '', *_blocks(report), '']
   if report['verdict']:
     text = f'{closed(report)} {report["verdict"]["evidence"]}'
-    lines += _wrapped(text.strip())
+    lines += wrapped(text.strip())
   for text in others(report):
-    lines += _wrapped(text)
+    lines += wrapped(text)
   return '\n'.join(line.rstrip() for line in lines).rstrip()
 
 
@@ -269,7 +269,8 @@ def _line(head: str, shown: Sequence[str], left: int, each: int) -> str:
   return head.ljust(left) + ''.join(f'  {text:>{each}}' for text in shown)
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
+  """Text as lines for a terminal."""
   return textwrap.wrap(text, WIDTH)
 
 
@@ -329,7 +330,7 @@ def overview(reports: Mapping[str, Mapping[str, Any]]) -> str:
     ).rstrip()
     for row in rows
   ]
-  first = _wrapped(family.sentence(corrected(reports)))
+  first = wrapped(family.sentence(corrected(reports)))
   if first:
     first.append('')
   return '\n'.join([*first, lines[0], '─' * len(lines[0]), *lines[1:]])

@@ -45,9 +45,9 @@ def of_run(student: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
   evidence = (
     f'One training run of each, on the same {student.size} test examples: '
     f'{only} of them only the distilled student got right, {other} only the '
-    f"student alone (McNemar's exact test, p {shown_p(p)}). Training with "
-    'other seeds changes both, by how much one run cannot tell; --seeds 3 or '
-    'more gives a verdict.'
+    f"student alone (McNemar's exact test, p {shown_p(p)}). Other "
+    'seeds would change both, and one run cannot tell by how much: train with '
+    'seeds=3 or more for a verdict.'
   )
   return {**numbers, 'text': _sentence(numbers), 'evidence': evidence}
 
@@ -118,18 +118,19 @@ def _sentence(numbers) -> str:
     f'{100 * numbers["difference"]:+.1f} points of test accuracy against the '
     f'student trained alone'
   )
-  interval = f'95 % interval {low:+.1f} to {high:+.1f}'
+  ends = f'{low:+.1f} to {high:+.1f}'
   if numbers['outcome'] == UNKNOWN:
     return (
-      f'One run, so no verdict: {change} (over the {numbers["examples"]} test '
-      f'examples {interval}; other seeds are unknown).'
+      f'One run, so no verdict: {change} (95 % interval over the '
+      f'{numbers["examples"]} test examples {ends}; other seeds are unknown).'
     )
   start = {
     HELPED: 'Distillation helped',
     HURT: 'Distillation hurt (negative transfer)',
     SAME: 'Distillation made no measurable difference',
   }[numbers['outcome']]
-  return f'{start}: {change} ({interval}, {numbers["seeds"]} seeds).'
+  seeds = numbers['seeds']
+  return f'{start}: {change} (95 % interval {ends}, {seeds} seeds).'
 
 
 def shown_p(p: float) -> str:

@@ -1,4 +1,4 @@
-"""The pictures of a report: numbers in, SVG text out."""
+"""Draws the pictures of a report: numbers in, SVG text out."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -17,9 +17,10 @@ class Point(NamedTuple):
     title: what it is called.
     color: CSS variable.
     accuracy: in [0, 1].
-    low, high: of its interval, or of its seeds.
+    low, high: of its interval.
     values: by seed.
     x: what it costs.
+    around: the quartiles of x, or ().
   """
 
   title: str
@@ -29,6 +30,7 @@ class Point(NamedTuple):
   high: float
   values: tuple[float, ...] = ()
   x: float | None = None
+  around: tuple[float, ...] = ()
 
 
 class Curve(NamedTuple):
@@ -97,7 +99,9 @@ def difference(
     rows: how many there is room for at least.
   """
   low, high = (100 * x for x in interval)
+  # One run is no evidence: it gets no color of a verdict.
   color = 'good' if low > 0 else 'bad' if high < 0 else 'muted'
+  color = color if by_seed else 'muted'
   shown = {'mean' if by_seed else 'this run': mean, **by_seed}
 
   def draw(axes):
@@ -115,11 +119,14 @@ def difference(
           solid_capstyle='round',
         )
       axes.plot(100 * value, y, 'o', color=paint, ms=9 if top else 5)
+      # Beside the plot: on it, small differences would lie on the zero line.
       axes.annotate(
-        f'{100 * value:+.1f}',
-        (100 * value, y),
-        (0, 9 if top else 6),
-        ha='center',
+        f'{100 * value:+.1f}'.replace('-', '\N{MINUS SIGN}'),
+        (1, y),
+        (10, 0),
+        xycoords=axes.get_yaxis_transform(),
+        ha='left',
+        va='center',
         textcoords='offset points',
         color=paint,
         weight='bold' if top else 'normal',
@@ -171,7 +178,7 @@ def curves(
 
 
 def tradeoff(points: Sequence[Point], name: str, unit: str) -> str:
-  """Accuracy against a cost, with the line that no network is beyond."""
+  """Test accuracy against a cost, with the Pareto front."""
   points = [p for p in points if p.x]
   front = pareto([(p.x, p.accuracy) for p in points])
 
@@ -189,6 +196,14 @@ def tradeoff(points: Sequence[Point], name: str, unit: str) -> str:
       axes.plot(
         [point.x] * 2,
         [100 * point.low, 100 * point.high],
+        color=color,
+        lw=3.5,
+        alpha=0.35,
+        solid_capstyle='round',
+      )
+      axes.plot(
+        point.around,
+        [100 * point.accuracy] * len(point.around),
         color=color,
         lw=3.5,
         alpha=0.35,
