@@ -20,9 +20,10 @@ class Each(NamedTuple):
 
 
 class Optional(NamedTuple):
-  """A value that may be null or missing."""
+  """A value that may be null, and, if `absent`, missing."""
 
   form: Any
+  absent: bool = False
 
 
 class Either(NamedTuple):
@@ -43,7 +44,7 @@ MEASURE = Either(SUMMARY, MAYBE)
 TIME = {'median': NUMBER, 'low': NUMBER, 'high': NUMBER}
 NETWORK = {
   'accuracy': SCORE,
-  'interval': Optional(Pair()),
+  'interval': Pair(),
   'kept': MEASURE,
   'ratio': MEASURE,
   'nll': MEASURE,
@@ -68,8 +69,8 @@ VERDICT = {
   'evidence': TEXT,
   'difference': NUMBER,
   'interval': Pair(),
-  'p': Optional(NUMBER),
-  'differences': Optional(Each(list, NUMBER)),
+  'p': Optional(NUMBER, absent=True),
+  'differences': Optional(Each(list, NUMBER), absent=True),
 }
 REPORT = {
   'kind': TEXT,
@@ -86,9 +87,9 @@ REPORT = {
     Each(list, {'student': TEXT, 'teacher': TEXT, 'rows': Each(dict, MEASURE)})
   ),
   'select': TEXT,
-  'stages': Optional(Each(list, TEXT)),
-  'runs': Optional(Each(list, TEXT, 1)),
-  'seeds': Optional(NUMBER),
+  'stages': Optional(Each(list, TEXT), absent=True),
+  'runs': Optional(Each(list, TEXT, 1), absent=True),
+  'seeds': Optional(NUMBER, absent=True),
   'device': {'kind': TEXT},
   'data': {
     'name': TEXT,
@@ -145,7 +146,8 @@ def _of_keys(value, form: Mapping, path) -> str | None:
     return f'{path or "it"} is {_shown(value)}'
   for key, each in form.items():
     place = f'{path}.{key}'.lstrip('.')
-    if key not in value and not isinstance(each, Optional):
+    absent = isinstance(each, Optional) and each.absent
+    if key not in value and not absent:
       return f'{place} is missing'
     mistake = _mistake(value.get(key), each, place)
     if mistake:

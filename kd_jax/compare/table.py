@@ -136,7 +136,7 @@ class Score(NamedTuple):
   row: str
   title: str
   accuracy: float
-  interval: Sequence[float] | None
+  interval: Sequence[float]
 
 
 def scores(report: Mapping[str, Any]) -> list[Score]:
@@ -148,7 +148,7 @@ def scores(report: Mapping[str, Any]) -> list[Score]:
     network = report['networks'][row]
     accuracy = network['accuracy']
     mean = accuracy['mean'] if isinstance(accuracy, Mapping) else accuracy
-    numbers.append(Score(row, named[row], mean, network.get('interval')))
+    numbers.append(Score(row, named[row], mean, network['interval']))
   return numbers
 
 
@@ -293,7 +293,7 @@ def overview_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
     (
       shown[row],
       number(percent)(network['accuracy']),
-      interval(network.get('interval')),
+      interval(network['interval']),
       number(percent)(network['kept']),
       number(count)(network['cost']['parameters']),
       number(percent)(network['agreement']),

@@ -99,7 +99,7 @@ def points(report, names, colors) -> list[pictures.Point]:
   for row, network in report['networks'].items():
     accuracy = network['accuracy']
     values = tuple(accuracy['values']) if isinstance(accuracy, Mapping) else ()
-    low, high = network.get('interval') or (min(values), max(values))
+    low, high = network['interval']
     dots.append(
       pictures.Point(
         names[row], colors[row], _mean(accuracy), low, high, values

@@ -266,7 +266,7 @@ def row_of(
         len(seeds),
         *_moments(scores),
         *_moments(test),
-        *(student.get('interval') or (None, None)),
+        *student['interval'],
         judged.get('difference'),
         *(judged.get('interval') or (None, None)),
         *(corrected[key] for key in ('p', 'p_holm', 'outcome', 'comparisons')),
