@@ -27,14 +27,14 @@ def correct(
     correction, 'comparisons' in the family}.
   """
   tested = {
-    name: found['p']
-    for name, found in verdicts.items()
-    if found and found.get('p') is not None
+    name: single['p']
+    for name, single in verdicts.items()
+    if single and single.get('p') is not None
   }
   adjusted = dict(zip(tested, statistics.holm(list(tested.values()))))
   rows = {}
-  for name, found in verdicts.items():
-    outcome = found['outcome'] if found else None
+  for name, single in verdicts.items():
+    outcome = single['outcome'] if single else None
     p = adjusted.get(name)
     if p is not None and p > 1 - statistics.LEVEL:
       outcome = verdict.SAME

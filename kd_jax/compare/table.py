@@ -106,7 +106,7 @@ def find(row: Mapping[str, Any], path: str) -> Any:
 
 
 def titles(report: Mapping[str, Any]) -> dict[str, str]:
-  """{row: its title}."""
+  """The title of each row, {row: title}."""
   students = report['students']
   alone = {b: s for s, b in students.items() if b}
   several = len(students) > 1
@@ -185,9 +185,9 @@ def others(report: Mapping[str, Any]) -> list[str]:
   """A sentence for each student beside the first, and one for all of them."""
   verdicts = report['verdicts']
   sentences = [
-    f'{row}: {found["text"]}'
-    for row, found in list(verdicts.items())[1:]
-    if found
+    f'{row}: {judged["text"]}'
+    for row, judged in list(verdicts.items())[1:]
+    if judged
   ]
   if sentences:
     sentences.append(family.sentence(family.correct(verdicts)))
