@@ -18,7 +18,7 @@ import pathlib
 import signal
 import sys
 
-from kd_jax import errors
+from kd_jax import errors, metrics
 
 CONFIGS = 'experiments.configs'  # the package of the packaged ones
 
@@ -199,15 +199,16 @@ def main(argv: list[str] | None = None) -> int:
   """The exit code: 0 done, 1 failed, 2 a user's mistake, 130 stopped."""
   options, changes = parse(sys.argv[1:] if argv is None else argv)
   set_up()
-  import jax
-
-  from kd_jax.executors import distributed
-  from kd_jax.runs import command
-
   try:
-    options.config = packaged(options.config)
-    distributed.find()
-    work = command.make(options, changes)
+    with metrics.note('reading config and data, building the networks'):
+      import jax
+
+      from kd_jax.executors import distributed
+      from kd_jax.runs import command
+
+      options.config = packaged(options.config)
+      distributed.find()
+      work = command.make(options, changes)
   except ValueError as mistake:
     return _end(mistake)
   caught = watch()

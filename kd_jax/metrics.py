@@ -1,13 +1,16 @@
-"""Where the numbers of a run go: a JSON line a row, TensorBoard, a terminal."""
+"""Writes the metrics of a run: JSON lines, TensorBoard, progress on stderr."""
 
+import contextlib
 import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
+
+from kd_jax import errors
 
 ROWS = 'metrics.jsonl'
 
@@ -25,40 +28,78 @@ class Writer(NamedTuple):
 
 
 def read_rows(folder) -> list[dict]:
-  """The rows written so far, each {'stage', 'step', name: number}."""
+  """Reads the rows written so far, each {'stage', 'step', name: number}.
+
+  A last line that is cut off is left out: a kill can leave one.
+
+  Raises:
+    errors.DamagedError: one line, for a row that is damaged otherwise.
+  """
   path = pathlib.Path(folder) / ROWS
-  if not path.exists():
-    return []
-  rows = []
-  for line in path.read_text().splitlines():
-    try:
-      rows.append(json.loads(line))
-    except json.JSONDecodeError:  # a kill can leave half a line, the last
-      break
+  rows, damaged = _parse(path)
+  if damaged:
+    raise errors.DamagedError(
+      f'{path} is damaged in line {damaged[0]}: it is no row of metrics; '
+      'remove that line'
+    )
   return rows
 
 
+def _parse(path: pathlib.Path) -> tuple[list[dict], list[int]]:
+  """The rows of a file, and the numbers of the lines that are not rows."""
+  if not path.exists():
+    return [], []
+  rows, damaged = [], []
+  lines = path.read_bytes().split(b'\n')
+  for number, line in enumerate(lines, 1):
+    row = _row(line)
+    if row is not None:
+      rows.append(row)
+    elif line.strip() and number < len(lines):
+      damaged.append(number)
+  return rows, damaged
+
+
+def _row(line: bytes) -> dict | None:
+  """A row of metrics; None for anything else."""
+  try:
+    row = json.loads(line)
+  except (ValueError, RecursionError):
+    return None
+  if not isinstance(row, dict):
+    return None
+  named = isinstance(row.get('stage'), str) and isinstance(row.get('step'), int)
+  numbers = (v for k, v in row.items() if k != 'stage')
+  whole = named and all(isinstance(v, int | float) for v in numbers)
+  return row if whole else None
+
+
 def forget(folder, stage: str, step: int) -> None:
-  """Drops the rows of a stage after `step`: they will be written again."""
+  """Drops the rows of a stage after `step`: they will be written again.
+
+  Where lines are damaged the file is moved aside first, and the rows that can
+  be read go on.
+  """
   path = pathlib.Path(folder) / ROWS
-  kept = [
-    r for r in read_rows(folder) if r['stage'] != stage or r['step'] <= step
-  ]
+  rows, damaged = _parse(path)
+  if damaged:
+    aside = path.with_name(f'{ROWS}.damaged')
+    path.replace(aside)
+    say(
+      f'{path} is damaged in {len(damaged)} lines; moved to {aside}, and the '
+      'rows that can be read are kept'
+    )
+  kept = [r for r in rows if r['stage'] != stage or r['step'] <= step]
   part = path.with_name(f'.{ROWS}')
   part.write_text(''.join(json.dumps(row) + '\n' for row in kept))
   part.replace(path)
 
 
-def say(text: str) -> None:
-  """Tells whoever watches a run what it does, on standard error."""
-  print(text, file=sys.stderr, flush=True)
-
-
 def _tensorboard():
-  """tensorboardX: half a second, and only runs need it.
+  """Imports tensorboardX, which takes half a second, without torch.
 
-  It imports torch where that is installed, for tensors that no run writes,
-  which takes two seconds more: it does not see it.
+  It would import torch where that is installed, two seconds more, for tensors
+  that no run writes.
   """
   hidden = 'torch' not in sys.modules
   if hidden:
@@ -78,7 +119,7 @@ def make_writer(folder) -> Writer:
 
   def write(stage, step, values):
     values = {name: float(value) for name, value in values.items()}
-    # Opened anew: a resume replaces the file (see `forget`).
+    # Opened each time, since a resume replaces the file (see `forget`).
     with open(folder / ROWS, 'a') as rows:
       rows.write(json.dumps({'stage': stage, 'step': step, **values}) + '\n')
     for name, value in values.items():
@@ -95,7 +136,7 @@ def make_writer(folder) -> Writer:
 
 
 def silent() -> Writer:
-  """Writes nothing: the processes other than the first."""
+  """Makes a writer that writes nothing, for processes other than the first."""
   return Writer(lambda stage, step, values: None, lambda: None)
 
 
@@ -114,6 +155,39 @@ def mean(rows: list[Mapping[str, float]]) -> dict[str, float]:
   return {name: sum(r[name] for r in rows) / len(rows) for name in rows[0]}
 
 
+def say(text: str, out=None) -> None:
+  """Prints a line on standard error: what the first process does now."""
+  if not _is_first():
+    return
+  if 'tqdm' in sys.modules:  # above a bar that is shown
+    sys.modules['tqdm'].tqdm.write(text, file=out or sys.stderr)
+  else:
+    print(text, file=out or sys.stderr, flush=True)
+
+
+def _is_first() -> bool:
+  import jax
+
+  return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def note(text: str, out=None) -> Iterator[None]:
+  """Shows a text in a terminal while something lasts, and removes it then.
+
+  For what may still end in a user's mistake, which is one line alone.
+  """
+  out = out or sys.stderr
+  if not out.isatty():
+    yield
+    return
+  print(f'{text} ..', end='', file=out, flush=True)
+  try:
+    yield
+  finally:
+    print('\r\033[K', end='', file=out, flush=True)
+
+
 class Progress(NamedTuple):
   """Shows how far a stage is: update(step, {name: number}), close()."""
 
@@ -122,33 +196,55 @@ class Progress(NamedTuple):
 
 
 def make_progress(
-  stage: str, start: int, steps: int, every: float, out=None
+  stage: str, start: int, steps: int, every: float, out=None, unit='step'
 ) -> Progress:
-  """A bar in a terminal, a line every `every` seconds elsewhere."""
+  """Makes a bar in a terminal, elsewhere a line at once and every few seconds.
+
+  The first step compiles: rate and time left are measured after it.
+
+  Args:
+    stage: what is shown before the numbers.
+    start: steps that are done already.
+    steps: in all.
+    every: seconds between two lines.
+    out: standard error unless given.
+    unit: what a step is.
+  """
+  if not _is_first():
+    return Progress(lambda step, values: None, lambda: None)
   out = out or sys.stderr
-  if out.isatty():
-    return _bar(stage, start, steps, out)
-  begun = last = time.monotonic()
+  make = _bar if out.isatty() else _lines
+  return make(stage, start, steps, every, out, unit)
+
+
+def _lines(stage, start, steps, every, out, unit) -> Progress:
+  """A line at the start, and one every `every` seconds."""
+  shown = time.monotonic()
+  mark = None  # (seconds, step) from which the rate is measured
 
   def update(step, values):
-    nonlocal last
+    nonlocal shown, mark
     now = time.monotonic()
-    if now - last < every:
+    begun, done = mark or (now, step)
+    mark = begun, done
+    if now - shown < every:
       return
-    last = now
-    rate = (step - start) / (now - begun)
-    left = (steps - step) / max(rate, 1e-9)
-    print(
-      f'{stage}: step {step}/{steps} {_shown(values)} '
-      f'{rate:.1f} steps/s, {left:.0f} s left',
-      file=out,
-      flush=True,
-    )
+    text = f'{stage}: {unit} {step}/{steps} {_shown(values)}'.rstrip()
+    if step > done and now > begun:
+      rate = (step - done) / (now - begun)
+      left = (steps - step) / rate
+      text += f' {rate:.1f} {unit}s/s, {left:.0f} s left'
+    # The next rate is that of the time between the two lines.
+    shown, mark = now, (now, step)
+    print(text, file=out, flush=True)
 
+  print(f'{stage}: {unit} {start}/{steps}', file=out, flush=True)
   return Progress(update, lambda: None)
 
 
-def _bar(stage, start, steps, out) -> Progress:
+def _bar(stage, start, steps, every, out, unit) -> Progress:
+  """A bar of tqdm, which is removed at the end."""
+  del every
   import tqdm
 
   bar = tqdm.tqdm(
@@ -157,17 +253,27 @@ def _bar(stage, start, steps, out) -> Progress:
     desc=stage,
     file=out,
     leave=False,
-    unit='step',
+    unit=unit,
     dynamic_ncols=True,
   )
+  compiled = False
 
   def update(step, values):
+    nonlocal compiled
     bar.set_postfix_str(_shown(values), refresh=False)
-    bar.update(step - bar.n)
+    if compiled:
+      bar.update(step - bar.n)
+      return
+    compiled = True
+    bar.n = bar.initial = bar.last_print_n = step
+    # Starts its clock again.
+    bar.last_print_t = time.time()
+    bar.start_t = time.time()
+    bar.refresh()
 
   return Progress(update, bar.close)
 
 
 def _shown(values) -> str:
-  wanted = ['loss', *(n for n in values if n.startswith('accuracy'))]
-  return ' '.join(f'{n}={values[n]:.3f}' for n in wanted if n in values)
+  names = ['loss', *(n for n in values if n.startswith('accuracy'))]
+  return ' '.join(f'{n}={values[n]:.3f}' for n in names if n in values)

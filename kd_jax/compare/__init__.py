@@ -1,4 +1,4 @@
-"""Teacher, student alone and distilled student, beside each other on test.
+"""Compares teacher, student alone and distilled student on the test set.
 
   python -m kd_jax.compare DIR [DIR ...]
 
@@ -14,23 +14,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from kd_jax import build, checkpoint, types
+from kd_jax import build, checkpoint, metrics, types
 from kd_jax.compare import (
   cost,
   fidelity,
   predict,
   results,
   roles,
-  seeds,
   statistics,
   verdict,
 )
 from kd_jax.compare import table as tables
 from kd_jax.data import pipeline
-
-# The public face of the smaller files.
-over_seeds = seeds.over_seeds
-combine = seeds.combine
 
 # Examples whose images are kept for the report.
 SHOWN = {'learned': 24, 'lost': 8}
@@ -46,15 +41,17 @@ def compare(
 
   Args:
     experiment: networks, data, stages.
-    variables: {row: variables}, as `train.run` returns them.
-    others: {'last' or 'best': {row: variables}}, the networks' other moments.
-    memo: shared by runs on the same data (see `measure.make_outputs`).
+    variables: {row: variables}, as `training.run` returns them.
+    others: {'last' or 'best': {row: variables}}, the networks at other steps.
+    memo: shared by runs on the same data (see `predict.make_outputs`).
 
   Returns:
     The report, JSON-like, and the arrays that it is drawn from.
   """
   line = roles.make_lineup(experiment, variables)
   split = experiment.data.test()
+  if not memo:  # once for runs on the same data
+    metrics.say(f'comparing on {len(split.labels)} test examples')
   calls = {
     name: predict.make_outputs(experiment, name, ('logits',), memo)
     for name in dict.fromkeys(line.networks.values())
@@ -74,20 +71,20 @@ def compare(
     }
     for moment, rows in (others or {}).items()
   }
-  found = described(experiment, line, labels)
+  report = described(experiment, line, labels)
   costs = predict.costs(experiment, line, variables)
-  found['networks'] = measured(line, logits, labels, costs)
-  found['rows'] = list(found['networks'])
-  for row, own in found['networks'].items():
-    own |= {m: moments.get(m, {}).get(row) for m in ('last', 'best')}
-    own[found['select']] = scored(fidelity.right(logits[row], labels))
-  found |= judged(line, logits, labels)
-  found['alike'] = predict.alike(experiment, line, variables, split, memo)
-  return found, arrays(line, logits, labels, split)
+  report['networks'] = measured(line, logits, labels, costs)
+  report['rows'] = list(report['networks'])
+  for row, network in report['networks'].items():
+    network |= {m: moments.get(m, {}).get(row) for m in ('last', 'best')}
+    network[report['select']] = scored(fidelity.right(logits[row], labels))
+  report |= judged(line, logits, labels)
+  report['alike'] = predict.alike(experiment, line, variables, split, memo)
+  return report, arrays(line, logits, labels, split)
 
 
 def with_means(line, logits) -> dict[str, np.ndarray]:
-  """The logits with those of the means; the teachers' before all others."""
+  """Adds the logits of the means; those of the teachers come first."""
   means = {
     row: fidelity.mean_of([logits[r] for r in of]).astype(np.float32)
     for row, of in line.means.items()
@@ -97,7 +94,7 @@ def with_means(line, logits) -> dict[str, np.ndarray]:
 
 
 def described(experiment, line: roles.Lineup, labels) -> dict[str, Any]:
-  """What a report says of data, roles and device."""
+  """The part of a report on data, roles and device."""
   data, labels = experiment.data, fidelity.hard(labels)
   device = jax.local_devices()[0]
   return {
@@ -113,12 +110,13 @@ def described(experiment, line: roles.Lineup, labels) -> dict[str, Any]:
     'teacher': line.teacher,
     'means': {row: list(of) for row, of in line.means.items()},
     'students': dict(line.students),
+    'stages': [stage.name for stage in experiment.stages],
     'device': {'kind': device.device_kind, 'peak_bytes': cost.device_peak()},
   }
 
 
 def scored(right: np.ndarray) -> dict[str, Any]:
-  """Accuracy and its interval from where a network is right, bool [N]."""
+  """Accuracy and Wilson interval of a network that is right at bool [N]."""
   interval = statistics.wilson(int(right.sum()), right.size)
   return {'accuracy': float(right.mean()), 'interval': list(interval)}
 
@@ -129,23 +127,23 @@ def measured(
   labels: np.ndarray,
   costs: Mapping[str, Mapping],
 ) -> dict[str, dict[str, Any]]:
-  """{row: all that is said of it}."""
+  """{row: its numbers}."""
   rows, teacher = {}, line.teacher
-  for row, own in logits.items():
+  for row, outputs in logits.items():
     target = logits[teacher] if teacher not in (None, row) else None
     rows[row] = {
       'network': line.networks.get(row),
-      **fidelity.measure(own, labels, target),
-      **scored(fidelity.right(own, labels)),
+      **fidelity.measure(outputs, labels, target),
+      **scored(fidelity.right(outputs, labels)),
       'kept': None,
       'ratio': None,
       'cost': costs[row],
     }
   if teacher is not None:
     best, size = rows[teacher]['accuracy'], costs[teacher]['parameters']
-    for row, own in rows.items():
-      own['kept'] = own['accuracy'] / best if best else None
-      own['ratio'] = size / max(costs[row]['parameters'], 1)
+    for row, network in rows.items():
+      network['kept'] = network['accuracy'] / best if best else None
+      network['ratio'] = size / max(costs[row]['parameters'], 1)
   return rows
 
 
@@ -163,9 +161,13 @@ def judged(
       else None
     )
   main = next(iter(line.students))
-  found = {'verdicts': verdicts, 'verdict': verdicts[main], 'gap_closed': gaps}
   picked = picks(line, logits, labels)
-  return {**found, 'examples': {k: len(v) for k, v in picked.items()}}
+  return {
+    'verdicts': verdicts,
+    'verdict': verdicts[main],
+    'gap_closed': gaps,
+    'examples': {k: len(v) for k, v in picked.items()},
+  }
 
 
 def picks(line, logits, labels) -> dict[str, list[int]]:
@@ -178,7 +180,7 @@ def picks(line, logits, labels) -> dict[str, list[int]]:
 
 
 def arrays(line, logits, labels, split) -> dict[str, np.ndarray]:
-  """What is stored beside the report: logits, labels, a few images."""
+  """The arrays stored beside the report: logits, labels, a few images."""
   picked = picks(line, logits, labels)
   shown = np.array(
     [i for kind, n in SHOWN.items() for i in picked[kind][:n]], np.int64
@@ -206,15 +208,15 @@ def other_moments(
   experiment: build.Experiment, folder: pathlib.Path, rows: Sequence[str]
 ) -> dict[str, dict[str, types.Variables]]:
   """The last and best-on-validation variables that lie beside the networks."""
-  found = {'last': {}, 'best': {}}
+  moments = {'last': {}, 'best': {}}
   for row in rows:
     loaded = experiment.config.get('networks', {}).get(row, {}).get('load')
     place = pathlib.Path(loaded) if loaded else folder / 'networks' / row
-    for moment, kept in found.items():
+    for moment, networks in moments.items():
       beside = place.with_name(f'{place.name}_{moment}')
       if beside.is_dir():
-        kept[row], _ = checkpoint.load_network(beside)
-  return found
+        networks[row], _ = checkpoint.load_network(beside)
+  return moments
 
 
 def run(
@@ -223,11 +225,11 @@ def run(
   folder: pathlib.Path,
   memo: dict | None = None,
 ) -> dict[str, Any]:
-  """Compares the networks of a run and leaves its report in its folder.
+  """Compares the networks of a run and writes its report in its folder.
 
   Args:
     experiment: that was trained.
-    variables: {row: variables}, as `train.run` returns them.
+    variables: {row: variables}, as `training.run` returns them.
     folder: of the run; report.json and predictions.npz are
       written there, by the first process.
     memo: as in `compare`.
@@ -236,28 +238,29 @@ def run(
     The report.
   """
   others = other_moments(experiment, folder, variables)
-  found, kept = compare(experiment, variables, others, memo)
+  report, kept = compare(experiment, variables, others, memo)
   if jax.process_index() == 0:
-    results.write(folder, found, kept)
-  return results.finite(found)
+    results.write(folder, report, kept)
+  return results.finite(report)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Prints the tables; 0, or 2 for a folder that has no finished run."""
+  """Prints the tables; 0, or 2 for a folder without a readable report."""
   parser = argparse.ArgumentParser(
     prog='python -m kd_jax.compare', description=__doc__.split('\n')[0]
   )
   parser.add_argument('folders', nargs='+', metavar='DIR', type=pathlib.Path)
   folders = parser.parse_args(argv).folders
   try:
-    found = {str(folder): results.read_report(folder) for folder in folders}
-  except ValueError as mistake:
+    reports = {str(folder): results.read_report(folder) for folder in folders}
+  except (ValueError, OSError) as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return 2
-  if len(found) == 1:
-    print(tables.table(*found.values()))
+  if len(reports) == 1:
+    print(tables.table(*reports.values()))
     return 0
-  print(tables.overview(found))
-  for name, one in found.items():
-    print(f'\n{name}\n{tables.headline(one)}')
+  print(tables.overview(reports))
+  print('\nEach run by itself, not corrected for their number:')
+  for name, report in reports.items():
+    print(f'\n{name}\n{tables.headline(report)}')
   return 0

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, bytes, operations, time, memory."""
+"""Measures the cost of a network: parameters, bytes, FLOP, time, memory."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,24 +21,24 @@ def cost(
   batches: Sequence[int] = BATCHES,
   seconds: float = 0.3,
 ) -> dict[str, Any]:
-  """All that a forward pass of a network costs on this machine.
+  """Measures a forward pass of a network on this machine.
 
   Args:
-    network: whose logits are computed, and nothing else.
-    variables: of it.
+    network: only its logits are computed.
+    variables: of the network.
     shape: of one example, [H, W, C].
     batches: the batch sizes that are timed.
     seconds: spent on timing each.
 
   Returns:
-    'parameters'; 'bytes' of all variables; 'flops' of one example (None where
-    XLA does not tell); 'latency': {batch size as text: see `timed`}; 'memory':
-    bytes that the compiled program takes at the largest batch (None where the
-    backend does not tell).
+    'parameters'; 'bytes' of all variables; 'flops' of one example (None if
+    XLA does not count); 'latency': {batch size as text: see `timed`};
+    'memory': bytes that the compiled program takes at the largest batch (None
+    if the backend does not count).
   """
   forward = jax.jit(base.make_forward(network))
   variables = jax.device_put(jax.device_get(variables), jax.local_devices()[0])
-  found, memory = {}, None
+  latency, memory = {}, None
   for size in sorted(batches):
     inputs = jnp.zeros((size, *shape), jnp.float32)
     compiled = forward.lower(variables, inputs).compile()
@@ -47,12 +47,12 @@ def cost(
     def once(compiled=compiled, inputs=inputs):
       jax.block_until_ready(compiled(variables, inputs))
 
-    found[str(size)] = timed(once, seconds)
+    latency[str(size)] = timed(once, seconds)
   return {
     'parameters': base.num_params(variables),
     'bytes': size_of(variables),
     'flops': flops(forward, variables, jnp.zeros((1, *shape), jnp.float32)),
-    'latency': found,
+    'latency': latency,
     'memory': memory,
   }
 
@@ -65,39 +65,39 @@ def size_of(variables: types.Variables) -> int:
 def flops(function: Callable, *args) -> float | None:
   """Floating-point operations of a jitted function, by XLA's cost analysis.
 
-  Of the program before it is optimized: what a backend fuses or hands to a
-  library of its own is not counted after. A multiply and an add are two.
+  The program before it is optimized is counted, since what a backend fuses
+  or hands to its libraries is not counted after. A multiply and an add are two.
 
   Returns:
-    The count; None where XLA does not tell.
+    The count; None if XLA does not give one.
   """
-  found = function.lower(*args).cost_analysis()
-  if isinstance(found, list):
-    found = found[0] if found else None
-  return float(found['flops']) if found and 'flops' in found else None
+  analysis = function.lower(*args).cost_analysis()
+  if isinstance(analysis, list):
+    analysis = analysis[0] if analysis else None
+  return float(analysis['flops']) if analysis and 'flops' in analysis else None
 
 
 def peak(compiled) -> int | None:
-  """Bytes that a compiled program holds: arguments, result and between.
+  """Bytes that a compiled program holds: arguments, results, temporaries.
 
-  None where the device does not count its memory (a CPU): XLA's plan leaves
-  out there what its libraries take for themselves.
+  None where the device does not count its memory (a CPU): there XLA's plan
+  leaves out what its libraries allocate.
   """
-  found = compiled.memory_analysis()
-  if found is None or not jax.local_devices()[0].memory_stats():
+  plan = compiled.memory_analysis()
+  if plan is None or not jax.local_devices()[0].memory_stats():
     return None
   return int(
-    found.argument_size_in_bytes
-    + found.output_size_in_bytes
-    + found.temp_size_in_bytes
-    - found.alias_size_in_bytes
+    plan.argument_size_in_bytes
+    + plan.output_size_in_bytes
+    + plan.temp_size_in_bytes
+    - plan.alias_size_in_bytes
   )
 
 
 def device_peak() -> int | None:
-  """The most bytes this process held on its device, if the device counts."""
-  found = jax.local_devices()[0].memory_stats() or {}
-  peak = found.get('peak_bytes_in_use')
+  """The most bytes this process held on its device; None if not counted."""
+  stats = jax.local_devices()[0].memory_stats() or {}
+  peak = stats.get('peak_bytes_in_use')
   return None if peak is None else int(peak)
 
 
@@ -107,7 +107,7 @@ def timed(
   least: int = 5,
   most: int = 300,
 ) -> dict[str, float]:
-  """How long a call takes, after three calls that do not count.
+  """Times a call, after three calls that do not count.
 
   Args:
     function: blocks until its work is done.
@@ -131,7 +131,7 @@ def timed(
 
 
 def together(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-  """The cost of networks that answer together; times are not measured."""
+  """The cost of networks whose mean is taken; times are not measured."""
 
   def total(key):
     values = [c[key] for c in costs]

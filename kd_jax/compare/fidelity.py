@@ -1,6 +1,6 @@
-"""How like a teacher a student is, and how right: numbers from test logits.
+"""How much a student agrees with its teacher, and how often it is right.
 
-NumPy in, numbers out, in float64: nothing here knows of networks or runs.
+Logits in, numbers out, NumPy in float64: no networks or runs in here.
 """
 
 from typing import Any
@@ -69,7 +69,7 @@ def kl(teacher: np.ndarray, student: np.ndarray) -> float:
 def reliability(
   logits: np.ndarray, labels: np.ndarray, bins: int = BINS
 ) -> dict[str, list]:
-  """How often predictions made with some confidence are right.
+  """Accuracy by confidence, in bins.
 
   Args:
     logits: [N, K].
@@ -133,11 +133,11 @@ def per_class(logits: np.ndarray, labels: np.ndarray) -> list[float | None]:
 
 
 def cka(x: np.ndarray, y: np.ndarray) -> float | None:
-  """Linear CKA: how alike two layers place the same examples.
+  """Linear CKA: how similarly two layers place the same examples.
 
   With X and Y centered over the examples:
-  |Y^T X|_F^2 / (|X^T X|_F |Y^T Y|_F). Neither a rotation nor a scale of a
-  layer changes it. With fewer examples than dimensions it is too high.
+  |Y^T X|_F^2 / (|X^T X|_F |Y^T Y|_F). Rotating or scaling a layer does not
+  change it. With fewer examples than dimensions it is too high.
 
   Args:
     x: [N, ...] activations of a layer, flattened to [N, D].
@@ -154,11 +154,11 @@ def cka(x: np.ndarray, y: np.ndarray) -> float | None:
   if max(x.shape[1], y.shape[1]) > len(x):
     # The same in terms of the N x N matrices of inner products.
     x, y = x @ x.T, y @ y.T
-    cross, own, other = (x * y).sum(), np.linalg.norm(x), np.linalg.norm(y)
+    cross, ours, theirs = (x * y).sum(), np.linalg.norm(x), np.linalg.norm(y)
   else:
     cross = np.square(y.T @ x).sum()
-    own, other = np.linalg.norm(x.T @ x), np.linalg.norm(y.T @ y)
-  return float(cross / (own * other)) if own * other else None
+    ours, theirs = np.linalg.norm(x.T @ x), np.linalg.norm(y.T @ y)
+  return float(cross / (ours * theirs)) if ours * theirs else None
 
 
 def mean_of(teachers: list[np.ndarray]) -> np.ndarray:
@@ -171,7 +171,7 @@ def mean_of(teachers: list[np.ndarray]) -> np.ndarray:
 def measure(
   logits: np.ndarray, labels: np.ndarray, teacher: np.ndarray | None = None
 ) -> dict[str, Any]:
-  """All of a network that its test logits tell.
+  """Every number about a network that its test logits give.
 
   Args:
     logits: [N, K].
@@ -182,7 +182,7 @@ def measure(
     JSON-like; fractions in [0, 1], 'nll' and 'kl' in nats.
   """
   bins = reliability(logits, labels)
-  found = {
+  numbers = {
     'accuracy': float(right(logits, labels).mean()),
     'correct': int(right(logits, labels).sum()),
     'nll': nll(logits, labels),
@@ -191,9 +191,9 @@ def measure(
     'per_class': per_class(logits, labels),
   }
   if teacher is None:
-    return {**found, 'agreement': None, 'agreement_top5': None, 'kl': None}
+    return {**numbers, 'agreement': None, 'agreement_top5': None, 'kl': None}
   return {
-    **found,
+    **numbers,
     'agreement': agreement(logits, teacher),
     'agreement_top5': agreement(logits, teacher, 5),
     'kl': kl(teacher, logits),
@@ -206,7 +206,7 @@ def examples(
   baseline: np.ndarray,
   student: np.ndarray,
 ) -> dict[str, list[int]]:
-  """What the student learned from the teacher that labels alone did not teach.
+  """The examples that the student learned from its teacher, and those lost.
 
   Args:
     labels: i [N] or [N, K].
@@ -218,7 +218,7 @@ def examples(
     student has not. The largest change of the label's probability first.
   """
   label = hard(labels)
-  taught, alone, own = (right(x, label) for x in (teacher, baseline, student))
+  taught, alone, ours = (right(x, label) for x in (teacher, baseline, student))
   rows = np.arange(len(label))
   change = (
     np.exp(log_softmax(student))[rows, label]
@@ -226,10 +226,10 @@ def examples(
   )
 
   def ordered(where, by):
-    found = np.flatnonzero(where)
-    return found[np.argsort(-by[found], kind='stable')].tolist()
+    index = np.flatnonzero(where)
+    return index[np.argsort(-by[index], kind='stable')].tolist()
 
   return {
-    'learned': ordered(own & taught & ~alone, change),
-    'lost': ordered(alone & ~own, -change),
+    'learned': ordered(ours & taught & ~alone, change),
+    'lost': ordered(alone & ~ours, -change),
   }

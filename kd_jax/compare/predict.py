@@ -1,4 +1,4 @@
-"""Finished networks run on a split: logits, layers, costs."""
+"""Runs finished networks on a split: logits, layers, costs."""
 
 import functools
 import itertools
@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kd_jax import build, checkpoint, types
+from kd_jax import build, checkpoint, metrics, types
 from kd_jax.compare import cost, fidelity, roles
 from kd_jax.data import pipeline, sources
 from kd_jax.methods import features
@@ -26,14 +26,15 @@ def make_outputs(
 ) -> Callable[..., dict[str, np.ndarray]]:
   """Makes the function that runs a network on a split; compiled once.
 
-  On one device of this process, whatever the placement: the same numbers.
+  It runs on one device of this process, so that the numbers are the same for
+  every placement.
 
   Args:
     experiment: its networks, and how images are prepared.
     name: of the network in it.
     layers: which of its outputs.
-    memo: what was computed before on the same split, by the content of the
-      variables: lanes of a grid have teachers in common.
+    memo: results on the same split by content of the variables: the runs of
+      a sweep share teachers.
 
   Returns:
     (variables, split, limit=0) -> {layer: f32 [N, ...], 'labels': [N, ..]},
@@ -69,7 +70,7 @@ def make_outputs(
 
 @functools.lru_cache(maxsize=32)
 def _compiled(network, prepare, layers) -> Callable:
-  """(variables, batch) -> {layer: f32}; once for all that share a network."""
+  """(variables, batch) -> {layer: f32}, the same object for equal networks."""
 
   @jax.jit
   def once(variables, batch):
@@ -105,27 +106,29 @@ def costs(
   line: roles.Lineup,
   variables: Mapping[str, types.Variables],
 ) -> dict[str, dict[str, Any]]:
-  """{row: `latency.cost`}; rows of the same shape are measured once.
+  """{row: `cost.cost`}; rows of the same shape are measured once.
 
-  Two rows of one network may differ: a method can leave something behind
-  that its student predicts through (see `reuse`).
+  Two rows of one network may differ: a method can leave layers behind that
+  its student predicts through (see `methods.reused_head`).
   """
   shape = build.example_inputs(experiment.data).shape[1:]
-  found = {}
+  prices = {}
   for row, name in line.networks.items():
     leaves, tree = jax.tree.flatten(variables[row])
     shapes = tuple((np.shape(x), np.asarray(x).dtype) for x in leaves)
-    found[row] = dict(_cost(experiment.networks[name], tree, shapes, shape))
+    prices[row] = dict(_cost(experiment.networks[name], tree, shapes, shape))
   for mean, of in line.means.items():
-    found[mean] = cost.together([found[row] for row in of])
-  return found
+    prices[mean] = cost.together([prices[row] for row in of])
+  return prices
 
 
 @functools.lru_cache(maxsize=64)
 def _cost(network, tree, shapes, shape) -> dict[str, Any]:
-  """What variables of these shapes cost; their values do not matter."""
-  leaves = [np.zeros(*one) for one in shapes]
-  return cost.cost(network, jax.tree.unflatten(tree, leaves), shape)
+  """Measures a network with variables of these shapes and any values."""
+  variables = jax.tree.unflatten(tree, [np.zeros(*leaf) for leaf in shapes])
+  count = models.num_params(variables)
+  metrics.say(f'measuring latency of a network of {count:,} parameters')
+  return cost.cost(network, variables, shape)
 
 
 def alike(
@@ -135,7 +138,7 @@ def alike(
   split: sources.Split,
   memo: dict | None = None,
 ) -> list[dict[str, Any]]:
-  """How alike layers of the students and of the one teacher are: linear CKA.
+  """Compares layers of the students with those of the teacher: linear CKA.
 
   The layers are those that the terms pair, and 'features' and 'logits' where
   both have them; on the first `ALIKE` test examples.
@@ -156,29 +159,29 @@ def alike(
     for row, layers in zip((teacher, student), list(zip(*pairs))[::-1])
   )
   target = theirs(variables[teacher], split, ALIKE)
-  found = [{'student': a, 'teacher': b, 'rows': {}} for a, b in pairs]
+  table = [{'student': a, 'teacher': b, 'rows': {}} for a, b in pairs]
   for row in rows:
-    own = ours(variables[row], split, ALIKE)
-    for pair in found:
+    outputs = ours(variables[row], split, ALIKE)
+    for pair in table:
       pair['rows'][row] = fidelity.cka(
-        own[pair['student']], target[pair['teacher']]
+        outputs[pair['student']], target[pair['teacher']]
       )
-  return found
+  return table
 
 
 def layer_pairs(experiment, line, student, teacher) -> list[tuple[str, str]]:
   """(student's, teacher's) layers that a term pairs, and the last two."""
   names = [line.networks[row] for row in (student, teacher)]
   ours, theirs = (_shapes(experiment, name) for name in names)
-  wanted = []
+  paired = []
   for term in experiment.config.get('terms', {}).values():
     pair = term.get('student', 'student'), term.get('teacher', 'teacher')
     if pair != (names[0], teacher):
       continue
     for layers in term.get('layers', ()):
-      wanted += features.pairs([tuple(layers)], ours, theirs)
+      paired += features.pairs([tuple(layers)], ours, theirs)
   last = [(n, n) for n in ('features', 'logits') if n in ours and n in theirs]
-  return list(dict.fromkeys([*wanted, *last]))
+  return list(dict.fromkeys([*paired, *last]))
 
 
 def _shapes(experiment, name) -> dict[str, jax.ShapeDtypeStruct]:

@@ -1,6 +1,6 @@
-"""What a run left on disk for its report: numbers, predictions, curves.
+"""Reads and writes the results of a run: numbers, predictions, curves.
 
-A report is made from these alone: no data set, no network, no pickle.
+Pages are made from these alone: no data set, no network, no pickle.
 """
 
 import json
@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kd_jax import checkpoint, metrics
+from kd_jax import checkpoint, errors, metrics
+from kd_jax.compare import schema
 
 REPORT, PREDICTIONS = 'report.json', 'predictions.npz'
 
@@ -21,7 +22,7 @@ class Run(NamedTuple):
 
   Attributes:
     folder: where it is.
-    report: what `compare.compare` found.
+    report: from `compare.compare`.
     labels: of the test examples, i64 [N].
     logits: {row: f32 [N, K]}.
     images: {test example: uint8 [H, W, C]}, a handful.
@@ -37,14 +38,14 @@ class Run(NamedTuple):
 
 
 class Result(NamedTuple):
-  """A run folder, or a folder of runs that differ in their seed alone.
+  """A run folder, or a folder of runs that differ only in their seed.
 
   Attributes:
     folder: where it is.
     report: of the run, or over the seeds.
-    runs: one, or one a seed.
-    config: as JSON.
-    command: that started it; '' where it is not known.
+    runs: one, or one per seed.
+    config: as JSON; {} where it is not known.
+    command: that started it; '' likewise.
     environment: versions, devices, git hash; {} likewise.
   """
 
@@ -57,11 +58,11 @@ class Result(NamedTuple):
 
 
 def read(folder: str | os.PathLike) -> Result:
-  """All that is on disk of a finished run.
+  """Reads the results of a finished run.
 
   Raises:
-    ValueError: one line, where the folder is no run, or one that is not
-      finished, or damaged.
+    ValueError: one line, where the folder is not a run, or the run is not
+      finished, or a file of it is damaged.
   """
   folder = pathlib.Path(folder)
   report = read_report(folder)
@@ -72,20 +73,28 @@ def read(folder: str | os.PathLike) -> Result:
     folder,
     report,
     [_run(place) for place in places],
-    _json(near / 'config.json', {}),
+    _mapping(near / 'config.json'),
     _text(near / 'command.txt'),
-    _json(near / 'environment.json', {}),
+    _mapping(near / 'environment.json'),
   )
 
 
 def read_report(folder: pathlib.Path) -> dict:
-  """report.json of a run folder.
+  """Reads report.json of a run folder.
 
   Raises:
     ValueError: as `read`.
   """
-  if (folder / REPORT).exists():
-    return _ordered(_json(folder / REPORT))
+  path = folder / REPORT
+  if path.exists():
+    report = _json(path)
+    mistake = schema.first_mistake(report)
+    if mistake:
+      raise errors.DamagedError(
+        f'{path} is damaged: {mistake}; delete it and run the same command '
+        'again to make a new one'
+      )
+    return _ordered(report)
   if not folder.is_dir():
     raise ValueError(f'no folder {folder}; {_known(folder.parent)}')
   if not (folder / 'config.json').exists():
@@ -95,22 +104,23 @@ def read_report(folder: pathlib.Path) -> dict:
   done = sorted(p.parent.name for p in folder.glob('networks/*/network.json'))
   raise ValueError(
     f'the run in {folder} is not finished ({REPORT} is missing; networks so '
-    f'far: {", ".join(done) or "none"}); give its command again'
+    f'far: {", ".join(done) or "none"}); run its command again'
   )
 
 
 def _ordered(report: dict) -> dict:
-  """The report with its rows in their order, which sorted keys have lost."""
-  found = dict(report)
-  for key in ('networks', 'students', 'verdicts', 'gap_closed'):
-    found[key] = {r: report[key][r] for r in report['rows'] if r in report[key]}
-  return found
+  """Puts the rows in order again, which the sorted keys of JSON have lost."""
+  by_row = ('networks', 'students', 'verdicts', 'gap_closed')
+  return report | {
+    key: {r: report[key][r] for r in report['rows'] if r in report[key]}
+    for key in by_row
+  }
 
 
 def _known(folder: pathlib.Path) -> str:
-  """'runs there: ..' for a message."""
-  known = sorted(str(p.parent) for p in folder.glob(f'*/{REPORT}'))
-  return f'runs in {folder}: {", ".join(known[:10]) or "none"}'
+  """'runs in FOLDER: ..' for a message."""
+  runs = sorted(str(p.parent) for p in folder.glob(f'*/{REPORT}'))
+  return f'runs in {folder}: {", ".join(runs[:10]) or "none"}'
 
 
 def _run(folder: pathlib.Path) -> Run:
@@ -126,25 +136,42 @@ def _run(folder: pathlib.Path) -> Run:
       if name.startswith('logits/')
     }
     labels = arrays['labels']
+    _match(report, labels, logits)
   except Exception as error:  # a damaged file can raise anything
-    raise ValueError(f'{path} is missing or damaged: {error}') from error
+    reason = ' '.join(str(error).split())
+    raise errors.DamagedError(
+      f'{path} is missing or damaged: {reason}'
+    ) from error
   return Run(folder, report, labels, logits, images, curves(folder))
 
 
+def _match(report, labels, logits) -> None:
+  """Refuses predictions that are not those of the report."""
+  classes, rows = len(report['data']['classes']), report['networks']
+  if labels.ndim != 1 or not np.isin(labels, np.arange(classes)).all():
+    raise ValueError(f'labels are not classes 0..{classes - 1}')
+  for row in rows:
+    shape = np.shape(logits.get(row))
+    if shape != (labels.size, classes):
+      raise ValueError(
+        f'logits of {row!r} are {shape} and not {(labels.size, classes)}'
+      )
+
+
 def curves(folder: pathlib.Path) -> list[dict]:
-  """The rows of a run; for a seed, after those of stages that all share."""
+  """The metrics of a run; for a seed, after those of stages that all share."""
   rows = metrics.read_rows(folder)
   if not folder.resolve().name.startswith('seed_'):
     return rows
-  own = {row['stage'] for row in rows}
+  stages = {row['stage'] for row in rows}
   above = metrics.read_rows(folder.resolve().parent)
-  return [row for row in above if row['stage'] not in own] + rows
+  return [row for row in above if row['stage'] not in stages] + rows
 
 
 def write(
   folder: pathlib.Path, report: Mapping, arrays: Mapping[str, np.ndarray]
 ) -> None:
-  """Writes report.json and predictions.npz, each beside and renamed."""
+  """Writes report.json and predictions.npz, each atomically."""
   part = folder / f'.{PREDICTIONS}.{os.getpid()}'
   with open(part, 'wb') as file:
     np.savez_compressed(file, **arrays)
@@ -153,7 +180,7 @@ def write(
 
 
 def write_report(folder: pathlib.Path, report: Mapping) -> None:
-  """Writes report.json; what is not finite becomes null, as JSON wants."""
+  """Writes report.json; numbers that are not finite become null."""
   checkpoint.write_json(folder / REPORT, finite(report))
 
 
@@ -170,14 +197,22 @@ def finite(value: Any) -> Any:
   return value
 
 
-def _json(path: pathlib.Path, default=None) -> Any:
-  if default is not None and not path.exists():
-    return default
+def _json(path: pathlib.Path) -> Any:
   try:
     return json.loads(path.read_text())
-  except ValueError as error:
-    raise ValueError(f'{path} is damaged: {error}') from error
+  except (ValueError, RecursionError) as error:
+    raise errors.DamagedError(f'{path} is damaged: {error}') from error
+
+
+def _mapping(path: pathlib.Path) -> dict:
+  """A JSON object; {} without the file."""
+  value = _json(path) if path.exists() else {}
+  if not isinstance(value, dict):
+    raise errors.DamagedError(f'{path} is damaged: it is not a JSON object')
+  return value
 
 
 def _text(path: pathlib.Path) -> str:
-  return path.read_text().strip() if path.exists() else ''
+  if not path.exists():
+    return ''
+  return path.read_text(errors='replace').strip()

@@ -1,4 +1,4 @@
-"""Who is compared with whom: teachers, students alone, distilled students."""
+"""Finds who is compared with whom: teachers, students alone, distilled ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ TEACHERS, GENERATIONS = 'teachers', 'generations'
 
 
 class Lineup(NamedTuple):
-  """The rows of a comparison: finished networks by the name they are kept by.
+  """The rows of a comparison: finished networks by the name of their folder.
 
   Attributes:
     networks: {row: network of the experiment}, of every row but the means.
@@ -29,11 +29,11 @@ class Lineup(NamedTuple):
 def make_lineup(
   experiment: build.Experiment, finished: Sequence[str]
 ) -> Lineup:
-  """The lineup of an experiment.
+  """Makes the lineup of an experiment.
 
-  The students are those of the last stage. Their teacher is what its terms
-  name: a network (in a chain: the one at its top), or the mean of several.
-  A network that a later stage goes on with is no row of its own.
+  The students are those of the last stage. Their teacher is the network that
+  its terms name (in a chain: the one at its top), or the mean of several. A
+  network that a later stage goes on training is not a row.
 
   Args:
     experiment: its stages and loaded networks.
@@ -41,8 +41,8 @@ def make_lineup(
   """
   networks = rows_of(experiment, finished)
   last = experiment.stages[-1]
-  own = [row for row in last.kept.values() if row in networks]
-  learners = [row for row in own if row != 'teacher'] or own
+  rows = [row for row in last.kept.values() if row in networks]
+  learners = [row for row in rows if row != 'teacher'] or rows
   learners.sort(key=lambda row: row != 'student')
   students = {row: alone(networks, row) for row in learners}
   teachers = top_of(experiment.stages, networks, learners[0])
@@ -72,30 +72,30 @@ def rows_of(experiment, finished: Sequence[str]) -> dict[str, str]:
 def alone(networks: Mapping[str, str], row: str) -> str | None:
   """The row of the same network trained alone, if there is one."""
   name = networks[row]
-  for found in ('baseline', f'baseline_{name}', f'baseline_{row}'):
-    if networks.get(found) == name and found != row:
-      return found
+  for baseline in ('baseline', f'baseline_{name}', f'baseline_{row}'):
+    if networks.get(baseline) == name and baseline != row:
+      return baseline
   return None
 
 
 def top_of(
-  made: Sequence[stages.Stage], networks: Mapping[str, str], row: str
+  chain: Sequence[stages.Stage], networks: Mapping[str, str], row: str
 ) -> tuple[str, ...]:
   """The rows that taught `row`, or, up a chain, those that taught them.
 
   A chain of one architecture (generations) ends at the direct teacher.
   """
   keeps = {
-    kept: k for k, stage in enumerate(made) for kept in stage.kept.values()
+    kept: k for k, stage in enumerate(chain) for kept in stage.kept.values()
   }
-  found, before = _teachers(made[-1], networks, row), len(made) - 1
-  while len(found) == 1 and keeps.get(found[0], before) < before:
-    before = keeps[found[0]]
-    higher = _teachers(made[before], networks, found[0])
-    if not higher or any(networks[h] == networks[found[0]] for h in higher):
+  top, before = _teachers(chain[-1], networks, row), len(chain) - 1
+  while len(top) == 1 and keeps.get(top[0], before) < before:
+    before = keeps[top[0]]
+    higher = _teachers(chain[before], networks, top[0])
+    if not higher or any(networks[h] == networks[top[0]] for h in higher):
       break
-    found = higher
-  return tuple(found)
+    top = higher
+  return tuple(top)
 
 
 def _teachers(stage, networks, row) -> list[str]:
@@ -104,20 +104,20 @@ def _teachers(stage, networks, row) -> list[str]:
 
 
 def teachers_of(stage: stages.Stage, student: str) -> list[str]:
-  """The networks that a student learns from in a stage, views written out."""
-  wanted = [
+  """The networks that a student learns from in a stage; views are followed."""
+  pending = [
     t.teacher
     for t in stage.terms.values()
     if stages.network_of(t.student) == student
   ]
-  found = []
-  while wanted:
-    name = stages.network_of(wanted.pop(0))
+  teachers = []
+  while pending:
+    name = stages.network_of(pending.pop(0))
     if name in stage.views:
-      wanted = [*stage.views[name].sources, *wanted]
+      pending = [*stage.views[name].sources, *pending]
     elif name not in (terms.LABELS, student, *stage.copies):
-      found.append(stage.kept.get(name, name))
-  return list(dict.fromkeys(found))
+      teachers.append(stage.kept.get(name, name))
+  return list(dict.fromkeys(teachers))
 
 
 def ordered(networks, teachers, students) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What several seeds of one run say together."""
+"""Combines the reports of one config's seeds into one."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ def over_seeds(
   reports: Sequence[Mapping[str, Any]],
   right: Sequence[Mapping[str, np.ndarray]] | None = None,
 ) -> dict[str, Any]:
-  """One report of many that differ in their seed alone.
+  """Makes one report of several that differ only in their seed.
 
   Args:
-    reports: of `compare.compare`, in the order of the seeds.
+    reports: from `compare.compare`, in the order of the seeds.
     right: per seed {row: bool [N]}, where each network is right; without
       them, or where the test sets differ, the verdict rests on the seeds.
 
@@ -42,7 +42,7 @@ def over_seeds(
   ]
   mean = None
   if right is not None:
-    mean = {r: np.mean([one[r] for one in right], 0) for r in rows}
+    mean = {row: np.mean([seed[row] for seed in right], 0) for row in rows}
   same = ('data', 'select', 'teacher', 'means', 'students', 'device')
   verdicts = {
     row: judged(reports, mean, row, alone)
@@ -53,8 +53,12 @@ def over_seeds(
     'rows': rows,
     'seeds': len(reports),
     **{key: first[key] for key in same},
+    'stages': first.get('stages', []),
     'networks': {
-      row: together([x['networks'][row] for x in reports]) for row in rows
+      row: together(
+        [report['networks'][row] for report in reports], first['data']['test']
+      )
+      for row in rows
     },
     'verdicts': verdicts,
     'verdict': next(iter(verdicts.values())),
@@ -62,8 +66,8 @@ def over_seeds(
       row: gap(mean, first['teacher'], alone, row)
       for row, alone in first['students'].items()
     },
-    'examples': summary([x['examples'] for x in reports]),
-    'alike': summary([x['alike'] for x in reports]),
+    'examples': summary([report['examples'] for report in reports]),
+    'alike': summary([report['alike'] for report in reports]),
   }
 
 
@@ -74,7 +78,8 @@ def judged(reports, mean, row: str, alone: str | None) -> dict | None:
   if len(reports) == 1:
     return reports[0]['verdicts'][row]
   ours, theirs = (
-    [x['networks'][name]['accuracy'] for x in reports] for name in (row, alone)
+    [report['networks'][name]['accuracy'] for report in reports]
+    for name in (row, alone)
   )
   difference = None if mean is None else mean[row] - mean[alone]
   return verdict.of_seeds(ours, theirs, difference)
@@ -87,14 +92,20 @@ def gap(mean, teacher: str | None, alone: str | None, row: str) -> float | None:
   return statistics.gap_closed(mean[teacher], mean[alone], mean[row])
 
 
-def together(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-  """One network over its seeds."""
+def together(rows: Sequence[Mapping[str, Any]], count: int) -> dict[str, Any]:
+  """Combines one network's seeds.
+
+  Args:
+    rows: of the network in each seed's report.
+    count: test examples.
+  """
   first = rows[0]
-  found = {key: summary([row[key] for row in rows]) for key in NUMBERS}
+  moments = {}
   for moment in ('last', 'best'):
     scores = [row[moment] and row[moment]['accuracy'] for row in rows]
     accuracy = summary(scores)
-    found[moment] = None if accuracy is None else {'accuracy': accuracy}
+    moments[moment] = None if accuracy is None else {'accuracy': accuracy}
+  accuracies = [row['accuracy'] for row in rows]
   return {
     'network': first['network'],
     'ratio': first['ratio'],
@@ -102,7 +113,9 @@ def together(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
       [[np.nan if x is None else x for x in row['per_class']] for row in rows],
       0,
     ).tolist(),
-    **found,
+    **{key: summary([row[key] for row in rows]) for key in NUMBERS},
+    'interval': list(statistics.of_accuracy(accuracies, count)),
+    **moments,
     'cost': {
       **first['cost'],
       'latency': {
@@ -121,8 +134,8 @@ def middle(times: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def summary(values: Sequence[Any]) -> Any:
   """Numbers -> {'mean', 'sd', 'values'}, within mappings and lists.
 
-  sd has S - 1 in the denominator, and is 0 for one seed. None in any is None;
-  what is no number is the first.
+  sd has S - 1 in the denominator, and is 0 for one seed. If any value is None
+  the summary is None; of texts it is the first.
   """
   first = values[0]
   if any(value is None for value in values):
@@ -160,8 +173,8 @@ def combine(
   ]
   if not all(np.array_equal(run.labels, runs[0].labels) for run in runs):
     right = None
-  found = over_seeds([run.report for run in runs], right)
   names = [str(pathlib.Path(f).relative_to(workdir)) for f in folders]
-  found = results.finite({**found, 'runs': names})
-  results.write_report(workdir, found)
-  return found
+  report = over_seeds([run.report for run in runs], right)
+  report = results.finite({**report, 'runs': names})
+  results.write_report(workdir, report)
+  return report

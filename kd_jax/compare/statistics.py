@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 LEVEL = 0.95
+LEAST_LOG_P = -700.0  # exp of less is 0
 
 
 def wilson(
@@ -15,7 +16,7 @@ def wilson(
   """The Wilson score interval of a proportion.
 
   The p with |correct/count - p| <= z sqrt(p (1 - p) / count); unlike
-  p +- z se it keeps within [0, 1] and is no point at 0 and 1.
+  p +- z se it stays within [0, 1] and has a width at 0 and at 1.
 
   Args:
     correct: successes.
@@ -26,37 +27,61 @@ def wilson(
     (low, high) in [0, 1].
 
   Source: Wilson (1927), Journal of the American Statistical Association 22,
-    209; https://doi.org/10.1080/01621459.1927.10502953
+    209; https://doi.org/10.1080/01621459.1927.10502953; as in SciPy.
   """
-  z = _normal(level)
-  share = correct / count
-  middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-  half = (
-    z
-    * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    / (1 + z * z / count)
-  )
-  # Rounding must not leave the proportion outside its interval.
-  return max(0.0, min(middle - half, share)), min(
-    1.0, max(middle + half, share)
-  )
+  test = _stats().binomtest(int(correct), int(count))
+  interval = test.proportion_ci(level, method='wilson')
+  return float(interval.low), float(interval.high)
 
 
 def mcnemar(ours: int, theirs: int) -> float:
   """The exact two-sided p of McNemar's test.
 
   Args:
-    ours: examples that only the first network has right.
-    theirs: examples that only the second one has right.
+    ours: examples that only the first network gets right.
+    theirs: examples that only the second one gets right.
 
   Returns:
-    Probability of a split at least so uneven where either is as likely.
+    Probability of a split at least this uneven if both are equally likely.
 
   Source: McNemar (1947), Psychometrika 12, 153;
     https://doi.org/10.1007/BF02295996; the binomial in place of its chi^2.
   """
-  tail = special.bdtr(min(ours, theirs), ours + theirs, 0.5)
-  return min(1.0, 2 * float(tail))
+  if not ours + theirs:
+    return 1.0
+  return float(_stats().binomtest(int(ours), int(ours + theirs)).pvalue)
+
+
+def _stats():
+  """scipy.stats, which takes a second to import: only where it is needed."""
+  from scipy import stats
+
+  return stats
+
+
+def of_accuracy(
+  accuracies: Sequence[float], count: int, level: float = LEVEL
+) -> tuple[float, float]:
+  """The interval of an accuracy over both seeds and test examples.
+
+  Each end lies sqrt((t se_seeds)^2 + w^2) from the mean, w the distance from
+  there to that end of Wilson's interval; for one seed this is Wilson's.
+
+  Args:
+    accuracies: one per seed.
+    count: test examples.
+    level: of confidence.
+
+  Returns:
+    (low, high) in [0, 1].
+  """
+  mean, half = float(np.mean(accuracies)), 0.0
+  if len(accuracies) > 1:
+    _, error, freedom = _moments_over_seeds(accuracies)
+    half = _t(1 - level, freedom) * error
+  low, high = wilson(round(mean * count), count, level)
+  low, high = math.hypot(half, mean - low), math.hypot(half, high - mean)
+  return max(0.0, mean - low), min(1.0, mean + high)
 
 
 def over_examples(
@@ -67,8 +92,8 @@ def over_examples(
   With d_i in [-1, 1] the difference on example i and n' = N + 2:
   m = sum d_i / n', m +- z sqrt(((sum d_i^2 + 1) / n' - m^2) / n').
   For differences of right and wrong this is Agresti and Min's: half an
-  example more in each of the four cells, so that it is no point where the
-  networks differ nowhere.
+  example is added to each of the four cells, so that the interval has a
+  width even where the networks never differ.
 
   Args:
     difference: f [N].
@@ -80,35 +105,134 @@ def over_examples(
   Source: Agresti and Min (2005), Statistics in Medicine 24, 729, section 3;
     https://doi.org/10.1002/sim.1781
   """
+  middle, error = _moments_over_examples(difference)
+  half = _z(1 - level) * error
+  return max(-1.0, middle - half), min(1.0, middle + half)
+
+
+def _moments_over_examples(difference) -> tuple[float, float]:
+  """Agresti and Min's mean of a difference f [N], and its standard error."""
   difference = np.asarray(difference, np.float64)
   count = difference.size + 2
-  middle = difference.sum() / count
-  square = (np.square(difference).sum() + 1) / count
-  half = _normal(level) * math.sqrt((square - middle * middle) / count)
-  return float(max(-1.0, middle - half)), float(min(1.0, middle + half))
+  middle = float(difference.sum()) / count
+  square = (float(np.square(difference).sum()) + 1) / count
+  return middle, math.sqrt((square - middle * middle) / count)
 
 
 def over_seeds(
   differences: Sequence[float], level: float = LEVEL
 ) -> tuple[float, float]:
-  """Student's interval of the mean of paired differences, one a seed.
+  """Student's interval of the mean of paired differences, one per seed.
 
   mean +- t sd / sqrt(S), t the quantile at S - 1 degrees of freedom.
 
   Raises:
-    ValueError: for less than two seeds.
+    ValueError: for fewer than two seeds.
   """
+  mean, error, freedom = _moments_over_seeds(differences)
+  half = _t(1 - level, freedom) * error
+  return mean - half, mean + half
+
+
+def _moments_over_seeds(differences) -> tuple[float, float, int]:
+  """Mean over seeds, its standard error, and the degrees of freedom."""
   values = np.asarray(differences, np.float64)
   if values.size < 2:
     raise ValueError(f'an interval over seeds needs two, not {values.size}')
-  t = special.stdtrit(values.size - 1, (1 + level) / 2)
-  half = t * values.std(ddof=1) / math.sqrt(values.size)
-  return float(values.mean() - half), float(values.mean() + half)
+  error = float(values.std(ddof=1)) / math.sqrt(values.size)
+  return float(values.mean()), error, values.size - 1
 
 
-def _normal(level: float) -> float:
-  """The z with P(|Z| <= z) = level for a standard normal Z."""
-  return float(special.ndtri((1 + level) / 2))
+def over_both(
+  differences: Sequence[float],
+  difference: np.ndarray | None = None,
+  level: float = LEVEL,
+) -> tuple[float, float]:
+  """The interval of a mean difference over both seeds and test examples.
+
+  mean +- sqrt((t se_seeds)^2 + (z se_examples)^2), with the half widths of
+  `over_seeds` and `over_examples`. A t quantile on the root of both variances
+  would be narrower: this errs on the wide side.
+
+  Args:
+    differences: one per seed, at least two.
+    difference: f [N], per test example: the mean over seeds; None where the
+      examples are unknown, which leaves the interval over seeds.
+    level: of confidence.
+
+  Returns:
+    (low, high) in [-1, 1].
+  """
+  mean, error, freedom = _moments_over_seeds(differences)
+  half = _t(1 - level, freedom) * error
+  if difference is not None:
+    _, other = _moments_over_examples(difference)
+    half = math.hypot(half, _z(1 - level) * other)
+  return max(-1.0, mean - half), min(1.0, mean + half)
+
+
+def p_over_both(
+  differences: Sequence[float], difference: np.ndarray | None = None
+) -> float:
+  """The two-sided p that belongs to the interval of `over_both`.
+
+  The p at which the interval of level 1 - p ends at zero:
+  mean^2 = (t_{1-p/2} se_seeds)^2 + (z_{1-p/2} se_examples)^2. It is below
+  0.05 exactly where the interval of 95 % excludes zero.
+
+  Args:
+    differences, difference: as in `over_both`.
+
+  Returns:
+    In [0, 1]; without examples the p of the paired t test.
+  """
+  mean, error, freedom = _moments_over_seeds(differences)
+  other = 0.0 if difference is None else _moments_over_examples(difference)[1]
+  mean = abs(mean)
+  if not mean:
+    return 1.0
+
+  def beyond(log_p: float) -> float:
+    p = math.exp(log_p)
+    return math.hypot(_t(p, freedom) * error, _z(p) * other) - mean
+
+  if beyond(LEAST_LOG_P) <= 0:
+    return 0.0
+  return math.exp(optimize.brentq(beyond, LEAST_LOG_P, 0.0))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+  """Holm's adjusted p of a family of tests.
+
+  With p sorted, p_(i) becomes max_{j <= i} min(1, (m - j + 1) p_(j)). Where
+  those at most 0.05 are called differences, the probability of any false one
+  among all m is at most 5 %, whatever the dependence of the tests.
+
+  Args:
+    p_values: m of them, in any order.
+
+  Returns:
+    The adjusted ones in the same order.
+
+  Source: Holm (1979), Scandinavian Journal of Statistics 6, 65;
+    https://www.jstor.org/stable/4615733
+  """
+  p = np.asarray(p_values, np.float64)
+  order = np.argsort(p, kind='stable')
+  factors = p.size - np.arange(p.size)
+  adjusted = np.empty_like(p)
+  adjusted[order] = np.minimum(1, np.maximum.accumulate(factors * p[order]))
+  return adjusted.tolist()
+
+
+def _z(p: float) -> float:
+  """The z with P(|Z| > z) = p for a standard normal Z."""
+  return -float(special.ndtri(p / 2))
+
+
+def _t(p: float, freedom: int) -> float:
+  """The t with P(|T| > t) = p for Student's T."""
+  return -float(special.stdtrit(freedom, p / 2))
 
 
 def gap_closed(
@@ -116,15 +240,15 @@ def gap_closed(
 ) -> float | None:
   """The part of the gap between baseline and teacher that is closed.
 
-  (student - baseline) / (teacher - baseline), of accuracies: 1 as good as the
-  teacher, below 0 negative transfer.
+  (student - baseline) / (teacher - baseline), of accuracies: 1 if as good as
+  the teacher, below 0 for negative transfer.
 
   Args:
-    teacher, baseline, student: bool [N], where each is right.
+    teacher, baseline, student: f or bool [N], where each is right.
 
   Returns:
-    The fraction; None where the interval cannot tell the gap from none, since
-    a quotient by what may be nothing says nothing.
+    The fraction; None where the interval of the gap reaches zero, since a
+    quotient by a gap that may be zero has no meaning.
   """
   teacher, baseline, student = (
     np.asarray(x, np.float64) for x in (teacher, baseline, student)

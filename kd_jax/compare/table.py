@@ -1,31 +1,32 @@
-"""The comparison as a table: the cells, and how a terminal shows them."""
+"""The comparison in words and as a table, for pages and for a terminal."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from kd_jax.compare import verdict
+from kd_jax.compare import family, verdict
 
 WIDTH = 120
 NONE = '-'
 
 
 def percent(x: float) -> str:
-  """A fraction in per cent."""
+  """A fraction, in per cent."""
   return f'{100 * x:.1f}'
 
 
 def count(x: float) -> str:
-  """A number with its thousands apart."""
+  """A count, with commas between thousands."""
   return f'{x:,.0f}'
 
 
 def decimal(x: float) -> str:
-  """Three figures, none of them for show."""
+  """A number with three digits."""
   return f'{x:.3f}' if x < 10 else f'{x:.1f}'
 
 
 def size(x: float) -> str:
-  """Bytes in a unit that one can read."""
+  """Bytes, in a readable unit."""
   for unit in ('B', 'kB', 'MB'):
     if x < 1000:
       return f'{x:.3g} {unit}'
@@ -34,7 +35,7 @@ def size(x: float) -> str:
 
 
 def operations(x: float) -> str:
-  """Operations in a unit that one can read."""
+  """Operations, in a readable unit."""
   for unit in ('', ' k', ' M', ' G'):
     if x < 1000:
       return f'{x:.3g}{unit}'
@@ -48,7 +49,7 @@ def times(x: float) -> str:
 
 
 def number(show: Callable[[float], str]) -> Callable[[Any], str]:
-  """The cell of a number, or of its mean and standard deviation."""
+  """Makes the cell of a number, or of its mean and standard deviation."""
 
   def cell(x) -> str:
     if x is None:
@@ -73,7 +74,7 @@ def milliseconds(x: Mapping[str, float] | None) -> str:
   return f'{x["median"]:.3g} ({x["low"]:.2g} to {x["high"]:.2g})'
 
 
-# What is shown of a network: title, unit, where it is in the report, the cell.
+# The lines of the table: title, unit, path in the report, how a cell is shown.
 LINES = (
   ('Test accuracy', '%', 'accuracy', number(percent)),
   ('95 % interval', '%', 'interval', interval),
@@ -84,11 +85,11 @@ LINES = (
   ('Calibration error', '%', 'calibration_error', number(percent)),
   ('Agrees with the teacher', '%', 'agreement', number(percent)),
   ("Teacher's class in top 5", '%', 'agreement_top5', number(percent)),
-  ('KL from teacher, T = 1', 'nats', 'kl', number(decimal)),
+  ('KL from teacher at temperature 1', 'nats', 'kl', number(decimal)),
   ('Parameters', '', 'cost.parameters', number(count)),
   ('Smaller than the teacher', '', 'ratio', number(times)),
   ('Size', '', 'cost.bytes', number(size)),
-  ('Operations an image', 'FLOP', 'cost.flops', number(operations)),
+  ('Operations per image', 'FLOP', 'cost.flops', number(operations)),
   ('Latency, 1 image', 'ms', 'cost.latency.1', milliseconds),
   ('Latency, 128 images', 'ms', 'cost.latency.128', milliseconds),
   ('Peak memory, 128 images', '', 'cost.memory', number(size)),
@@ -96,7 +97,7 @@ LINES = (
 
 
 def find(row: Mapping[str, Any], path: str) -> Any:
-  """What lies at 'a.b.c' of nested mappings, or None."""
+  """The value at 'a.b.c' of nested mappings, or None."""
   for key in path.split('.'):
     if not isinstance(row, Mapping) or row.get(key) is None:
       return None
@@ -105,32 +106,69 @@ def find(row: Mapping[str, Any], path: str) -> Any:
 
 
 def titles(report: Mapping[str, Any]) -> dict[str, str]:
-  """{row: what it is called}."""
+  """The title of each row, {row: title}."""
   students = report['students']
   alone = {b: s for s, b in students.items() if b}
   several = len(students) > 1
-  made = {}
+  named = {}
   for row in report['networks']:
     if row in alone:
-      made[row] = f'{alone[row] if several else "student"} alone'
+      named[row] = f'{alone[row] if several else "student"} alone'
     elif students.get(row):
-      made[row] = f'{row if several else "student"} distilled'
+      named[row] = f'{row if several else "student"} distilled'
     elif row in report['means']:
-      made[row] = f'{row}, mean'
+      named[row] = f'{row}, mean'
     else:
-      made[row] = row
-  return made
+      named[row] = row
+  return named
+
+
+class Score(NamedTuple):
+  """One of the numbers that matter: a network's test accuracy.
+
+  Attributes:
+    row: of the network in the report.
+    title: what it is called.
+    accuracy: in [0, 1], the mean over seeds.
+    interval: 95 %, over test examples and, where there are several, seeds.
+  """
+
+  row: str
+  title: str
+  accuracy: float
+  interval: Sequence[float]
+
+
+def scores(report: Mapping[str, Any]) -> list[Score]:
+  """Teacher, student alone and distilled student, those that there are."""
+  student, alone = next(iter(report['students'].items()))
+  named = titles(report)
+  numbers = []
+  for row in filter(None, (report['teacher'], alone, student)):
+    network = report['networks'][row]
+    accuracy = network['accuracy']
+    mean = accuracy['mean'] if isinstance(accuracy, Mapping) else accuracy
+    numbers.append(Score(row, named[row], mean, network['interval']))
+  return numbers
+
+
+def basis(report: Mapping[str, Any]) -> str:
+  """What the scores and their intervals are, in words."""
+  over = f'the {report["data"]["test"]} test examples'
+  if report['kind'] == 'seeds':
+    over = f'{report["seeds"]} seeds and {over}'
+  return f'Test accuracy with 95 % intervals over {over}.'
 
 
 def cells(report: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
-  """(title, unit, a cell a network) of every line that says something."""
-  rows = list(report['networks'].values())
-  made = []
+  """(title, unit, one cell per network) of every line that is not empty."""
+  networks = list(report['networks'].values())
+  lines = []
   for title, unit, path, cell in LINES:
-    shown = [cell(find(row, path)) for row in rows]
+    shown = [cell(find(network, path)) for network in networks]
     if any(text != NONE for text in shown):
-      made.append((title, unit, shown))
-  return made
+      lines.append((title, unit, shown))
+  return lines
 
 
 def headline(report: Mapping[str, Any]) -> str:
@@ -138,18 +176,22 @@ def headline(report: Mapping[str, Any]) -> str:
   if report['verdict']:
     return report['verdict']['text']
   return (
-    'No verdict: the student was not trained alone (baseline=False), so '
-    'nothing says what distillation changed.'
+    'No verdict: the student was not trained alone (baseline=False), so there '
+    'is nothing to compare the distilled student with.'
   )
 
 
 def others(report: Mapping[str, Any]) -> list[str]:
-  """The verdicts on the students beside the first, a sentence each."""
-  return [
-    f'{row}: {found["text"]}'
-    for row, found in list(report['verdicts'].items())[1:]
-    if found
+  """A sentence for each student beside the first, and one for all of them."""
+  verdicts = report['verdicts']
+  sentences = [
+    f'{row}: {judged["text"]}'
+    for row, judged in list(verdicts.items())[1:]
+    if judged
   ]
+  if sentences:
+    sentences.append(family.sentence(family.correct(verdicts)))
+  return sentences
 
 
 def closed(report: Mapping[str, Any]) -> str:
@@ -160,60 +202,79 @@ def closed(report: Mapping[str, Any]) -> str:
   share = report['gap_closed'][student]
   if share is None:
     return (
-      'The teacher is not so far above the student alone that the share of '
-      'the gap that was closed could be told.'
+      'The teacher is too close to the student alone to estimate how much of '
+      'the gap was closed.'
     )
-  if share < 0 and report['verdict']['outcome'] == verdict.HURT:
+  outcome = report['verdict']['outcome']
+  if share < 0 and outcome == verdict.HURT:
     return f'The gap to the teacher grew by {-100 * share:.0f} %.'
-  text = f'{100 * share:.0f} % of the gap to the teacher was closed'
-  if report['verdict']['outcome'] == verdict.SAME:
-    text += ', which the interval cannot tell from none'
+  text = f'Distillation closed {100 * share:.0f} % of the gap to the teacher'
+  if outcome == verdict.UNKNOWN:
+    return f'In this run {text[0].lower()}{text[1:]}.'
+  if outcome == verdict.SAME:
+    text += '; that is not distinguishable from zero'
   return f'{text}.'
 
 
 def table(report: Mapping[str, Any]) -> str:
-  """The comparison and the verdict, for a terminal; at most 120 wide.
+  """The verdict, the scores and the comparison, for a terminal.
 
   Args:
     report: of a run, or over seeds.
 
   Returns:
-    Lines without a newline at the end.
+    Lines of at most `WIDTH`, without a newline at the end.
   """
-  names = list(titles(report).values())
-  lines = cells(report)
-  heads = [f'{title}, {unit}' if unit else title for title, unit, _ in lines]
+  lines = [*wrapped(headline(report)), '', *score_lines(report)]
+  lines += [*wrapped(basis(report)), '', *_blocks(report), '']
+  if report['verdict']:
+    text = f'{closed(report)} {report["verdict"]["evidence"]}'
+    lines += wrapped(text.strip())
+  for text in others(report):
+    lines += wrapped(text)
+  return '\n'.join(line.rstrip() for line in lines).rstrip()
+
+
+def score_lines(report: Mapping[str, Any]) -> list[str]:
+  """The scores, one below the other."""
+  numbers = scores(report)
+  width = max(len(score.title) for score in numbers)
+  return [
+    f'  {score.title:{width}}  {percent(score.accuracy):>5} %  '
+    f'({interval(score.interval)})'
+    for score in numbers
+  ]
+
+
+def _blocks(report) -> list[str]:
+  """The comparison, in as many blocks of columns as the width asks for."""
+  names, rows = list(titles(report).values()), cells(report)
+  heads = [f'{title}, {unit}' if unit else title for title, unit, _ in rows]
   left = max(map(len, heads))
-  each = max(len(text) for text in [*names, *(c for x in lines for c in x[2])])
+  each = max(map(len, [*names, *(c for _, _, shown in rows for c in shown)]))
   across = max(1, (WIDTH - left) // (each + 2))
-  out = []
+  lines = []
   for start in range(0, len(names), across):
     part = slice(start, start + across)
-    out += ['', _line('', names[part], left, each)]
-    out.append('─' * len(out[-1]))
-    out += [
+    lines += ['', _line('', names[part], left, each)]
+    lines.append('─' * len(lines[-1]))
+    lines += [
       _line(head, shown[part], left, each)
-      for head, (_, _, shown) in zip(heads, lines)
+      for head, (_, _, shown) in zip(heads, rows)
     ]
-  out += ['', *_wrapped(headline(report))]
-  if report['verdict']:
-    out += _wrapped(f'{closed(report)} {report["verdict"]["evidence"]}'.strip())
-  for text in others(report):
-    out += _wrapped(text)
-  return '\n'.join(line.rstrip() for line in out[1:])
+  return lines[1:]
 
 
 def _line(head: str, shown: Sequence[str], left: int, each: int) -> str:
   return head.ljust(left) + ''.join(f'  {text:>{each}}' for text in shown)
 
 
-def _wrapped(text: str) -> list[str]:
-  import textwrap
-
+def wrapped(text: str) -> list[str]:
+  """Text as lines for a terminal."""
   return textwrap.wrap(text, WIDTH)
 
 
-# What is shown of a network where there are many runs.
+# The columns of a network where there are many runs.
 OVERVIEW = (
   'network',
   'accuracy, %',
@@ -226,27 +287,35 @@ OVERVIEW = (
 
 
 def overview_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-  """A line a network, of the cells that OVERVIEW heads."""
+  """A line per network, with the cells of the columns OVERVIEW."""
   shown = titles(report)
   return [
     (
       shown[row],
-      number(percent)(own['accuracy']),
-      interval(own.get('interval')),
-      number(percent)(own['kept']),
-      number(count)(own['cost']['parameters']),
-      number(percent)(own['agreement']),
-      number(decimal)(find(own, 'cost.latency.1.median')),
+      number(percent)(network['accuracy']),
+      interval(network['interval']),
+      number(percent)(network['kept']),
+      number(count)(network['cost']['parameters']),
+      number(percent)(network['agreement']),
+      number(decimal)(find(network, 'cost.latency.1.median')),
     )
-    for row, own in report['networks'].items()
+    for row, network in report['networks'].items()
   ]
 
 
+def corrected(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, dict]:
+  """{run: its main verdict, corrected for the number of runs}."""
+  return family.correct({name: r['verdict'] for name, r in reports.items()})
+
+
 def overview(reports: Mapping[str, Mapping[str, Any]]) -> str:
-  """Many runs beside each other, a line a network; at most 120 wide.
+  """Several runs beside each other: how many comparisons hold, and a table.
 
   Args:
     reports: {name of the run: its report}.
+
+  Returns:
+    Lines of at most `WIDTH`.
   """
   rows = [('run', *OVERVIEW)]
   for name, report in reports.items():
@@ -261,4 +330,7 @@ def overview(reports: Mapping[str, Mapping[str, Any]]) -> str:
     ).rstrip()
     for row in rows
   ]
-  return '\n'.join([lines[0], '─' * len(lines[0]), *lines[1:]])
+  first = wrapped(family.sentence(corrected(reports)))
+  if first:
+    first.append('')
+  return '\n'.join([*first, lines[0], '─' * len(lines[0]), *lines[1:]])

@@ -1,6 +1,5 @@
-"""Whether distillation helped, in words, and what that rests on."""
+"""Whether distillation helped, in words, and the evidence for it."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,46 +8,48 @@ import numpy as np
 from kd_jax.compare import statistics
 
 HELPED, HURT, SAME = 'helped', 'hurt', 'no difference'
+UNKNOWN = 'one run'  # no verdict: other seeds are unknown
 
 
 def of_run(student: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
-  """Whether distillation helped, from one run on one test set.
+  """What one run on one test set says of distillation: no verdict.
 
-  It is said to have helped or hurt only where both the exact test and the
-  interval tell; a single run says nothing about other seeds.
+  Interval and p are over the test examples of these two networks alone;
+  networks of other seeds may differ more than that.
 
   Args:
     student: bool [N], where the distilled student is right.
     baseline: bool [N], where the student trained alone is right.
 
   Returns:
-    'outcome', 'text' (one sentence), 'evidence' (what it rests on) and the
-    numbers of both; differences in [-1, 1].
+    'outcome' (always `UNKNOWN`), 'text' (one sentence), 'evidence' (what it
+    rests on), 'difference' and 'interval' in [-1, 1], and 'p_examples' of
+    McNemar's test.
   """
   student, baseline = np.asarray(student, bool), np.asarray(baseline, bool)
   only = int((student & ~baseline).sum())
   other = int((baseline & ~student).sum())
-  interval = statistics.over_examples(student.astype(float) - baseline)
   p = statistics.mcnemar(only, other)
-  outcome = _outcome(*interval) if p < 1 - statistics.LEVEL else SAME
-  found = {
-    'outcome': outcome,
+  numbers = {
+    'outcome': UNKNOWN,
     'difference': (only - other) / student.size,
-    'interval': list(interval),
-    'p': p,
+    'interval': list(
+      statistics.over_examples(student.astype(float) - baseline)
+    ),
+    'p_examples': p,
     'only_student': only,
     'only_baseline': other,
     'examples': student.size,
     'seeds': 1,
   }
-  basis = (
+  evidence = (
     f'One training run of each, on the same {student.size} test examples: '
     f'{only} of them only the distilled student got right, {other} only the '
-    f"student alone (McNemar's exact test, p {shown_p(p)}). How far other "
-    'seeds would differ, one run cannot tell.'
+    f"student alone (McNemar's exact test, p {shown_p(p)}). Other "
+    'seeds would change both, and one run cannot tell by how much: train with '
+    'seeds=3 or more for a verdict.'
   )
-  scores = float(student.mean()), float(baseline.mean())
-  return {**found, 'text': _sentence(found, *scores), 'evidence': basis}
+  return {**numbers, 'text': _sentence(numbers), 'evidence': evidence}
 
 
 def of_seeds(
@@ -58,49 +59,46 @@ def of_seeds(
 ) -> dict[str, Any]:
   """Whether distillation helped, from several seeds on one test set.
 
-  Seeds and test examples are both drawn; the half width of the interval is
-  the root of the sum of squares of the two, over seeds (paired t) and over
-  examples (of the mean over seeds), which errs on the wide side.
+  Seeds and test examples both vary: the interval is `statistics.over_both`
+  and p is the one at which that interval would end at zero.
 
   Args:
     student: S accuracies of the distilled student, at least two.
     baseline: S accuracies of the student alone with the same seeds.
     difference: f [N], per test example: the mean over seeds of right minus
-      right alone; None where the examples are not known.
+      right alone; None where the examples are unknown.
 
   Returns:
-    As `of_run`, and 'differences' by seed.
+    As `of_run`, with 'p' in place of 'p_examples', and 'differences' by seed.
   """
   differences = np.subtract(student, baseline)
-  mean, seeds = float(differences.mean()), differences.size
-  spread = half = _half(statistics.over_seeds(differences))
-  examples = None
-  if difference is not None:
-    examples = _half(statistics.over_examples(difference))
-    half = math.hypot(half, examples)
-  found = {
-    'outcome': _outcome(mean - half, mean + half),
-    'difference': mean,
-    'interval': [max(-1.0, mean - half), min(1.0, mean + half)],
+  over_seeds = statistics.over_seeds(differences)
+  low, high = statistics.over_both(differences, difference)
+  numbers = {
+    'outcome': _outcome(low, high),
+    'difference': float(differences.mean()),
+    'interval': [low, high],
+    'p': statistics.p_over_both(differences, difference),
     'differences': differences.tolist(),
-    'over_seeds': list(statistics.over_seeds(differences)),
-    'seeds': seeds,
+    'over_seeds': list(over_seeds),
+    'seeds': differences.size,
     'examples': None if difference is None else len(difference),
   }
-  better = int((differences > 0).sum())
-  basis = (
+  seeds, better = differences.size, int((differences > 0).sum())
+  evidence = (
     f'{seeds} seeds, each paired with the student trained alone with that '
-    f'seed: the distilled student is the better in {better}. The spread over '
-    f'seeds alone (paired t) leaves ±{100 * spread:.1f} points'
+    f'seed: the distilled student is better in {better} of {seeds}. Variation '
+    f'between seeds (paired t) alone gives ±{100 * _half(over_seeds):.1f} '
+    'points'
   )
-  if examples is not None:
-    basis += (
+  if difference is not None:
+    examples = _half(statistics.over_examples(difference))
+    evidence += (
       f', the {len(difference)} test examples alone ±{100 * examples:.1f}; '
-      'the interval allows for both'
+      'the interval covers both'
     )
-  scores = float(np.mean(student)), float(np.mean(baseline))
-  text = _sentence(found, *scores)
-  return {**found, 'text': text, 'evidence': basis + '.'}
+  evidence += f' (p {shown_p(numbers["p"])}).'
+  return {**numbers, 'text': _sentence(numbers), 'evidence': evidence}
 
 
 def _half(interval: tuple[float, float]) -> float:
@@ -113,25 +111,28 @@ def _outcome(low: float, high: float) -> str:
   return HURT if high < 0 else SAME
 
 
-def _sentence(found, student: float, baseline: float) -> str:
+def _sentence(numbers) -> str:
   """The verdict in one sentence."""
-  low, high = (100 * x for x in found['interval'])
-  several = found['seeds'] > 1
-  numbers = (
-    f'{100 * found["difference"]:+.1f} points of test accuracy against the '
-    f'student trained alone, {100 * student:.1f} % against '
-    f'{100 * baseline:.1f} % (95 % interval {low:+.1f} to {high:+.1f}'
-    + (f', {found["seeds"]} seeds)' if several else ')')
+  low, high = (100 * x for x in numbers['interval'])
+  change = (
+    f'{100 * numbers["difference"]:+.1f} points of test accuracy against the '
+    f'student trained alone'
   )
-  lead = '' if several else 'In this run '
+  ends = f'{low:+.1f} to {high:+.1f}'
+  if numbers['outcome'] == UNKNOWN:
+    return (
+      f'One run, so no verdict: {change} (95 % interval over the '
+      f'{numbers["examples"]} test examples {ends}; other seeds are unknown).'
+    )
   start = {
-    HELPED: f'{lead}distillation helped',
-    HURT: f'{lead}distillation hurt (negative transfer)',
-    SAME: f'{lead}distillation made no difference that the interval can tell',
-  }[found['outcome']]
-  return f'{start[0].upper()}{start[1:]}: {numbers}.'
+    HELPED: 'Distillation helped',
+    HURT: 'Distillation hurt (negative transfer)',
+    SAME: 'Distillation made no measurable difference',
+  }[numbers['outcome']]
+  seeds = numbers['seeds']
+  return f'{start}: {change} (95 % interval {ends}, {seeds} seeds).'
 
 
 def shown_p(p: float) -> str:
-  """A p value as one reads it: no more digits than it has."""
+  """A p value as text, with no more digits than are known."""
   return '< 0.001' if p < 0.001 else f'= {p:.2g}'

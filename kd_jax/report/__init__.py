@@ -1,9 +1,9 @@
-"""The report of a run as one self-contained page.
+"""Writes the report of a run as one self-contained page.
 
   python -m kd_jax.report DIR [DIR ...] [--out FILE]
 
-makes it again from what is on disk; of several, `--out` also makes a page
-that has them beside each other.
+makes it again from what is on disk; `--out` also writes a page that shows
+several runs beside each other.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def write(folder: str | os.PathLike) -> pathlib.Path:
 
 
 def across(folders: Sequence[str | os.PathLike], out: pathlib.Path) -> None:
-  """Writes a page that has several finished runs beside each other.
+  """Writes a page that shows several finished runs beside each other.
 
   Raises:
     ValueError: where one of them is not finished.
@@ -45,14 +45,14 @@ def across(folders: Sequence[str | os.PathLike], out: pathlib.Path) -> None:
   from kd_jax.compare import results
   from kd_jax.report import page
 
-  found = [results.read(folder) for folder in folders]
-  save(out, MANY, page.across(found, out.parent))
+  runs = [results.read(folder) for folder in folders]
+  save(out, MANY, page.across(runs, out.parent))
 
 
 def save(
   path: pathlib.Path, template: str, context: dict[str, Any]
 ) -> pathlib.Path:
-  """Fills the template and puts the page in its place."""
+  """Fills the template and writes the page atomically."""
   part = path.with_name(f'.{path.name}.{os.getpid()}')
   part.write_text(render(template, context), encoding='utf-8')
   part.replace(path)
@@ -60,7 +60,7 @@ def save(
 
 
 def render(template: str, context: dict[str, Any]) -> str:
-  """The page as text."""
+  """Fills a template."""
   import jinja2
 
   here = pathlib.Path(__file__).parent
@@ -75,7 +75,7 @@ def render(template: str, context: dict[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """The exit code: 0, or 2 for a folder that has no finished run."""
+  """The exit code: 0, or 2 for a folder without a readable run."""
   parser = argparse.ArgumentParser(
     prog='python -m kd_jax.report', description=__doc__.split('\n')[0]
   )
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     '--out',
     type=pathlib.Path,
     metavar='FILE',
-    help='a page that has all of them beside each other',
+    help='also write a page that shows all of them beside each other',
   )
   options = parser.parse_args(argv)
   try:

@@ -1,4 +1,4 @@
-"""The examples of a report: an image, and what each network thought of it."""
+"""Prepares the examples of a report: images and the networks' answers."""
 
 import base64
 import io
@@ -21,11 +21,11 @@ def cards(
 ) -> dict[str, list[dict[str, Any]]]:
   """The examples that were learned from the teacher, and those lost.
 
-  Over several seeds, those of the mean of their probabilities.
+  Over several seeds the mean of their probabilities decides.
 
   Returns:
     {'learned', 'lost': [{'image', 'truth', 'index', 'networks'}]}; a network
-    is its title, color, answer, whether it is right, and its bars: the same
+    has its title, color, answer, whether it is right, and its bars: the same
     classes for all, or, where names are long, the likeliest of each.
   """
   student, alone = next(iter(result.report['students'].items()))
@@ -39,8 +39,8 @@ def cards(
   }
   images = {k: v for run in result.runs for k, v in run.images.items()}
   picked = fidelity.examples(labels, *(logits[row] for row in rows))
-  known = result.report['data']['classes']
-  long = max(map(len, known)) > 3
+  classes = result.report['data']['classes']
+  long = max(map(len, classes)) > 3
 
   def shown(index, row):
     if long:
@@ -50,19 +50,19 @@ def cards(
   def card(index):
     return {
       'index': index,
-      'truth': known[labels[index]],
+      'truth': classes[labels[index]],
       'image': data_uri(images[index]),
       'long': long,
       'networks': [
         {
           'title': names[row],
           'color': colors[row],
-          'answer': known[logits[row][index].argmax()],
+          'answer': classes[logits[row][index].argmax()],
           'right': bool(logits[row][index].argmax() == labels[index]),
           'bars': bars(
             logits[row][index],
             shown(index, row),
-            known,
+            classes,
             temperature,
             labels[index],
           ),
@@ -88,7 +88,7 @@ def classes_of(logits: Sequence[np.ndarray], label: int) -> list[int]:
 
 
 def likeliest(logits: np.ndarray, label: int, most: int) -> list[int]:
-  """The `most` likeliest classes, the likeliest first, the label among them."""
+  """The `most` likeliest classes and the label, the likeliest first."""
   order = np.argsort(-logits, kind='stable').tolist()
   if label not in order[:most]:
     order = [*order[: most - 1], int(label)]
@@ -102,7 +102,7 @@ def bars(
   temperature: float | None,
   label: int,
 ) -> list[dict[str, Any]]:
-  """Probability in per cent of each class shown, also softened."""
+  """Probability of each class shown in per cent, plain and softened."""
   plain = 100 * np.exp(fidelity.log_softmax(logits))
   soft = 100 * np.exp(fidelity.log_softmax(logits / (temperature or 1)))
   return [
@@ -117,7 +117,7 @@ def bars(
 
 
 def data_uri(image: np.ndarray) -> str:
-  """uint8 [H, W, C] as a PNG inside the page."""
+  """Encodes uint8 [H, W, C] as a PNG inside the page."""
   from PIL import Image
 
   if image.shape[-1] not in (3, 4):

@@ -1,4 +1,4 @@
-"""The learning curves of a report: rows of metrics in, pictures out."""
+"""Draws learning curves from rows of metrics."""
 
 from collections.abc import Mapping, Sequence
 
@@ -31,23 +31,26 @@ def draw_rows(
       who = key.split('/')[1]
       text = names.get(stage, stage) + (f', {who}' if len(keys) > 1 else '')
       lines.append(curve(runs, stage, key, text, paint[stage], style, 100))
-  made = []
+  panels = []
   if lines:
-    made.append(
+    panels.append(
       pictures.curves(lines, 'validation', 'Accuracy on validation', '%')
     )
   for k, stage in enumerate(stages):
     keys = _keys(runs, stage, 'loss')
     terms = [key for key in keys if key != 'loss']
+    if not keys:
+      continue
+    # Of a single term the total is nothing new.
     shown = terms if len(terms) == 1 else keys
-    made.append(
+    panels.append(
       pictures.curves(
         [
           curve(
             runs,
             stage,
             key,
-            key.removeprefix('loss/') if '/' in key else 'total',
+            term_title(key, len(shown) > 1),
             f'other{i % 6}' if '/' in key else 'ink',
           )
           for i, key in enumerate(sorted(shown, key=lambda x: x == 'loss'))
@@ -58,11 +61,19 @@ def draw_rows(
         log=True,
       )
     )
-  return made
+  return panels
+
+
+def term_title(key: str, several: bool) -> str:
+  """A loss in a legend: terms are logged without their weight, the sum with."""
+  if '/' not in key:
+    return 'total (weighted sum)'
+  name = key.removeprefix('loss/')
+  return f'{name} (unweighted)' if several else name
 
 
 def _keys(runs, stage: str, start: str) -> list[str]:
-  """The metrics of a stage that start so, in the order of the file."""
+  """The metrics of a stage that begin with `start`, in the file's order."""
   return list(
     dict.fromkeys(
       key
@@ -78,16 +89,16 @@ def _keys(runs, stage: str, start: str) -> list[str]:
 def curve(
   runs, stage, key, text, color, style='-', scale=1.0
 ) -> pictures.Curve:
-  """The mean over runs of a metric by epoch, and how far it reaches."""
-  found = {}
+  """The mean over runs of a metric by epoch, with the smallest and largest."""
+  by_epoch = {}
   for rows in runs:
     for row in rows:
-      if row['stage'] == stage and key in row:
-        found.setdefault(row['epoch'], []).append(scale * row[key])
+      if row['stage'] == stage and key in row and 'epoch' in row:
+        by_epoch.setdefault(row['epoch'], []).append(scale * row[key])
   # A seed that has no such row must not bend the mean.
-  full = max((len(v) for v in found.values()), default=0)
-  x = sorted(epoch for epoch, values in found.items() if len(values) == full)
+  full = max((len(v) for v in by_epoch.values()), default=0)
+  x = sorted(e for e, values in by_epoch.items() if len(values) == full)
   mean, low, high = (
-    [float(f(found[epoch])) for epoch in x] for f in (np.mean, min, max)
+    [float(f(by_epoch[epoch])) for epoch in x] for f in (np.mean, min, max)
   )
   return pictures.Curve(text, color, x, mean, low, high, style)

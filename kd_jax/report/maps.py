@@ -1,4 +1,4 @@
-"""The pictures of a sweep: accuracy over what was varied."""
+"""Draws accuracy over the keys that a sweep varied."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,18 +7,17 @@ import numpy as np
 from kd_jax.report import pictures, svg
 
 PANELS = 6  # heat maps beside each other
-SHORT = {'temperature': 'T'}
 
 
 def varied(rows: Sequence[Mapping]) -> dict[str, list]:
   """{key: its values in order} of the keys that differ between the rows."""
-  found = {}
+  taken = {}
   for row in rows:
     for key, value in row['values'].items():
-      found.setdefault(key, set()).add(value)
+      taken.setdefault(key, set()).add(value)
   return {
     key: sorted(values, key=lambda v: (isinstance(v, str), v))
-    for key, values in found.items()
+    for key, values in taken.items()
     if len(values) > 1
   }
 
@@ -26,7 +25,7 @@ def varied(rows: Sequence[Mapping]) -> dict[str, list]:
 def heats(rows: Sequence[Mapping]) -> list[str]:
   """Accuracy on validation over the first two keys, for each of the third.
 
-  Over what else was varied a cell is the mean. [] with fewer than two keys.
+  A cell is the mean over all other keys. [] with fewer than two keys.
   """
   keys = varied(rows)
   if len(keys) < 2:
@@ -50,13 +49,13 @@ def heats(rows: Sequence[Mapping]) -> list[str]:
 
 
 def heat(rows, x, y, span, name: str, head: str) -> str:
-  """One heat map; the darker, the better within `span`."""
+  """One heat map; darker cells are better within `span`."""
   (across, columns), (up, lines) = x, y
   cells = {}
   for row in rows:
     at = row['values'].get(across), row['values'].get(up)
     cells.setdefault(at, []).append(row['validation'])
-  means = {at: float(np.mean(found)) for at, found in cells.items()}
+  means = {at: float(np.mean(scores)) for at, scores in cells.items()}
   best = max(means, key=means.get, default=None)
 
   def draw(axes):
@@ -101,9 +100,9 @@ def heat(rows, x, y, span, name: str, head: str) -> str:
 
 
 def parallel(rows: Sequence[Mapping]) -> str | None:
-  """A line a setting through everything that was varied, to its accuracy.
+  """A line per setting through everything that was varied, to its accuracy.
 
-  None with fewer than three keys: heat maps show these better.
+  None with fewer than three keys, which heat maps show better.
   """
   keys = varied(rows)
   if len(keys) < 3:
@@ -152,7 +151,7 @@ def parallel(rows: Sequence[Mapping]) -> str | None:
 
 def title(key: str) -> str:
   """The last parts of a dotted key."""
-  return SHORT.get(key, '.'.join(key.split('.')[-2:]))
+  return '.'.join(key.split('.')[-2:])
 
 
 def text(value) -> str:

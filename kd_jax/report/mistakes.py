@@ -1,4 +1,4 @@
-"""The pictures of what networks get wrong, and of how sure they are."""
+"""Draws what networks get wrong, and how confident they are."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ BARS = 24  # classes that a change is drawn of
 def confusion(
   matrix: np.ndarray, names: Sequence[str], name: str, title: str
 ) -> str:
-  """Mistakes as red cells, the darker the more of the class they are."""
+  """Mistakes as red cells, darker for a larger share of the class."""
   share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
   wrong = share - np.diag(np.diag(share))
   paint = np.sqrt(wrong / max(wrong.max(), 1e-9))
@@ -104,14 +104,14 @@ def reliability(
   title: str,
   seeds: int = 1,
 ) -> str:
-  """Accuracy against confidence: on the line a network is as sure as right.
+  """Accuracy against confidence: on the line a network is well calibrated.
 
   Args:
     bins: from `fidelity.reliability`, of all seeds together.
     color: CSS variable.
     name: of the picture.
     title: of the network.
-    seeds: how often each image is in the bins; the intervals are of images.
+    seeds: how often each image is in the bins; the intervals are over images.
   """
   full = [b for b, n in enumerate(bins['count']) if n]
   sure, right, count = (
@@ -122,10 +122,10 @@ def reliability(
   def draw(axes):
     paint = svg.COLORS[color]
     axes.plot([0, 1], [0, 1], color=svg.COLORS['muted'], lw=1, ls='--')
-    for x, y, n in zip(sure, right, count / seeds):
+    for x, y, n in zip(sure, right, np.maximum(np.rint(count / seeds), 1)):
       axes.plot(
         [x, x],
-        statistics.wilson(y * n, n),
+        statistics.wilson(round(y * n), n),
         color=paint,
         lw=2.5,
         alpha=0.3,
@@ -141,7 +141,7 @@ def reliability(
       title=title,
       aspect='equal',
       xlabel='confidence',
-      ylabel='share that is right',
+      ylabel='accuracy',
     )
 
   return svg.panel(draw, name, f'{title}: reliability diagram', 3.4, 3.4)
@@ -154,7 +154,7 @@ def bars(
   title: str,
   unit: str,
 ) -> str:
-  """Changes as bars from zero: green up, red down; the largest ones."""
+  """The largest changes as bars from zero: green up, red down."""
   order = sorted(np.argsort(-np.abs(values), kind='stable')[:BARS])
   if len(values) > BARS:
     title = f'{title}, the {BARS} largest changes'

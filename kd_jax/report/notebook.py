@@ -1,9 +1,9 @@
-"""The pictures of a report as outputs of a notebook's cell.
+"""Shows the pictures of a report in a notebook.
 
   show(*maps.heats(rows))
 
-A picture in a page takes the page's colors; here it is given those of its
-light side, and paper to lie on, so that it can be read anywhere.
+A picture takes its colors from the page; here it is given the light ones and
+a background, so that it can be read anywhere.
 """
 
 import pathlib
@@ -28,7 +28,7 @@ class Shown(NamedTuple):
   text: str
 
   def __repr__(self) -> str:
-    # A notebook writes it down beside the picture.
+    # A notebook also stores this text beside the picture.
     return f'Shown({len(self.text):,} characters of SVG)'
 
   def _repr_svg_(self) -> str:
@@ -36,7 +36,7 @@ class Shown(NamedTuple):
 
 
 def show(*panels: str, columns: int = 3) -> Shown:
-  """Pictures beside each other.
+  """Places pictures beside each other.
 
   Args:
     panels: SVG elements, as `svg.panel` makes them.
@@ -70,7 +70,7 @@ def size(panel: str) -> tuple[float, float]:
 
 
 def painted(text: str) -> str:
-  """An SVG with the page's light colors in place of its variables."""
+  """Replaces the variables of an SVG by the page's light colors."""
   # The page's first block is the light one.
   page = PAGE.read_text(encoding='utf-8')
   style = page.partition(':root {')[2].partition('}')[0]

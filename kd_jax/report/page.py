@@ -1,22 +1,22 @@
-"""What a report page shows: results in, texts and pictures out."""
+"""Prepares everything that a report page shows: texts and pictures."""
 
 import json
 import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kd_jax.compare import fidelity, results
+from kd_jax.compare import family, fidelity, results
 from kd_jax.compare import table as tables
 from kd_jax.report import cards, curves, mistakes, pictures, svg
 
 COSTS = (
   ('parameters', 'cost.parameters', 'parameters'),
   ('size', 'cost.bytes', 'bytes'),
-  ('latency', 'cost.latency.1.median', 'milliseconds for one image'),
+  ('latency', 'cost.latency.1', 'milliseconds for one image (and quartiles)'),
 )
 
 
@@ -25,22 +25,24 @@ def context(result: results.Result) -> dict[str, Any]:
   report = result.report
   names, colors = tables.titles(report), svg.palette(report)
   dots = points(report, names, colors)
-  verdict, seeds = report['verdict'], report.get('runs', ())
+  verdict, seeds = report['verdict'], report.get('runs') or ()
   return {
     'title': title(result),
     'outcome': verdict['outcome'] if verdict else 'none',
     'headline': typeset(tables.headline(report)),
+    'basis': tables.basis(report),
     'evidence': typeset(verdict['evidence']) if verdict else '',
     'closed': typeset(tables.closed(report)),
     'others': [typeset(text) for text in tables.others(report)],
-    'tiles': tiles(report),
+    'tiles': tiles(report, colors),
+    'costs_less': cost_tiles(report),
     'seeds': seed_lines(result),
     'accuracies': pictures.accuracies(dots, 1 + len(seeds)),
     'difference': verdict
     and pictures.difference(
       verdict['interval'],
       verdict['difference'],
-      dict(zip(seeds, verdict.get('differences', ()))),
+      dict(zip(seeds, verdict.get('differences') or ())),
       len(dots),
     ),
     'columns': list(names.values()),
@@ -49,11 +51,12 @@ def context(result: results.Result) -> dict[str, Any]:
     'select': report['select'],
     'device': report['device']['kind'],
     'curves': curves.draw(result, names, colors),
+    'curveless': curveless(result),
     'costs': [
       pictures.tradeoff(
         [
-          p._replace(x=_mean(tables.find(report['networks'][row], path)))
-          for row, p in zip(report['networks'], dots)
+          priced(point, tables.find(network, path))
+          for network, point in zip(report['networks'].values(), dots)
         ],
         name,
         unit,
@@ -64,6 +67,7 @@ def context(result: results.Result) -> dict[str, Any]:
     'alike': alike(report, names),
     'reliability': reliabilities(result, names, colors),
     'confusions': confusions(result, names),
+    'shared': [names[row] for row in names if is_shared(result, row)],
     'examples': report['examples'],
     'cards': cards.cards(result, names, colors, temperature(result.config)),
     'temperature': temperature(result.config),
@@ -90,62 +94,96 @@ def _mean(x: Any) -> float | None:
 
 
 def points(report, names, colors) -> list[pictures.Point]:
-  """The networks with their accuracy, and its interval or its seeds."""
-  made = []
-  for row, own in report['networks'].items():
-    found = own['accuracy']
-    values = tuple(found['values']) if isinstance(found, Mapping) else ()
-    low, high = own.get('interval') or (min(values), max(values))
-    made.append(
-      pictures.Point(names[row], colors[row], _mean(found), low, high, values)
+  """The networks with their accuracy, its interval and its seeds."""
+  dots = []
+  for row, network in report['networks'].items():
+    accuracy = network['accuracy']
+    values = tuple(accuracy['values']) if isinstance(accuracy, Mapping) else ()
+    low, high = network['interval']
+    dots.append(
+      pictures.Point(
+        names[row], colors[row], _mean(accuracy), low, high, values
+      )
     )
-  return made
+  return dots
 
 
-def tiles(report) -> list[tuple[str, str, str]]:
-  """(number, what it is, color) of what one looks for first."""
-  student, alone = next(iter(report['students'].items()))
-  rows, teacher = report['networks'], report['teacher']
-  wanted = (
-    (teacher, 'teacher', 'teacher'),
-    (alone, 'student alone', 'alone'),
-    (student, 'student distilled' if alone else student, 'student'),
-  )
-  made = [
-    (f'{100 * _mean(rows[row]["accuracy"]):.1f} %', text, color)
-    for row, text, color in wanted
-    if row
+def priced(point: pictures.Point, cost: Any) -> pictures.Point:
+  """A point at its cost: a number, or a time with its quartiles."""
+  if isinstance(cost, Mapping):
+    around = cost['low'], cost['high']
+    return point._replace(x=cost['median'], around=around)
+  return point._replace(x=cost)
+
+
+class Tile(NamedTuple):
+  """A number that one looks for first.
+
+  Attributes:
+    text: the number.
+    what: what it is.
+    color: CSS variable.
+    note: its interval, or ''.
+  """
+
+  text: str
+  what: str
+  color: str
+  note: str = ''
+
+
+def tiles(report, colors) -> list[Tile]:
+  """The test accuracies that matter, with their intervals."""
+  return [
+    Tile(
+      f'{tables.percent(score.accuracy)} %',
+      score.title,
+      colors[score.row],
+      tables.interval(score.interval),
+    )
+    for score in tables.scores(report)
   ]
+
+
+def cost_tiles(report) -> list[Tile]:
+  """How much smaller and faster than its teacher the student is."""
+  teacher, student = report['teacher'], next(iter(report['students']))
+  rows = report['networks']
   if not teacher:
-    return made
-  made.append(
-    (
-      tables.number(tables.times)(rows[student]['ratio']),
-      'fewer parameters',
-      'ink',
-    )
-  )
+    return []
+  ratio = tables.number(tables.times)(rows[student]['ratio'])
   times = [
-    tables.find(rows[row], 'cost.latency.1.median')
-    for row in (teacher, student)
+    tables.find(rows[row], 'cost.latency.1') for row in (teacher, student)
   ]
-  if all(times):
-    made.append(
-      (tables.times(times[0] / times[1]), 'as fast, one image', 'ink')
+  smaller = Tile(ratio, 'fewer parameters than the teacher', 'ink')
+  return [smaller, *([faster(*times)] if all(times) else [])]
+
+
+def faster(theirs: Mapping[str, float], ours: Mapping[str, float]) -> Tile:
+  """The speed of a student beside its teacher's, if it is beyond noise.
+
+  Args:
+    theirs, ours: latency of teacher and student; between times whose
+      quartiles overlap no ratio is given.
+  """
+  if theirs['low'] <= ours['high'] and ours['low'] <= theirs['high']:
+    return Tile(
+      '≈', 'speed, one image: not distinguishable from the teacher', 'ink'
     )
-  return made
+  ratio = theirs['median'] / ours['median']
+  return Tile(tables.times(ratio), 'as fast as the teacher, one image', 'ink')
 
 
 def seed_lines(result) -> list[dict]:
-  """For each seed: its name, the page, its accuracies and the difference."""
+  """For each seed: its name, page, accuracies and difference."""
   if result.report['kind'] != 'seeds':
     return []
   student, alone = next(iter(result.report['students'].items()))
-  made = []
+  lines = []
   for name, run in zip(result.report['runs'], result.runs):
     rows = run.report['networks']
     change = alone and rows[student]['accuracy'] - rows[alone]['accuracy']
-    made.append(
+    lines.append(
       {
         'name': name,
         'page': f'{name}/report.html',
@@ -156,7 +194,7 @@ def seed_lines(result) -> list[dict]:
         'change': typeset(f'{100 * change:+.1f}') if alone else '',
       }
     )
-  return made
+  return lines
 
 
 def classes(report) -> str:
@@ -182,35 +220,54 @@ def classes(report) -> str:
 
 def alike(report, names) -> dict[str, Any] | None:
   """The table of CKA: heads and rows of texts."""
-  if not report['alike']:
+  if not report.get('alike'):
     return None
   rows = list(report['alike'][0]['rows'])
   return {
-    'heads': [names[row] for row in rows],
+    'heads': [names.get(row, row) for row in rows],
     'rows': [
       (
         pair['student'],
         pair['teacher'],
-        [tables.number(tables.decimal)(pair['rows'][row]) for row in rows],
+        [tables.number(tables.decimal)(pair['rows'].get(r)) for r in rows],
       )
       for pair in report['alike']
     ],
   }
 
 
+def is_shared(result, row: str) -> bool:
+  """Whether a row is the very same network in all of several seeds."""
+  first, *rest = (run.logits[row] for run in result.runs)
+  return bool(rest) and all(np.array_equal(first, x) for x in rest)
+
+
+def runs_of(result, row: str) -> list[results.Run]:
+  """The runs that show a row: one where they share the network, else all."""
+  return result.runs[:1] if is_shared(result, row) else list(result.runs)
+
+
+def curveless(result) -> list[str]:
+  """The stages that no run has learning curves of."""
+  known = {row['stage'] for run in result.runs for row in run.rows}
+  return [s for s in result.report.get('stages') or () if s not in known]
+
+
 def reliabilities(result, names, colors) -> list[str]:
   """The reliability diagram of each network, over all seeds."""
-  made = []
+  panels = []
   for k, row in enumerate(names):
-    logits = np.concatenate([run.logits[row] for run in result.runs])
-    labels = np.concatenate([run.labels for run in result.runs])
-    bins = fidelity.reliability(logits, labels)
-    made.append(
+    runs = runs_of(result, row)
+    bins = fidelity.reliability(
+      np.concatenate([run.logits[row] for run in runs]),
+      np.concatenate([run.labels for run in runs]),
+    )
+    panels.append(
       mistakes.reliability(
-        bins, colors[row], f'reliability{k}', names[row], len(result.runs)
+        bins, colors[row], f'reliability{k}', names[row], len(runs)
       )
     )
-  return made
+  return panels
 
 
 def confusions(result, names) -> list[str]:
@@ -220,17 +277,19 @@ def confusions(result, names) -> list[str]:
     return []
   matrices = {
     row: sum(
-      fidelity.confusion(run.logits[row], run.labels) for run in result.runs
+      fidelity.confusion(run.logits[row], run.labels)
+      for run in runs_of(result, row)
     )
     for row in names
   }
-  made = [
+  panels = [
     mistakes.confusion(matrices[row], known, f'confusion{k}', names[row])
     for k, row in enumerate(names)
   ]
   student, alone = next(iter(result.report['students'].items()))
-  if alone:
-    made.append(
+  # Of a network that seeds share there is one matrix and no sum of them.
+  if alone and len(runs_of(result, student)) == len(runs_of(result, alone)):
+    panels.append(
       mistakes.changes(
         matrices[student] - matrices[alone],
         known,
@@ -238,53 +297,59 @@ def confusions(result, names) -> list[str]:
         'distilled minus alone',
       )
     )
-  return made
+  return panels
 
 
 def temperature(config: Mapping[str, Any]) -> float | None:
   """The temperature of the first term that has one other than 1."""
-  for term in config.get('terms', {}).values():
-    if term.get('temperature', 1) != 1:
-      return term['temperature']
+  terms = config.get('terms')
+  for term in terms.values() if isinstance(terms, Mapping) else ():
+    number = term.get('temperature', 1) if isinstance(term, Mapping) else 1
+    if isinstance(number, int | float) and number > 0 and number != 1:
+      return number
   return None
 
 
 def across(
-  found: Sequence[results.Result], beside: pathlib.Path
+  runs: Sequence[results.Result], beside: pathlib.Path
 ) -> dict[str, Any]:
   """Everything that the template of several runs names.
 
   Args:
-    found: the runs.
+    runs: the runs.
     beside: the folder of the page, from which it links to theirs.
   """
+  corrected = family.correct(
+    {str(result.folder): result.report['verdict'] for result in runs}
+  )
   lines, dots = [], []
-  for k, result in enumerate(found):
+  for k, result in enumerate(runs):
     report, page = result.report, result.folder / 'report.html'
     names, colors = tables.titles(report), svg.palette(report)
-    own = points(report, names, colors)
-    verdict = report['verdict']
+    row = corrected[str(result.folder)]
     lines.append(
       {
         'title': title(result),
         'page': os.path.relpath(page, beside),
-        'outcome': verdict['outcome'] if verdict else 'none',
+        'outcome': row['outcome'] or 'none',
+        'p': family.shown_p(row),
         'headline': typeset(tables.headline(report)),
         'rows': tables.overview_rows(report),
       }
     )
-    dots += [
-      p._replace(title=f'{title(result)}: {p.title}', color=f'other{k % 6}')
-      for p in own
+    costs = [
+      tables.find(network, 'cost.parameters')
+      for network in report['networks'].values()
     ]
-  costs = [
-    tables.find(own, 'cost.parameters')
-    for result in found
-    for own in result.report['networks'].values()
-  ]
-  dots = [p._replace(x=x) for p, x in zip(dots, costs)]
+    dots += [
+      point._replace(
+        title=f'{title(result)}: {point.title}', color=f'other{k % 6}', x=x
+      )
+      for point, x in zip(points(report, names, colors), costs)
+    ]
   return {
-    'title': f'{len(found)} runs',
+    'title': f'{len(runs)} runs',
+    'family': typeset(family.sentence(corrected)),
     'runs': lines,
     'heads': tables.OVERVIEW,
     'accuracies': pictures.accuracies(dots),

@@ -1,4 +1,4 @@
-"""The pictures of a report: numbers in, SVG text out."""
+"""Draws the pictures of a report: numbers in, SVG text out."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -7,19 +7,20 @@ import numpy as np
 
 from kd_jax.report import svg
 
-NAMED = 6  # points that are named where they are; more have a legend
+NAMED = 6  # points that are labelled in the picture; more have a legend
 
 
 class Point(NamedTuple):
   """A network in a picture.
 
   Attributes:
-    title: what it is called.
+    title: its name.
     color: CSS variable.
     accuracy: in [0, 1].
-    low, high: of its interval, or of its seeds.
+    low, high: of its interval.
     values: by seed.
     x: what it costs.
+    around: the quartiles of x, or ().
   """
 
   title: str
@@ -29,6 +30,7 @@ class Point(NamedTuple):
   high: float
   values: tuple[float, ...] = ()
   x: float | None = None
+  around: tuple[float, ...] = ()
 
 
 class Curve(NamedTuple):
@@ -48,7 +50,7 @@ def accuracies(points: Sequence[Point], rows: int = 0) -> str:
 
   Args:
     points: the networks.
-    rows: how many there is room for at least.
+    rows: how many rows the picture has room for at least.
   """
 
   def draw(axes):
@@ -94,10 +96,12 @@ def difference(
     interval: in [-1, 1].
     mean: of the differences.
     by_seed: {seed: difference}; empty for one run.
-    rows: how many there is room for at least.
+    rows: how many rows the picture has room for at least.
   """
   low, high = (100 * x for x in interval)
+  # One run is no evidence: it gets no color of a verdict.
   color = 'good' if low > 0 else 'bad' if high < 0 else 'muted'
+  color = color if by_seed else 'muted'
   shown = {'mean' if by_seed else 'this run': mean, **by_seed}
 
   def draw(axes):
@@ -115,11 +119,14 @@ def difference(
           solid_capstyle='round',
         )
       axes.plot(100 * value, y, 'o', color=paint, ms=9 if top else 5)
+      # Beside the plot: on it, small differences would lie on the zero line.
       axes.annotate(
-        f'{100 * value:+.1f}',
-        (100 * value, y),
-        (0, 9 if top else 6),
-        ha='center',
+        f'{100 * value:+.1f}'.replace('-', '\N{MINUS SIGN}'),
+        (1, y),
+        (10, 0),
+        xycoords=axes.get_yaxis_transform(),
+        ha='left',
+        va='center',
         textcoords='offset points',
         color=paint,
         weight='bold' if top else 'normal',
@@ -134,7 +141,7 @@ def difference(
 
 
 def _rows(axes, names: Sequence[str]) -> None:
-  """An axis of names, the first on top."""
+  """Makes the y axis one of names, the first on top."""
   axes.set_yticks(range(len(names)), names[::-1])
   axes.tick_params(axis='y', labelcolor=svg.COLORS['ink'], labelsize=9)
   axes.set_ylim(-0.6, len(names) - 0.25)
@@ -171,7 +178,7 @@ def curves(
 
 
 def tradeoff(points: Sequence[Point], name: str, unit: str) -> str:
-  """Accuracy against a cost, with the line that no network is beyond."""
+  """Test accuracy against a cost, with the Pareto front."""
   points = [p for p in points if p.x]
   front = pareto([(p.x, p.accuracy) for p in points])
 
@@ -194,6 +201,14 @@ def tradeoff(points: Sequence[Point], name: str, unit: str) -> str:
         alpha=0.35,
         solid_capstyle='round',
       )
+      axes.plot(
+        point.around,
+        [100 * point.accuracy] * len(point.around),
+        color=color,
+        lw=3.5,
+        alpha=0.35,
+        solid_capstyle='round',
+      )
       axes.plot(point.x, 100 * point.accuracy, 'o', color=color, ms=8)
     _scale(axes.xaxis, [p.x for p in points])
     axes.margins(x=0.12, y=0.1)
@@ -208,7 +223,7 @@ def tradeoff(points: Sequence[Point], name: str, unit: str) -> str:
 
 
 def _keyed(axes, points) -> None:
-  """A legend of the colors: what stands before ': ' in the titles."""
+  """Adds a legend of the colors: the part of the titles before ': '."""
   keys = {p.title.split(': ')[0]: p.color for p in points}
   for text, color in keys.items():
     axes.plot([], [], 'o', color=svg.COLORS[color], label=text)
@@ -216,7 +231,7 @@ def _keyed(axes, points) -> None:
 
 
 def _scale(axis, values: Sequence[float], most: float = 10) -> None:
-  """A logarithmic axis where the values differ more than `most` times."""
+  """Makes an axis logarithmic if the values span more than `most` times."""
   from matplotlib import ticker
 
   if min(values, default=0) > 0 and max(values) > most * min(values):
@@ -239,7 +254,7 @@ def short(x: float) -> str:
 
 
 def _named(axes, points) -> None:
-  """Names points where they are, away from the edge and from each other."""
+  """Labels points beside them, apart from the edge and from each other."""
   middle = axes.transAxes.transform((0.5, 0))[0]
   bottom, top = axes.get_ylim()
   for side in (True, False):
@@ -264,7 +279,7 @@ def _named(axes, points) -> None:
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:
-  """The values moved up as little as keeps them `gap` apart."""
+  """Moves values up, as little as keeps them `gap` apart."""
   moved, last = list(values), -np.inf
   for i in np.argsort(values, kind='stable'):
     last = moved[i] = max(values[i], last + gap)

@@ -1,8 +1,8 @@
-"""Matplotlib figures as SVG inside a page, in the page's own colors.
+"""Draws Matplotlib figures as SVG inside a page, in the page's colors.
 
-A figure is drawn in stand-in colors, one for each CSS variable of the page;
-the stand-ins are then replaced, so that a picture follows light and dark. Its
-text stays text, in the page's font. No state of pyplot is touched.
+A figure is drawn in placeholder colors, one for each CSS variable of the page,
+which are then replaced, so that a picture follows light and dark. Its text
+stays text, in the page's font. No state of pyplot is touched.
 """
 
 import io
@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Callable
 
-# CSS variable -> stand-in. None of them is a color that Matplotlib would pick.
+# CSS variable -> placeholder, a color that Matplotlib would never pick.
 COLORS = {
   'ink': '#010203',
   'muted': '#010204',
@@ -24,7 +24,7 @@ COLORS = {
   **{f'other{k}': f'#01021{k}' for k in range(6)},
 }
 
-FEW = 24  # texts on a picture; more of them are inside of it
+FEW = 24  # texts of a picture that are laid out; more lie inside the axes
 
 _RC = {
   'axes.edgecolor': COLORS['muted'],
@@ -60,19 +60,19 @@ _RC = {
 def panel(
   draw: Callable, name: str, label: str, width: float = 4, height: float = 3
 ) -> str:
-  """One picture as SVG text.
+  """Draws one picture as SVG text.
 
   Args:
-    draw: draws on the Matplotlib axes that it is given.
+    draw: a function that draws on the Matplotlib axes it is given.
     name: unique on the page; letters, digits, hyphens.
-    label: what one would see, for those who do not.
+    label: a description for screen readers.
     width, height: in inches; the page scales it.
   """
   import matplotlib
   from matplotlib.backends import backend_svg
   from matplotlib.figure import Figure
 
-  # Its own salt: the same picture is the same bytes on every day.
+  # With a fixed salt the same picture gives the same bytes every time.
   with matplotlib.rc_context({**_RC, 'svg.hashsalt': name}):
     figure = Figure((width, height), dpi=72)  # of SVG: sizes are as drawn
     canvas = backend_svg.FigureCanvasSVG(figure)
@@ -80,7 +80,7 @@ def panel(
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
     draw(axes)
-    # The layout asks for the size of everything, cell by cell.
+    # The layout would measure every artist.
     for artist in (*axes.patches, *axes.lines, *axes.collections):
       artist.set_in_layout(False)
     if len(axes.texts) > FEW:
@@ -88,13 +88,13 @@ def panel(
         text.set_in_layout(False)
     _fit(axes)
     out = io.StringIO()
-    # Not by savefig, which draws everything twice.
+    # savefig would draw everything twice.
     canvas.print_svg(out, metadata={'Date': None, 'Creator': None})
   return inline(out.getvalue(), name, label)
 
 
 def _fit(axes, pad: float = 3) -> None:
-  """Gives the axes all room but their labels', and some pixels around.
+  """Lets the axes fill the figure, but for their labels and a margin.
 
   Matplotlib's own layouts measure everything twice.
   """
@@ -107,10 +107,10 @@ def _fit(axes, pad: float = 3) -> None:
 
 
 def inline(text: str, name: str, label: str) -> str:
-  """An SVG file as an element of a page that holds others.
+  """Turns an SVG file into an element of a page that holds others.
 
-  The header goes, the ids carry the name, colors become variables, text takes
-  the page's font.
+  The header is removed, ids get the name as a prefix, colors become variables,
+  text takes the page's font.
   """
   text = text[text.index('<svg') :]
   text = re.sub(r'<metadata>.*?</metadata>', '', text, flags=re.DOTALL)
@@ -120,16 +120,16 @@ def inline(text: str, name: str, label: str) -> str:
   text = re.sub(r'<!--.*?-->\s*', '', text, flags=re.DOTALL)
   text = re.sub(r'font-family: [^;\"]+;?', '', text)
   text = re.sub(r"font: ([^;\"]*?)('[^\"]*|sans-serif)(?=[;\"])", _font, text)
-  for variable, stand_in in COLORS.items():
-    text = text.replace(stand_in, f'var(--{variable})')
+  for variable, placeholder in COLORS.items():
+    text = text.replace(placeholder, f'var(--{variable})')
   size = re.search(r'viewBox="[^"]+"', text).group()
   head = f'<svg role="img" aria-label="{_escaped(label)}" {size}>'
   return head + text[text.index('>') + 1 :].strip()
 
 
-def _font(found: re.Match) -> str:
+def _font(match: re.Match) -> str:
   """'font: bold 9px ..' without the family."""
-  parts = found.group(1).split()
+  parts = match.group(1).split()
   px = next((p for p in parts if p.endswith('px')), '9px')
   bold = 'font-weight: bold; ' if {'bold', '700'} & set(parts) else ''
   return f'{bold}font-size: {px}'
@@ -140,7 +140,7 @@ def _escaped(text: str) -> str:
 
 
 def palette(report) -> dict[str, str]:
-  """{row: CSS variable}: teachers, students and what is alone, by role."""
+  """{row: CSS variable}, by role: teacher, student alone, distilled, others."""
   students, used = report['students'], itertools.count()
   alone = {b for b in students.values() if b}
   chosen = {}

@@ -74,7 +74,8 @@ def together(options, changes, c, swept, many, data, plan) -> Work:
 
   def all_of(stop):
     with status.taken(known if jax.process_index() == 0 else []):
-      return sweep_run.table(sweep_run.launch(many, prepared, stop, plan))
+      rows = sweep_run.launch(many, prepared, stop, plan)
+      return sweep_run.summary(rows, options.workdir)
 
   return all_of
 
@@ -84,7 +85,7 @@ def searched(options, changes, data, plan) -> Work:
   search.require_optuna()
   space = search.space_of(options.config)
   make_room(options)
-  return lambda stop: sweep_run.table(
+  return lambda stop: sweep_run.summary(
     search.run(
       options.config,
       changes,
@@ -94,7 +95,8 @@ def searched(options, changes, data, plan) -> Work:
       stop,
       data,
       plan,
-    )
+    ),
+    options.workdir,
   )
 
 
@@ -137,7 +139,8 @@ def elsewhere(options, changes, c, swept, many) -> Work:
   def pool(stop):
     gpus = process.gpus()
     codes = process.run(todo, options.workers, stop, options.retry, gpus)
-    text = sweep_run.table(sweep_run.collect(many, options.workdir))
+    rows = sweep_run.collect(many, options.workdir)
+    text = sweep_run.summary(rows, options.workdir)
     if errors.STOPPED in codes.values():
       raise errors.StoppedError('the settings that ran')
     if any(codes.values()):

@@ -1,4 +1,4 @@
-"""An experiment in words, before anything is trained."""
+"""Describes an experiment in words, before anything is trained."""
 
 from kd_jax import build, stages
 from kd_jax.models import base as models
@@ -28,9 +28,11 @@ def _describe(stage: stages.Stage) -> str:
     f'frozen: {", ".join(stage.frozen) or "none"}'
   ]
   for name, term in stage.terms.items():
-    knobs = ', '.join(f'{k} {v:g}' for k, v in term.method.hparams.items())
+    hparams = ''.join(
+      f', {key} {value:g}' for key, value in term.method.hparams.items()
+    )
     rows.append(
-      f'  term {name}: weight {term.weight:g}, {term.student} from '
-      f'{term.teacher}{"; " if knobs else ""}{knobs}'
+      f'  term {name}: weight {term.weight:g}{hparams}; {term.student} learns '
+      f'from {term.teacher}'
     )
   return '\n'.join(rows)

@@ -200,7 +200,7 @@ def check_path(path: str | os.PathLike, key: str) -> None:
 
 
 def environment() -> dict:
-  """Versions, devices and the commit of the code."""
+  """Versions, devices and the commit of the code; without git 'unknown'."""
   commit = ''
   with contextlib.suppress(OSError, subprocess.SubprocessError):
     commit = subprocess.run(

@@ -197,6 +197,7 @@ def train_all(
   """
   if shelf is None and sum(map(len, prepared.groups)) > 1:
     shelf = prepared.workdir / 'shelf'
+  say_start(prepared)
   failed, results = {}, {}
   places = [place for group in prepared.groups for place, _ in group]
   with folders.lock(*(p.folder for p in places), *(p.setting for p in places)):
@@ -206,9 +207,24 @@ def train_all(
       for name, runs in prepared.seeds.items():
         over = all(f in failed or (f / resume.REPORT).exists() for f in runs)
         if over and name not in results:
+          if len(prepared.seeds) == 1 < len(runs):
+            metrics.say(f'writing the report over {len(runs)} seeds')
           results[name] = _together(prepared.workdir / name, runs, failed)
       each()
   return {name: results[name] for name in prepared.seeds}
+
+
+def say_start(prepared: Prepared) -> None:
+  """Prints what is going to be trained, in one line."""
+  experiment = prepared.groups[0][0][1]
+  data, count = experiment.data, sum(map(len, prepared.groups))
+  sizes = [len(split.labels) for split in (data.train, data.validation)]
+  many = f'{count} runs, each of ' if count > 1 else ''
+  metrics.say(
+    f'{data.name}: {sizes[0]} training and {sizes[1]} validation examples; '
+    f'{many}{len(experiment.stages)} stages: '
+    f'{", ".join(stage.name for stage in experiment.stages)}'
+  )
 
 
 def groups_of(
@@ -285,8 +301,25 @@ def run_group(group, stop, plan=training.ALONE, shelf=None) -> dict:
   if not todo:
     return failed
   outcomes = _train(todo, stop, plan, shelf)
-  memo = {}
-  for (folder, experiment), outcome in zip(todo, outcomes):
+  return failed | _report(todo, outcomes, stop)
+
+
+def _report(todo, outcomes: Sequence[finished.Outcome], stop) -> dict:
+  """Compares and reports [(folder, experiment)] that are trained.
+
+  Returns:
+    {folder: why it went no further}.
+  """
+  failed, memo = {}, {}
+  update, close = metrics.Progress(lambda *_: None, lambda: None)
+  if len(todo) > 1:
+    every = todo[0][1].options['log_every']
+    update, close = metrics.make_progress(
+      'comparing and reporting', 0, len(todo), every, unit='run'
+    )
+  for number, ((folder, experiment), outcome) in enumerate(
+    zip(todo, outcomes), 1
+  ):
     if stop():
       raise errors.StoppedError('the comparison with the teacher')
     if outcome.failure:
@@ -296,8 +329,12 @@ def run_group(group, stop, plan=training.ALONE, shelf=None) -> dict:
       continue
     (folder / FAILED).unlink(missing_ok=True)
     compare.run(experiment, outcome.networks, folder, memo)
+    if len(todo) == 1:
+      metrics.say('writing the report')
     if jax.process_index() == 0:
       report.write(folder)
+    update(number, {})
+  close()
   return failed
 
 

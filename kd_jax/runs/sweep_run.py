@@ -11,7 +11,8 @@ from typing import NamedTuple
 import jax
 
 from kd_jax import checkpoint, config, identities, runs, sweep, types
-from kd_jax.compare import statistics
+from kd_jax.compare import family, results
+from kd_jax.compare import table as tables
 from kd_jax.executors import jobs, status
 from kd_jax.report import swept
 from kd_jax.training import halving, loop
@@ -28,6 +29,10 @@ COLUMNS = (
   'difference',
   'low',
   'high',
+  'p',
+  'p_holm',
+  'outcome',
+  'comparisons',
   'seconds_per_step',
   'extra_parameters',
   'extra_bytes',
@@ -108,7 +113,7 @@ def make_one(
 
 
 def describe(swept: Mapping[str, Swept], data=None) -> str:
-  """The settings and the groups that train together, in words."""
+  """Lists the settings by the groups that train together."""
   groups = runs.groups_of({k: v.config for k, v in swept.items()}, data)
   lines = []
   for splits, names in groups:
@@ -156,27 +161,70 @@ def collect(settings: Mapping[str, Swept], workdir: pathlib.Path) -> list[dict]:
   Returns:
     A row per finished setting (see `COLUMNS`), and 'values', what it changes.
   """
-  rows, failed, alone = [], {}, None
-  for name, one in settings.items():
-    folder = workdir / name
-    if (folder / 'report.json').exists():
-      report = checkpoint.read_json(folder / 'report.json')
-      rows.append(row_of(name, folder, report) | {'values': typed(one)})
-      alone = report['networks'].get('baseline', {}).get('accuracy', alone)
-    else:
-      for path in sorted(folder.rglob(runs.FAILED)):
-        failed[name] = path.read_text().strip()
-      state = status.state_of(jobs.Job(name, one.command, folder))
-      if state.what == status.FAILED:
-        failed[name] = state.detail
-      if halving.read(folder):
-        failed[name] = halving.read(folder)
+  reports = {
+    name: results.read_report(workdir / name)
+    for name in settings
+    if (workdir / name / results.REPORT).exists()
+  }
+  corrected = family.correct({k: r['verdict'] for k, r in reports.items()})
+  rows = [
+    row_of(name, workdir / name, report, corrected[name])
+    | {'values': typed(settings[name])}
+    for name, report in reports.items()
+  ]
   if rows and jax.process_index() == 0:
-    alone = alone['mean'] if isinstance(alone, dict) else alone
     write(workdir, rows)
-    commands = {k: shlex.join(v.command) for k, v in settings.items()}
-    swept.write(workdir, rows, alone, commands, failed)
+    folder = unused(workdir)
+    swept.write(
+      workdir,
+      rows,
+      alone_of(reports.values()),
+      {k: shlex.join(again(v, folder)) for k, v in settings.items()},
+      failures(settings, workdir, reports),
+    )
   return rows
+
+
+def failures(settings, workdir: pathlib.Path, finished) -> dict[str, str]:
+  """{setting: why it went no further} of those without a report."""
+  failed = {}
+  for name, setting in settings.items():
+    if name in finished:
+      continue
+    folder = workdir / name
+    for path in sorted(folder.rglob(runs.FAILED)):
+      failed[name] = path.read_text().strip()
+    state = status.state_of(jobs.Job(name, setting.command, folder))
+    if state.what == status.FAILED:
+      failed[name] = state.detail
+    if halving.read(folder):
+      failed[name] = halving.read(folder)
+  return failed
+
+
+def alone_of(reports) -> float | None:
+  """Test accuracy of the student alone, in the last report that has one."""
+  alone = None
+  for report in reports:
+    alone = report['networks'].get('baseline', {}).get('accuracy', alone)
+  return alone['mean'] if isinstance(alone, Mapping) else alone
+
+
+def again(setting: Swept, folder: pathlib.Path) -> tuple[str, ...]:
+  """The command that trains a setting anew, in another folder."""
+  command = list(setting.command)
+  command[command.index('--workdir') + 1] = str(folder)
+  return tuple(command)
+
+
+def unused(workdir: pathlib.Path) -> pathlib.Path:
+  """A folder beside that of a sweep which is not there yet."""
+  workdir = workdir if workdir.name else workdir.resolve()
+  folder, number = workdir.with_name(f'{workdir.name}_best'), 1
+  while folder.exists():
+    number += 1
+    folder = workdir.with_name(f'{workdir.name}_best_{number}')
+  return folder
 
 
 def typed(one: Swept) -> dict:
@@ -188,18 +236,27 @@ def typed(one: Swept) -> dict:
   }
 
 
-def row_of(name: str, folder: pathlib.Path, report: Mapping) -> dict:
-  """What the table says of a setting."""
+def row_of(
+  name: str, folder: pathlib.Path, report: Mapping, corrected: Mapping
+) -> dict:
+  """The row of a setting in the table.
+
+  Args:
+    name: of the setting.
+    folder: of its run.
+    report: of it.
+    corrected: its comparison within the sweep (see `family.correct`).
+  """
   seeds = sorted(folder.glob('seed_*')) or [folder]
   specs = [
     checkpoint.read_json(seed / 'networks' / 'student' / checkpoint.SPEC)
     for seed in seeds
   ]
-  found = [spec['validation'][spec['select']] for spec in specs]
-  test = report['networks']['student']['accuracy']
-  test = test['values'] if isinstance(test, dict) else [test]
-  verdict = report.get('verdict') or {}
-  low, high = verdict.get('interval') or (None, None)
+  scores = [spec['validation'][spec['select']] for spec in specs]
+  student = report['networks']['student']
+  test = student['accuracy']
+  test = test['values'] if isinstance(test, Mapping) else [test]
+  judged = report['verdict'] or {}
   cost = specs[-1]['cost']
   return dict(
     zip(
@@ -207,12 +264,12 @@ def row_of(name: str, folder: pathlib.Path, report: Mapping) -> dict:
       (
         name,
         len(seeds),
-        *_moments(found),
+        *_moments(scores),
         *_moments(test),
-        *_interval(test),
-        verdict.get('difference'),
-        low,
-        high,
+        *student['interval'],
+        judged.get('difference'),
+        *(judged.get('interval') or (None, None)),
+        *(corrected[key] for key in ('p', 'p_holm', 'outcome', 'comparisons')),
         min(spec['cost']['seconds_per_step'] for spec in specs),
         cost['extra_parameters'],
         cost['extra_bytes'],
@@ -222,19 +279,12 @@ def row_of(name: str, folder: pathlib.Path, report: Mapping) -> dict:
 
 
 def _moments(values: Sequence[float]) -> tuple[float, float | None]:
-  """Mean and standard deviation (None of one value)."""
+  """Mean and standard deviation (None for one value)."""
   mean = sum(values) / len(values)
   if len(values) < 2:
     return mean, None
   square = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
   return mean, square**0.5
-
-
-def _interval(values: Sequence[float]) -> tuple[float | None, float | None]:
-  """The 95 % interval of the mean over seeds (None of one)."""
-  if len(values) < 2:
-    return None, None
-  return statistics.over_seeds(values)
 
 
 def write(workdir: pathlib.Path, rows: Sequence[Mapping]) -> None:
@@ -247,12 +297,26 @@ def write(workdir: pathlib.Path, rows: Sequence[Mapping]) -> None:
   (workdir / 'sweep.csv').write_text(text.getvalue())
 
 
+def summary(rows: Sequence[Mapping], workdir: pathlib.Path) -> str:
+  """What a sweep says at its end: the best setting, how much holds, a table.
+
+  Args:
+    rows: as `collect` makes them.
+    workdir: of the sweep.
+  """
+  if not rows:
+    return f'no setting of {workdir} is finished'
+  lines = tables.wrapped(swept.best_in_words(rows))
+  lines += tables.wrapped(swept.family_in_words(rows))
+  return '\n'.join([*lines, '', table(rows), '', str(workdir / swept.PAGE)])
+
+
 def table(rows: Sequence[Mapping]) -> str:
-  """The settings as a Markdown table, accuracies in percent."""
+  """The settings as a Markdown table, accuracies in per cent."""
   lines = [
-    '| setting | validation, % | test, % | against the student alone | '
-    'ms/step | extra parameters | extra kB |',
-    '|---|---|---|---|---|---|---|',
+    '| setting | validation, % | test, % | against the student alone, points '
+    '| p (Holm) | ms/step | extra parameters | extra kB |',
+    '|---|---|---|---|---|---|---|---|',
   ]
   for row in rows:
     difference = '-'
@@ -261,7 +325,7 @@ def table(rows: Sequence[Mapping]) -> str:
       difference = f'{100 * row["difference"]:+.1f} ({low:+.1f} to {high:+.1f})'
     lines.append(
       f'| {row["setting"]} | {_percent(row, "validation")} | '
-      f'{_percent(row, "test")} | {difference} | '
+      f'{_percent(row, "test")} | {difference} | {family.shown_p(row)} | '
       f'{1e3 * row["seconds_per_step"]:.1f} | {row["extra_parameters"]:,} | '
       f'{row["extra_bytes"] / 1e3:.1f} |'
     )

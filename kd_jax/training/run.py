@@ -185,6 +185,11 @@ def _train_group(many, k, group, plan) -> None:
   frozen = {name: networks[name] for name in experiment.stages[k].frozen}
   entries = [_entry(many, i, k) for i in group]
   last = k + 1 == len(experiment.stages)
+  lanes = f' x{len(group)}' if len(group) > 1 else ''
+  metrics.say(
+    f'training {experiment.stages[k].name}{lanes} '
+    f'({k + 1} of {len(experiment.stages)} stages)'
+  )
   plan = plan if last else plan._replace(pruner=None)
   for i, trained in zip(group, loop.train(experiment, entries, frozen, plan)):
     if trained.failure:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import types
 
 import jax
@@ -17,8 +18,10 @@ from kd_jax.compare import (
   predict,
   results,
   roles,
+  seeds,
   statistics,
   table,
+  verdict,
 )
 from kd_jax.models import base
 from kd_jax.schemes import base as base_schemes
@@ -119,7 +122,7 @@ def test_equal_networks_make_no_difference():
   found = compared.variables(of)
   found['student'] = found['baseline']
   report, _ = compare.compare(of, found)
-  assert report['verdict']['outcome'] == 'no difference'
+  assert report['verdict']['outcome'] == verdict.UNKNOWN
   assert report['verdict']['difference'] == 0
   assert report['examples'] == {'learned': 0, 'lost': 0}
   assert report['networks']['student']['best'] is None
@@ -256,9 +259,8 @@ def test_schemes_of_another_cast_have_a_report(
   page = pages.write(tmp_path).read_text()
   assert 'None' not in page and found['verdict']['outcome'] in page
   for row, one in list(found['verdicts'].items())[1:]:
-    assert f'{row}: In this run' in page and one['text'] in text.replace(
-      '\n', ' '
-    )
+    assert f'{row}: One run, so no verdict' in page
+    assert one['text'] in text.replace('\n', ' ')
 
 
 def test_layers_that_the_terms_pair_are_compared():
@@ -298,7 +300,7 @@ def test_over_seeds_is_mean_deviation_and_a_paired_interval(many):
 
 def test_over_seeds_of_reports_alone(one):
   _, report = one
-  found = compare.over_seeds([report, report])
+  found = seeds.over_seeds([report, report])
   assert found['networks']['student']['accuracy']['sd'] == 0
   assert found['verdict']['examples'] is None
   assert found['seeds'] == 2
@@ -319,9 +321,39 @@ def test_table_is_clean_and_narrow(which, request):
     '95 % interval',
   ):
     assert word in text, word
-  body = lines[2 : lines.index('')]
+  rule = next(i for i, line in enumerate(lines) if line.startswith('─'))
+  body = lines[rule + 1 : lines.index('', rule)]
+  assert len(body) > 10
   assert len({len(line) for line in body}) == 1, 'columns are not aligned'
   assert 'nan' not in text and 'None' not in text
+
+
+@pytest.mark.parametrize('which', ['one', 'many'])
+def test_the_verdict_comes_first_then_three_numbers(which, request):
+  _, report = request.getfixturevalue(which)
+  text = table.table(report)
+  paragraphs = text.split('\n\n')
+  assert paragraphs[0].replace('\n', ' ') == report['verdict']['text']
+  numbers = paragraphs[1].splitlines()
+  for line, row in zip(numbers[:3], ('teacher', 'baseline', 'student')):
+    network = report['networks'][row]
+    accuracy = network['accuracy']
+    mean = accuracy['mean'] if which == 'many' else accuracy
+    low, high = network['interval']
+    assert low < mean < high
+    assert f'{100 * mean:.1f} %' in line
+    assert f'({100 * low:.1f} to {100 * high:.1f})' in line
+  assert '301 test examples' in numbers[3]
+  assert ('2 seeds' in numbers[3]) == (which == 'many')
+
+
+def test_one_run_is_nowhere_said_to_have_helped_or_hurt(one):
+  folder, report = one
+  page = (folder / 'report.html').read_text()
+  said = [table.table(report), json.dumps(report), page.split('</style>')[1]]
+  for text in said:
+    assert not re.search(r'\b(helped|hurt|negative transfer)\b', text)
+    assert 'One run, so no verdict' in text
 
 
 def test_many_networks_wrap_into_blocks(one):

@@ -1,5 +1,6 @@
 """The report page: whole, self-contained, made again from disk, good to see."""
 
+import html
 import html.parser
 import json
 import re
@@ -12,6 +13,7 @@ import pytest
 from kd_jax import report
 from kd_jax.compare import results, table
 from kd_jax.report import cards, pictures, svg
+from kd_jax.report import page as pages
 from tests.helpers import compared
 
 CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
@@ -57,11 +59,11 @@ class Elements(html.parser.HTMLParser):
 
 def test_page_is_well_formed_and_needs_nothing_else(folder):
   text = (folder / 'report.html').read_text()
-  page = Elements(text)
-  assert not page.open
-  tags = [tag for tag, _ in page.found]
+  elements = Elements(text)
+  assert not elements.open
+  tags = [tag for tag, _ in elements.found]
   assert 'script' not in tags and 'iframe' not in tags
-  for tag, attrs in page.found:
+  for tag, attrs in elements.found:
     for key in ('src', 'href', 'xlink:href'):
       link = attrs.get(key, '')
       assert not re.match(r'(https?:)?//', link), (tag, link)
@@ -90,8 +92,8 @@ def test_page_says_what_was_found(folder):
     'Comparison',
     'Learning',
     'What accuracy costs',
-    'How like the teacher',
-    'Where they err',
+    'Agreement and calibration',
+    'Mistakes',
     'What the teacher taught',
     'How it was made',
   ):
@@ -103,13 +105,38 @@ def test_page_says_what_was_found(folder):
     'reliability diagram',
     'confusion matrix',
     'Pareto front',
-    'hard',
-    'soft',
+    'hard (unweighted)',
+    'soft (unweighted)',
+    'total (weighted sum)',
   ):
     assert picture in text, picture
   assert '--x' in text or found['kind'] == 'seeds'
   assert '&#34;temperature&#34;: 4.0' in text
   assert not re.search(r'\bnan\b|\bNone\b|#0102', text)
+
+
+def text_of(page: str) -> str:
+  """What one reads on a page, with single spaces."""
+  body = re.sub(r'<style>.*?</style>', '', page, flags=re.DOTALL)
+  return ' '.join(html.unescape(re.sub(r'<[^>]+>', ' ', body)).split())
+
+
+def test_the_verdict_leads_then_three_numbers_with_intervals(folder):
+  found = results.read_report(folder)
+  text = text_of((folder / 'report.html').read_text())
+  sentence = pages.typeset(found['verdict']['text']).split()
+  places = [text.index(' '.join(sentence))]
+  for score in table.scores(found):
+    number = f'{table.percent(score.accuracy)} %'
+    places.append(text.index(f'{number} {table.interval(score.interval)}'))
+  places.append(text.index('than the teacher'))
+  places.append(text.index('Comparison'))
+  assert places == sorted(places) and len(places) == 6
+
+
+def test_sentences_are_apart(folder):
+  text = text_of((folder / 'report.html').read_text())
+  assert not re.search(r'[a-z][.!?;][A-Z]', text.partition('How it was')[0])
 
 
 def test_seeds_link_to_their_pages(many):
@@ -213,6 +240,70 @@ def test_a_folder_that_is_no_run_lists_those_that_are(many, capsys):
   assert 'config.json is missing' in capsys.readouterr().err
 
 
+def rewrite(folder, keep):
+  """Changes predictions.npz: {name: array} -> {name: array}."""
+  with np.load(folder / 'predictions.npz') as stored:
+    arrays = keep(dict(stored))
+  np.savez_compressed(folder / 'predictions.npz', **arrays)
+
+
+def test_a_network_that_seeds_share_is_counted_once(many, tmp_path):
+  folder = shutil.copytree(many, tmp_path / 'run')
+  with np.load(folder / 'seed_0/predictions.npz') as stored:
+    shared = stored['logits/teacher']
+  rewrite(folder / 'seed_1', lambda x: {**x, 'logits/teacher': shared})
+  context = pages.context(results.read(folder))
+  assert context['shared'] == ['teacher']
+  teacher, alone, *_ = context['confusions']
+  mistakes_of = [
+    int(re.search(r'(\d+) mistakes', svg).group(1)) for svg in (teacher, alone)
+  ]
+  first = results.read(folder).runs[0]
+  wrong = int((shared.argmax(-1) != first.labels).sum())
+  assert mistakes_of[0] == wrong < mistakes_of[1]
+  text = text_of(report.write(folder).read_text())
+  assert 'Summed over the 2 seeds; teacher: the same network' in text
+  assert 'counted once. In the last matrix' in text
+
+
+def test_speed_is_said_only_beyond_noise():
+  slow = {'median': 0.193, 'low': 0.12, 'high': 0.32}
+  near = {'median': 0.152, 'low': 0.11, 'high': 0.18}
+  fast = {'median': 0.05, 'low': 0.04, 'high': 0.06}
+  assert 'not distinguishable' in pages.faster(slow, near).what
+  assert '1.3' not in pages.faster(slow, near).text
+  assert pages.faster(slow, fast).text == '3.9x'
+  assert pages.faster(fast, slow).text == '0.3x'
+
+
+@pytest.mark.parametrize('stages, said', [
+  (('teacher',), 'No learning curves of teacher: metrics.jsonl has no rows of '
+   'this stage'),
+  (('teacher', 'baseline', 'student'),
+   'No learning curves of teacher, baseline, student: metrics.jsonl has no '
+   'rows of these stages'),
+])  # fmt: skip
+def test_curves_that_are_missing_are_named(stages, said, many, tmp_path):
+  folder = copy(many, tmp_path)
+  path = folder / 'metrics.jsonl'
+  rows = map(json.loads, path.read_text().splitlines())
+  kept = [row for row in rows if row['stage'] not in stages]
+  path.write_text(''.join(f'{json.dumps(row)}\n' for row in kept))
+  text = text_of(report.write(folder).read_text())
+  assert said in text
+  assert 'No learning curves' not in text_of(
+    (many / 'seed_0/report.html').read_text()
+  )
+
+
+def test_a_row_without_an_epoch_is_no_point(many, tmp_path):
+  folder = copy(many, tmp_path)
+  with (folder / 'metrics.jsonl').open('a') as file:
+    # As a step that diverged leaves it.
+    file.write('{"stage": "student", "step": 13, "loss": NaN}\n')
+  assert report.main([str(folder)]) == 0
+
+
 def test_pareto_front():
   points = [(5, 0.9), (1, 0.5), (2, 0.4), (3, 0.9), (1, 0.6)]
   assert pictures.pareto(points) == [4, 3]
@@ -265,9 +356,11 @@ def test_numbers_are_short():
 PROBE = """<script>
 const wide = document.documentElement.scrollWidth - window.innerWidth;
 const images = [...document.images].filter(x => !x.naturalWidth).length;
+const cut = [...document.querySelectorAll('.scroll')].filter(
+  x => x.scrollWidth > x.clientWidth + 1).length;
 const flat = [...document.querySelectorAll('svg')].filter(
   x => x.getBoundingClientRect().height < 20).length;
-document.title = JSON.stringify({wide, images, flat,
+document.title = JSON.stringify({wide, images, flat, cut,
   pictures: document.querySelectorAll('svg').length});
 </script>"""
 
@@ -305,11 +398,26 @@ def test_a_bad_page_is_seen_in_the_browser(tmp_path):
 
 
 @needs_browser
+@pytest.mark.parametrize('width', [400, 800, 1200])
+@pytest.mark.parametrize('which', ['seeds', 'across'])
+def test_no_table_is_cut(which, width, many, tmp_path):
+  path = many / 'report.html'
+  if which == 'across':
+    path = tmp_path / 'across.html'
+    folders = [many / 'seed_0', many / 'seed_1', many]
+    report.across(folders, path)
+  probe = tmp_path / 'page.html'
+  probe.write_text(path.read_text() + PROBE)
+  found, _ = probed(probe, width)
+  assert found['cut'] == 0 and found['wide'] <= 0
+
+
+@needs_browser
 @pytest.mark.parametrize('width', [390, 1280], ids=['phone', 'desktop'])
 def test_page_in_a_browser(many, width, tmp_path):
-  page = tmp_path / 'page.html'
-  page.write_text((many / 'report.html').read_text() + PROBE)
-  found, log = probed(page, width)
+  probe = tmp_path / 'page.html'
+  probe.write_text((many / 'report.html').read_text() + PROBE)
+  found, log = probed(probe, width)
   assert 'CONSOLE' not in log
   assert found['pictures'] >= 10
   assert found['images'] == found['flat'] == 0

@@ -1,46 +1,55 @@
 """What a sweep leaves: its table in three forms, its page and its picture."""
 
+import contextlib
 import csv
+import html
+import io
 import json
 import pathlib
+import re
+import shlex
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from experiments import picture
 from kd_jax import cli
+from kd_jax.report import maps
+from kd_jax.report import swept as pages
+from kd_jax.runs import sweep_run
+from tests.report import test_page
 
 pytestmark = pytest.mark.slow
 QUICK = pathlib.Path(__file__).resolve().parents[1] / 'helpers/quick.py'
 
 
 @pytest.fixture(scope='module')
-def swept(tmp_path_factory):
-  """The folder of two temperatures by two alphas, two seeds each."""
-  folder = tmp_path_factory.mktemp('sweep')
-  assert (
-    cli.main(
-      [
-        '--config',
-        str(QUICK),
-        '--workdir',
-        str(folder),
-        '--seeds',
-        '2',
-        '--sweep',
-        'temperature=2,4;alpha=0.5,0.9',
-        '--config.parallel=one',
-        '--config.train.steps=8',
-        '--config.eval_every=4',
-      ]
-    )
-    == 0
+def printed(tmp_path_factory):
+  """Two temperatures by two alphas, two seeds each: (folder, text printed)."""
+  folder, out = tmp_path_factory.mktemp('sweep') / 'run', io.StringIO()
+  options = (
+    f'--config {QUICK} --workdir {folder} --seeds 2 '
+    '--sweep temperature=2,4;alpha=0.5,0.9 --config.parallel=one '
+    '--config.train.steps=8 --config.eval_every=4'
   )
-  return folder
+  with contextlib.redirect_stdout(out):
+    assert cli.main(options.split()) == 0
+  return folder, out.getvalue()
 
 
-def test_the_table_on_disk(swept):
-  rows = json.loads((swept / 'sweep.json').read_text())
+@pytest.fixture
+def swept(printed):
+  """The folder of the sweep."""
+  return printed[0]
+
+
+@pytest.fixture
+def rows(swept):
+  """Its table."""
+  return json.loads((swept / 'sweep.json').read_text())
+
+
+def test_the_table_on_disk(swept, rows):
   with (swept / 'sweep.csv').open() as file:
     lines = list(csv.DictReader(file))
   assert [line['setting'] for line in lines] == [row['setting'] for row in rows]
@@ -53,11 +62,82 @@ def test_the_table_on_disk(swept):
     assert row['difference'] == report['verdict']['difference']
     assert float(line['test']) == row['test']
     assert row['low'] <= row['difference'] <= row['high']
+    assert row['test_low'] <= row['test'] <= row['test_high']
+    assert row['p'] == report['verdict']['p'] <= row['p_holm'] <= 1
+    assert row['comparisons'] == 4 == int(line['comparisons'])
+    assert row['outcome'] == 'no difference' == line['outcome']
     assert row['extra_parameters'] == row['extra_bytes'] == 0
 
 
-def test_the_page(swept):
-  rows = json.loads((swept / 'sweep.json').read_text())
+def test_what_is_printed_leads_with_the_best_and_ends_with_the_page(
+  printed, rows
+):
+  folder, text = printed
+  best = max(rows, key=lambda row: row['validation'])
+  first, *rest = text.strip().split('\n\n')
+  assert first.startswith(
+    f'Best of 4 settings on validation: {best["setting"]}'
+  )
+  assert "of 4 comparisons with the student alone hold after Holm's" in first
+  assert rest[-1] == str(folder / 'sweep.html')
+  assert '| p (Holm) |' in rest[0]
+
+
+def test_the_command_of_the_page_trains_the_best_setting_anew(swept, rows):
+  best = max(rows, key=lambda row: row['validation'])
+  before = {p: p.stat().st_mtime_ns for p in swept.rglob('*') if p.is_file()}
+  page = (swept / 'sweep.html').read_text()
+  command = html.unescape(re.search(r'<pre>(.*?)</pre>', page, re.S).group(1))
+  python, *argv = shlex.split(command)
+  assert [python, *argv[:2]] == ['python', '-m', 'kd_jax.cli']
+  folder = pathlib.Path(argv[argv.index('--workdir') + 1])
+  assert not folder.exists() and swept not in folder.parents
+  with contextlib.redirect_stdout(io.StringIO()):
+    assert cli.main(argv[2:]) == 0
+  report = json.loads((folder / 'report.json').read_text())
+  assert report['networks']['student']['accuracy']['mean'] == best['test']
+  assert list(folder.glob('seed_*/metrics.jsonl'))
+  assert before == {
+    p: p.stat().st_mtime_ns for p in swept.rglob('*') if p.is_file()
+  }
+  # The folder is taken now: the next page names another.
+  assert sweep_run.unused(swept) not in (folder, swept)
+
+
+def test_one_seed_has_no_deviation_and_no_verdict(swept, rows, tmp_path):
+  none = dict.fromkeys(('validation_sd', 'test_sd', 'p', 'p_holm'))
+  single = [{**r, **none, 'seeds': 1, 'outcome': 'one run'} for r in rows]
+  text = pages.write(tmp_path, single, 0.5).read_text().split('</style>')[1]
+  assert 'standard deviation' not in text and '±' not in text
+  assert 'over the seeds' not in text and 'over seeds' not in text
+  assert '4 comparisons rest on one run each' in text
+  assert not re.search('helped|hurt|no difference', text)
+  assert 'standard deviation' in (swept / 'sweep.html').read_text()
+  assert sweep_run.table(single).count('| - |') == 4
+
+
+def test_without_validation_no_setting_is_best(rows, tmp_path):
+  blind = [{**row, 'validation': float('nan')} for row in rows]
+  assert pages.best_of(blind) is None
+  assert 'no validation set' in pages.best_in_words(blind)
+  assert pages.best_of([*blind, rows[0]]) == rows[0]
+
+
+def test_a_temperature_is_called_that(rows):
+  heat = maps.heats(rows)[0]
+  assert '>temperature</text>' in heat and '>T</text>' not in heat
+
+
+@test_page.needs_browser
+@pytest.mark.parametrize('width', [400, 800, 1200])
+def test_its_table_is_not_cut(width, swept, tmp_path):
+  probe = tmp_path / 'page.html'
+  probe.write_text((swept / 'sweep.html').read_text() + test_page.PROBE)
+  found, _ = test_page.probed(probe, width)
+  assert found['cut'] == 0 and found['wide'] <= 0
+
+
+def test_the_page(swept, rows):
   best = max(rows, key=lambda row: row['validation'])
   page = (swept / 'sweep.html').read_text()
   assert 'Accuracy on validation over temperature and alpha' in page

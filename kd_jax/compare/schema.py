@@ -1,0 +1,194 @@
+"""Checks that a report read from disk has the form that pages and tables need.
+
+A report that was edited by hand, or cut off, is refused by the first place
+that is wrong, before anything is printed or drawn from it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+NUMBER, TEXT, WORD = (int, float), (str,), (str, type(None))
+MAYBE = (int, float, type(None))
+
+
+class Each(NamedTuple):
+  """A mapping of any keys, or a list, whose values all have one form."""
+
+  kind: type
+  form: Any
+  least: int = 0
+
+
+class Optional(NamedTuple):
+  """A value that may be null, and, if `absent`, missing."""
+
+  form: Any
+  absent: bool = False
+
+
+class Either(NamedTuple):
+  """A value that is a mapping of the first form, or else of the second."""
+
+  mapping: Any
+  plain: Any
+
+
+class Pair(NamedTuple):
+  """A list of two numbers."""
+
+
+SUMMARY = {'mean': NUMBER, 'sd': NUMBER, 'values': Each(list, NUMBER, 1)}
+SCORE = Either(SUMMARY, NUMBER)
+MOMENT = Optional({'accuracy': SCORE})
+MEASURE = Either(SUMMARY, MAYBE)
+TIME = {'median': NUMBER, 'low': NUMBER, 'high': NUMBER}
+NETWORK = {
+  'accuracy': SCORE,
+  'interval': Pair(),
+  'kept': MEASURE,
+  'ratio': MEASURE,
+  'nll': MEASURE,
+  'calibration_error': MEASURE,
+  'agreement': MEASURE,
+  'agreement_top5': MEASURE,
+  'kl': MEASURE,
+  'per_class': Each(list, MAYBE, 1),
+  'last': MOMENT,
+  'best': MOMENT,
+  'cost': {
+    'parameters': NUMBER,
+    'bytes': NUMBER,
+    'flops': MAYBE,
+    'memory': MAYBE,
+    'latency': Each(dict, TIME),
+  },
+}
+VERDICT = {
+  'outcome': TEXT,
+  'text': TEXT,
+  'evidence': TEXT,
+  'difference': NUMBER,
+  'interval': Pair(),
+  'p': Optional(NUMBER, absent=True),
+  'differences': Optional(Each(list, NUMBER), absent=True),
+}
+REPORT = {
+  'kind': TEXT,
+  'rows': Each(list, TEXT, 1),
+  'networks': Each(dict, NETWORK, 1),
+  'students': Each(dict, WORD, 1),
+  'teacher': WORD,
+  'means': Each(dict, Each(list, TEXT)),
+  'verdicts': Each(dict, Optional(VERDICT), 1),
+  'verdict': Optional(VERDICT),
+  'gap_closed': Each(dict, MAYBE),
+  'examples': {'learned': SCORE, 'lost': SCORE},
+  'alike': Optional(
+    Each(list, {'student': TEXT, 'teacher': TEXT, 'rows': Each(dict, MEASURE)})
+  ),
+  'select': TEXT,
+  'stages': Optional(Each(list, TEXT), absent=True),
+  'runs': Optional(Each(list, TEXT, 1), absent=True),
+  'seeds': Optional(NUMBER, absent=True),
+  'device': {'kind': TEXT},
+  'data': {
+    'name': TEXT,
+    'fingerprint': TEXT,
+    'test': NUMBER,
+    'classes': Each(list, TEXT, 1),
+  },
+}
+
+
+def first_mistake(report: Any) -> str | None:
+  """The first place of a report that is not as it must be, in words; or None.
+
+  Args:
+    report: as read from JSON.
+  """
+  return _mistake(report, REPORT, '') or _of_names(report)
+
+
+def _mistake(value, form, path) -> str | None:
+  """The first place at or below `path` that does not have the form."""
+  if isinstance(form, Optional):
+    return None if value is None else _mistake(value, form.form, path)
+  if isinstance(form, Either):
+    plain = not isinstance(value, Mapping)
+    return _mistake(value, form.plain if plain else form.mapping, path)
+  if isinstance(form, Pair):
+    mistake = _mistake(value, Each(list, NUMBER), path)
+    if mistake or len(value) == 2:
+      return mistake
+    return f'{path} has {len(value)} numbers and not two'
+  if isinstance(form, Each):
+    return _of_each(value, form, path)
+  if isinstance(form, Mapping):
+    return _of_keys(value, form, path)
+  # JSON's true is no number here, though Python's is.
+  if isinstance(value, form) and not isinstance(value, bool):
+    return None
+  return f'{path or "it"} is {_shown(value)}'
+
+
+def _of_each(value, form: Each, path) -> str | None:
+  if not isinstance(value, form.kind):
+    return f'{path} is {_shown(value)}'
+  if len(value) < form.least:
+    return f'{path} is empty'
+  pairs = value.items() if form.kind is dict else enumerate(value)
+  mistakes = (_mistake(x, form.form, f'{path}.{key}') for key, x in pairs)
+  return next(filter(None, mistakes), None)
+
+
+def _of_keys(value, form: Mapping, path) -> str | None:
+  if not isinstance(value, Mapping):
+    return f'{path or "it"} is {_shown(value)}'
+  for key, each in form.items():
+    place = f'{path}.{key}'.lstrip('.')
+    absent = isinstance(each, Optional) and each.absent
+    if key not in value and not absent:
+      return f'{place} is missing'
+    mistake = _mistake(value.get(key), each, place)
+    if mistake:
+      return mistake
+  return None
+
+
+def _of_names(report) -> str | None:
+  """The first name of a network or class that leads nowhere."""
+  rows, networks = report['rows'], report['networks']
+  if set(rows) != set(networks):
+    return f'rows {rows} are not those of networks {list(networks)}'
+  students = report['students']
+  used = [*students, *filter(None, students.values()), report['teacher']]
+  unknown = [row for row in filter(None, used) if row not in networks]
+  if unknown:
+    return f'networks.{unknown[0]} is missing'
+  for key in ('verdicts', 'gap_closed'):
+    if set(report[key]) != set(students):
+      return f'{key} has other names than students'
+  classes = len(report['data']['classes'])
+  for row, network in networks.items():
+    if len(network['per_class']) != classes:
+      return f'networks.{row}.per_class is not one number per class'
+  return _of_seeds(report)
+
+
+def _of_seeds(report) -> str | None:
+  """The first number that one network has over seeds and another has not."""
+  several = report['kind'] == 'seeds'
+  if several != bool(report.get('runs')) or several != bool(
+    report.get('seeds')
+  ):
+    return f'kind is {report["kind"]!r}, which its runs and seeds are not'
+  for row, network in report['networks'].items():
+    if isinstance(network['accuracy'], Mapping) != several:
+      return f'networks.{row}.accuracy is not that of kind {report["kind"]!r}'
+  return None
+
+
+def _shown(value) -> str:
+  """A value in a message, cut short."""
+  text = repr(value)
+  return 'missing' if value is None else text[:37] + '..' * (len(text) > 37)
