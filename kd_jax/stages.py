@@ -9,6 +9,14 @@ import jax
 from kd_jax import terms, types
 
 CONSTANT = 'constant'
+# What a network is in a scheme; comparison, sweeps and reports read this.
+TEACHER, BASELINE, STUDENT, ASSISTANT, GENERATION = (
+  'teacher',
+  'baseline',
+  'student',
+  'assistant',
+  'generation',
+)
 
 
 def constant(step) -> float:
@@ -98,6 +106,9 @@ class Stage(NamedTuple):
     hands_on: student -> the name under which it is kept when the stage ends.
     built_as: network -> the network of the config that it is built like, for
       those that the config does not name.
+    roles: a network as it is kept -> what it is in the scheme: TEACHER,
+      BASELINE (a student trained alone), ASSISTANT, GENERATION; the others
+      are STUDENTs.
   """
 
   name: str
@@ -112,6 +123,7 @@ class Stage(NamedTuple):
   starts: Mapping[str, str] = {}
   hands_on: Mapping[str, str] = {}
   built_as: Mapping[str, str] = {}
+  roles: Mapping[str, str] = {}
 
   @property
   def copies(self) -> dict[str, str]:
@@ -126,6 +138,10 @@ class Stage(NamedTuple):
     read = [n for t in self.terms.values() for n in (t.student, t.teacher)]
     read += [n for view in self.views.values() for n in view.sources]
     return {n: network_of(n) for n in sorted(set(read)) if n != network_of(n)}
+
+  def role_of(self, row: str) -> str:
+    """What a network, as it is kept, is in the scheme."""
+    return self.roles.get(row, STUDENT)
 
   @property
   def kept(self) -> dict[str, str]:

@@ -42,12 +42,17 @@ def make_lineup(
   networks = rows_of(experiment, finished)
   last = experiment.stages[-1]
   rows = [row for row in last.kept.values() if row in networks]
-  learners = [row for row in rows if row != 'teacher'] or rows
-  learners.sort(key=lambda row: row != 'student')
-  students = {row: alone(networks, row) for row in learners}
+  learners = [row for row in rows if last.role_of(row) == stages.STUDENT]
+  learners = learners or rows
+  named = {
+    row: stage.role_of(row)
+    for stage in experiment.stages
+    for row in stage.kept.values()
+  }
+  students = {row: alone(networks, named, row) for row in learners}
   teachers = top_of(experiment.stages, networks, learners[0])
   means = {TEACHERS: teachers} if len(teachers) > 1 else {}
-  generations = [r for r in networks if r.startswith('generation_')]
+  generations = [r for r in networks if named.get(r) == stages.GENERATION]
   if generations:
     means[GENERATIONS] = (*generations, learners[0])
   teacher = TEACHERS if len(teachers) > 1 else next(iter(teachers), None)
@@ -69,12 +74,19 @@ def rows_of(experiment, finished: Sequence[str]) -> dict[str, str]:
   }
 
 
-def alone(networks: Mapping[str, str], row: str) -> str | None:
-  """The row of the same network trained alone, if there is one."""
-  name = networks[row]
-  for baseline in ('baseline', f'baseline_{name}', f'baseline_{row}'):
-    if networks.get(baseline) == name and baseline != row:
-      return baseline
+def alone(
+  networks: Mapping[str, str], named: Mapping[str, str], row: str
+) -> str | None:
+  """The row of the same network trained alone, if there is one.
+
+  Args:
+    networks: as in `Lineup`.
+    named: {row: its role in the scheme}.
+    row: a student.
+  """
+  for other, name in networks.items():
+    if named.get(other) == stages.BASELINE and name == networks[row]:
+      return other
   return None
 
 

@@ -124,6 +124,15 @@ def points(rows, baseline) -> list[pictures.Point]:
   return dots
 
 
+def _watched(runs) -> tuple[str, str]:
+  """The last stage of runs, and the score of its first student."""
+  rows = [row for rows in runs for row in rows]
+  stage = rows[-1]['stage'] if rows else ''
+  keys = [key for row in rows if row['stage'] == stage for key in row]
+  scores = [key for key in keys if key.startswith('validation_accuracy/')]
+  return stage, next(iter(scores), '')
+
+
 def learning(workdir: pathlib.Path, rows) -> str | None:
   """Accuracy on validation by epoch, of the best settings."""
   best = sorted(rows, key=lambda row: -row['validation'])[:LINES]
@@ -131,13 +140,9 @@ def learning(workdir: pathlib.Path, rows) -> str | None:
   for i, row in enumerate(best):
     folder = workdir / row['setting']
     seeds = sorted(folder.glob('seed_*')) or [folder]
+    runs = [metrics.read_rows(seed) for seed in seeds]
     line = curves.curve(
-      [metrics.read_rows(seed) for seed in seeds],
-      'student',
-      'validation_accuracy/student',
-      row['setting'],
-      f'other{i}',
-      scale=100,
+      runs, *_watched(runs), row['setting'], f'other{i}', scale=100
     )
     if line.x:
       lines.append(line)

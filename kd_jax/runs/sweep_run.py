@@ -206,7 +206,8 @@ def alone_of(reports) -> float | None:
   """Test accuracy of the student alone, in the last report that has one."""
   alone = None
   for report in reports:
-    alone = report['networks'].get('baseline', {}).get('accuracy', alone)
+    (_, baseline), *_ = report['students'].items()
+    alone = report['networks'].get(baseline, {}).get('accuracy', alone)
   return alone['mean'] if isinstance(alone, Mapping) else alone
 
 
@@ -248,12 +249,13 @@ def row_of(
     corrected: its comparison within the sweep (see `family.correct`).
   """
   seeds = sorted(folder.glob('seed_*')) or [folder]
+  first = next(iter(report['students']))  # the one that the run is about
   specs = [
-    checkpoint.read_json(seed / 'networks' / 'student' / checkpoint.SPEC)
+    checkpoint.read_json(seed / 'networks' / first / checkpoint.SPEC)
     for seed in seeds
   ]
   scores = [spec['validation'][spec['select']] for spec in specs]
-  student = report['networks']['student']
+  student = report['networks'][first]
   test = student['accuracy']
   test = test['values'] if isinstance(test, Mapping) else [test]
   judged = report['verdict'] or {}

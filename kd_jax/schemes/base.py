@@ -44,11 +44,21 @@ def hard(network: str, weight: float = 1.0) -> terms.Term:
   return terms.Term(network, terms.LABELS, method, weight)
 
 
-def alone(network: str, recipe: stages.Recipe, name: str = '') -> stages.Stage:
+def alone(
+  network: str,
+  recipe: stages.Recipe,
+  name: str = '',
+  role: str = stages.BASELINE,
+) -> stages.Stage:
   """A network that learns from the labels alone, kept as `name`."""
   name = name or network
   return stages.Stage(
-    name, {'hard': hard(network)}, (network,), recipe, hands_on={network: name}
+    name,
+    {'hard': hard(network)},
+    (network,),
+    recipe,
+    hands_on={network: name},
+    roles={name: role},
   )
 
 
@@ -110,7 +120,11 @@ def _used(views, of) -> set[str]:
 
 def teachers(cast: Cast, names: Sequence[str]) -> list[stages.Stage]:
   """The stages that train the teachers which are not loaded."""
-  return [alone(n, cast.teacher) for n in names if n not in cast.loaded]
+  return [
+    alone(n, cast.teacher, role=stages.TEACHER)
+    for n in names
+    if n not in cast.loaded
+  ]
 
 
 def baselines(cast: Cast, students: Sequence[str]) -> list[stages.Stage]:

@@ -31,7 +31,7 @@ def online(
   return [
     *base.teachers(cast, others),
     *base.baselines(cast, (student,)),
-    base.stage(cast, student, learners, of),
+    base.stage(cast, student, learners, of, roles={teacher: stages.TEACHER}),
   ]
 
 

@@ -46,7 +46,8 @@ def progressive(
   links = []
   for name in chain[1:]:
     of = base.retarget(cast.terms, name, base.BEFORE, older)
-    links.append(base.stage(cast, name, (name,), of))
+    roles = {} if name == chain[-1] else {name: stages.ASSISTANT}
+    links.append(base.stage(cast, name, (name,), of, roles=roles))
     older = name
   others = [n for link in links for n in link.frozen if n not in chain[1:]]
   needed = list(dict.fromkeys([*top, *others]))

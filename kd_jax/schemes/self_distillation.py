@@ -122,6 +122,7 @@ def born_again(
         (name,),
         of,
         hands_on={name: student} if last else {},
+        roles={} if last else {name: stages.GENERATION},
         built_as={n: student for n in (name, older) if n != student},
       )
     )
