@@ -13,6 +13,7 @@ import numpy as np
 from kd_jax import errors
 
 ROWS = 'metrics.jsonl'
+CLEAR = '\r\033[K'  # empties a terminal's line
 
 
 class Writer(NamedTuple):
@@ -159,10 +160,12 @@ def say(text: str, out=None) -> None:
   """Prints a line on standard error: what the first process does now."""
   if not _is_first():
     return
+  out = out or sys.stderr
   if 'tqdm' in sys.modules:  # above a bar that is shown
-    sys.modules['tqdm'].tqdm.write(text, file=out or sys.stderr)
-  else:
-    print(text, file=out or sys.stderr, flush=True)
+    sys.modules['tqdm'].tqdm.write(text, file=out)
+    return
+  start = CLEAR if out.isatty() else ''  # in place of a note
+  print(f'{start}{text}', file=out, flush=True)
 
 
 def _is_first() -> bool:
@@ -185,7 +188,7 @@ def note(text: str, out=None) -> Iterator[None]:
   try:
     yield
   finally:
-    print('\r\033[K', end='', file=out, flush=True)
+    print(CLEAR, end='', file=out, flush=True)
 
 
 class Progress(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kd_jax import checkpoint, errors, metrics
-from kd_jax.compare import schema
+from kd_jax.compare import schema, statistics
 
 REPORT, PREDICTIONS = 'report.json', 'predictions.npz'
 
@@ -94,7 +94,7 @@ def read_report(folder: pathlib.Path) -> dict:
         f'{path} is damaged: {mistake}; delete it and run the same command '
         'again to make a new one'
       )
-    return _ordered(report)
+    return _with_intervals(_ordered(report))
   if not folder.is_dir():
     raise ValueError(f'no folder {folder}; {_known(folder.parent)}')
   if not (folder / 'config.json').exists():
@@ -115,6 +115,18 @@ def _ordered(report: dict) -> dict:
     key: {r: report[key][r] for r in report['rows'] if r in report[key]}
     for key in by_row
   }
+
+
+def _with_intervals(report: dict) -> dict:
+  """Adds the intervals of accuracies that a report of version 0.1 lacks."""
+  for network in report['networks'].values():
+    if network.get('interval') is None:
+      accuracy = network['accuracy']
+      several = isinstance(accuracy, Mapping)
+      values = accuracy['values'] if several else [accuracy]
+      count = max(round(report['data']['test']), 1)
+      network['interval'] = list(statistics.of_accuracy(values, count))
+  return report
 
 
 def _known(folder: pathlib.Path) -> str:

@@ -44,7 +44,7 @@ MEASURE = Either(SUMMARY, MAYBE)
 TIME = {'median': NUMBER, 'low': NUMBER, 'high': NUMBER}
 NETWORK = {
   'accuracy': SCORE,
-  'interval': Pair(),
+  'interval': Optional(Pair(), absent=True),
   'kept': MEASURE,
   'ratio': MEASURE,
   'nll': MEASURE,

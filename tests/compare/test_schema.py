@@ -64,7 +64,7 @@ def test_a_report_is_refused_or_can_be_shown(which, monkeypatch):
         assert '\n' not in mistake and len(mistake) < 300
         refused += 1
         continue
-      changed = results._ordered(changed)
+      changed = results._with_intervals(results._ordered(changed))
       compare.tables.table(changed)
       compare.tables.overview({'a': changed, 'b': found})
       if junk in (..., None) and len(path) < 3:  # a page takes longer
@@ -109,6 +109,20 @@ def test_a_report_without_networks_is_refused(folder, capsys):
   (folder / 'report.json').write_text(text)
   for main in (compare.main, report.main):
     refuse(main, folder, capsys, 'report.json')
+
+
+def test_a_report_of_version_0_1_has_intervals_too():
+  folder = compared.shared()[0]
+  path = folder / 'report.json'
+  new, text = results.read_report(folder), path.read_text()
+  old = json.loads(text)
+  for network in old['networks'].values():
+    del network['interval']
+  path.write_text(json.dumps(old))
+  try:
+    assert results.read_report(folder) == new
+  finally:
+    path.write_text(text)
 
 
 def test_predictions_of_another_report_are_refused(folder, capsys):

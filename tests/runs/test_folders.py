@@ -16,6 +16,6 @@ def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
   monkeypatch.setenv('PATH', str(tmp_path))
   assert folders.environment()['commit'] == 'unknown'
   folder = tmp_path / 'run'
-  folders.claim(folder, {'seed': 0})
+  folders.claim(folder, {'seed': 0}, {})
   stored = json.loads((folder / 'environment.json').read_text())
   assert stored['commit'] == 'unknown'
