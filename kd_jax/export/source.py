@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from kd_jax import build, checkpoint, config, types
 from kd_jax.build import stored
-from kd_jax.compare import results, table
+from kd_jax.compare import results
 from kd_jax.data import sources
 from kd_jax.models import base, fake_quant
 
@@ -154,22 +154,14 @@ def read_json(path: pathlib.Path) -> dict:
 
 
 def read_report(folder: pathlib.Path) -> dict:
-  """The report of a run, if all can be read that a card shows; {} without.
+  """The report of a run; {} of a run without one.
 
   Raises:
-    ValueError: that names report.json.
+    ValueError: that names report.json, where it is damaged.
   """
-  path = folder / results.REPORT
-  if not path.exists():
+  if not (folder / results.REPORT).exists():
     return {}
-  read_json(path)
-  with intact(path):
-    report = results.read_report(folder)
-    table.table(report)
-    dict(report.get('data', {}))
-    for row in report['means'].get(report['teacher'], ()):
-      str.strip(row)
-  return report
+  return results.read_report(folder)
 
 
 def teachers(student: Student) -> dict[str, Student]:

@@ -370,11 +370,11 @@ EDITS = {
   'weight': ('config.json', {'terms': {'a': {'weight': 'x'}}}, 'is damaged'),
   'train': ('config.json', {'train': 5}, 'is damaged'),
   'networks': ('config.json', {'networks': [1]}, 'is damaged'),
-  'report': ('report.json', {'rows': None}, "is damaged: it lacks 'rows'"),
+  'report': ('report.json', {'rows': None}, 'is damaged: rows is missing'),
   'row': ('report.json', {'rows': 5}, 'is damaged'),
   'students': ('report.json', {'students': [1]}, 'is damaged'),
-  'list': ('report.json', [1], 'is damaged: it holds a list and no object'),
-  'text': ('report.json', 'x', 'is damaged: it holds a str and no object'),
+  'list': ('report.json', [1], 'is damaged: it is [1]'),
+  'text': ('config.json', 'x', 'is damaged: it holds a str and no object'),
   'empty': ('report.json', {}, 'is damaged'),
 }
 
@@ -386,7 +386,8 @@ def test_an_edited_file_is_named_in_one_line(
   """Before any work: nothing is written."""
   name, changes, words = EDITS[case]
   run = networks_on_disk.run(tmp_path / 'run')
-  checkpoint.write_json(run / 'report.json', networks_on_disk.REPORT)
+  report = networks_on_disk.report('teacher', 'student')
+  checkpoint.write_json(run / 'report.json', report)
   monkeypatch.setattr(
     source,
     'read_data',
