@@ -326,13 +326,14 @@ def _run(c, data, given, workdir, overwrite) -> Distilled:
     stack.callback(writer.close)
     session = training.Session(folder, writer, lambda: bool(stop()))
     try:
-      networks = training.run(experiment, session)
+      (outcome,) = training.run_all([experiment], [session])
+      networks = outcome.unwrap()
     except errors.StoppedError as stopped:
       text = f'stopped and saved {stopped}; run the same call to continue'
       if stop() == signal.SIGINT:
         raise KeyboardInterrupt(text) from None
       raise errors.StoppedError(text) from None
-  last, best = networks['student'], networks['student_best']
+  last, best = networks['student'], outcome.best['student']
   test = data.test()
   everything = {**experiment.loaded, 'student': last}
   accuracy = {

@@ -28,10 +28,17 @@ class Finished(NamedTuple):
 
 
 class Outcome(NamedTuple):
-  """What came of a training: networks, or why it went no further."""
+  """What came of a training: networks, or why it went no further.
+
+  Attributes:
+    networks: {name: variables}, or {student: Finished} of one stage.
+    failure: why there are none.
+    best: {name: variables} when they were best on validation.
+  """
 
   networks: Mapping
   failure: Exception | None = None
+  best: Mapping = {}
 
   def unwrap(self) -> Mapping:
     """The networks; why there are none is raised."""
@@ -70,15 +77,12 @@ def _names(stage) -> list[str]:
   return [n for name in stage.kept.values() for n in (name, f'{name}_best')]
 
 
-def read(experiment, stage, folder) -> dict[str, types.Variables] | None:
+def read(experiment, stage, folder) -> Outcome | None:
   """The networks that this very stage left in a folder, or None.
 
   What is damaged, or was put there under another name, is moved aside, and
   said: the stage is then trained again, from its last checkpoint where that
   is whole.
-
-  Returns:
-    {name: variables} of those that are selected, and {name_best: variables}.
 
   Raises:
     ValueError: a network belongs to another training.
@@ -95,8 +99,13 @@ def read(experiment, stage, folder) -> dict[str, types.Variables] | None:
       target = checkpoint.move_aside(place, folder / 'damaged')
       metrics.say(f'{state.why}; moved to {target}')
   parallel.meet(f'{stage.name} is looked at')
-  whole = all(variables is not None for variables in networks.values())
-  return networks if whole else None
+  if any(variables is None for variables in networks.values()):
+    return None
+  names = list(stage.kept.values())
+  return Outcome(
+    {name: networks[name] for name in names},
+    best={name: networks[f'{name}_best'] for name in names},
+  )
 
 
 def _shared(experiment, stage, session) -> pathlib.Path | None:
@@ -157,18 +166,13 @@ def copy_to_store(experiment, stage, session) -> None:
 
 def write(
   experiment, stage, trained: Mapping[str, Finished], folder
-) -> dict[str, types.Variables]:
-  """Writes the finished networks of a stage.
-
-  Returns:
-    As `read`.
-  """
-  select, kept = experiment.options['select'], {}
+) -> Outcome:
+  """Writes the finished networks of a stage; the same as `read` then reads."""
+  select, kept, best = experiment.options['select'], {}, {}
   identity = experiment.identities[stage.name]
   for student, name in stage.kept.items():
     finished = trained[student]
-    kept[name] = getattr(finished, select)
-    kept[f'{name}_best'] = finished.best
+    kept[name], best[name] = getattr(finished, select), finished.best
     if folder is None or jax.process_index():
       continue
     spec = {
@@ -185,13 +189,16 @@ def write(
       'validation': dict(finished.scores),
       'cost': dict(finished.cost),
     }
-    for row, selected in ((f'{name}_best', 'best'), (name, select)):
+    for row, variables, selected in (
+      (f'{name}_best', best[name], 'best'),
+      (name, kept[name], select),
+    ):
       _write(
         folder / 'networks' / row,
-        kept[row],
+        variables,
         {**spec, 'network': row, 'select': selected},
       )
-  return kept
+  return Outcome(kept, best=best)
 
 
 def _write(place: pathlib.Path, variables, spec) -> None:

@@ -59,14 +59,14 @@ class _Many(NamedTuple):
   """The experiments, and what is finished of each, or why it failed.
 
   Attributes:
-    known: {(stage, fingerprint): networks}: one copy in memory of what many
+    known: {(stage, fingerprint): outcome}: one copy in memory of what many
       have.
   """
 
   experiments: Sequence[build.Experiment]
   sessions: Sequence[finished.Session]
   outcomes: list[finished.Outcome]
-  known: dict[tuple[str, str], dict[str, types.Variables]]
+  known: dict[tuple[str, str], finished.Outcome]
 
 
 def _train(many: _Many, k: int, plan: loop.Plan) -> None:
@@ -152,20 +152,22 @@ def _read(many, i, k) -> bool:
   experiment, session = many.experiments[i], many.sessions[i]
   stage, key = experiment.stages[k], _key(many, i, k)
   finished.copy_from_store(experiment, stage, session)
-  networks = finished.read(experiment, stage, session.folder)
-  if networks is None and session.folder is not None:
+  outcome = finished.read(experiment, stage, session.folder)
+  if outcome is None and session.folder is not None:
     return False
-  networks = many.known.get(key, networks)
-  if networks is None:
+  outcome = many.known.get(key, outcome)
+  if outcome is None:
     return False
-  _add(many, i, many.known.setdefault(key, networks))
+  _add(many, i, many.known.setdefault(key, outcome))
   return True
 
 
-def _add(many, i, networks: Mapping) -> None:
-  """Adds networks to what is finished of an experiment."""
-  everything = {**many.outcomes[i].networks, **networks}
-  many.outcomes[i] = finished.Outcome(everything)
+def _add(many, i, new: finished.Outcome) -> None:
+  """Adds the networks of a stage to what is finished of an experiment."""
+  old = many.outcomes[i]
+  many.outcomes[i] = finished.Outcome(
+    {**old.networks, **new.networks}, best={**old.best, **new.best}
+  )
 
 
 def _groups(many, members: Iterable[int], k) -> list[list[int]]:
@@ -197,9 +199,9 @@ def _train_group(many, k, group, plan) -> None:
       continue
     own, session = many.experiments[i], many.sessions[i]
     stage = own.stages[k]
-    networks = finished.write(own, stage, trained.networks, session.folder)
+    outcome = finished.write(own, stage, trained.networks, session.folder)
     finished.copy_to_store(own, stage, session)
-    _add(many, i, many.known.setdefault(_key(many, i, k), networks))
+    _add(many, i, many.known.setdefault(_key(many, i, k), outcome))
 
 
 def _entry(many, i, k) -> loop.Entry:
