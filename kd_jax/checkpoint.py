@@ -364,10 +364,10 @@ def copy_folder(source: pathlib.Path, target: pathlib.Path) -> None:
   part.rename(target)
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(path: pathlib.Path, value: Any, sort_keys: bool = True) -> None:
   """Writes JSON beside its place and renames it into it."""
   part = path.with_name(f'.{path.name}.{os.getpid()}')
-  part.write_text(json.dumps(value, indent=2, sort_keys=True) + '\n')
+  part.write_text(json.dumps(value, indent=2, sort_keys=sort_keys) + '\n')
   part.replace(path)
 
 

@@ -109,7 +109,9 @@ def read_report(folder: pathlib.Path) -> dict:
 
 
 def _ordered(report: dict) -> dict:
-  """Puts the rows in order again, which the sorted keys of JSON have lost."""
+  """Puts the rows of a report of version 0.1, with sorted keys, in order."""
+  if list(report['networks']) == list(report['rows']):
+    return report
   by_row = ('networks', 'students', 'verdicts', 'gap_closed')
   return report | {
     key: {r: report[key][r] for r in report['rows'] if r in report[key]}
@@ -193,7 +195,7 @@ def write(
 
 def write_report(folder: pathlib.Path, report: Mapping) -> None:
   """Writes report.json; numbers that are not finite become null."""
-  checkpoint.write_json(folder / REPORT, finite(report))
+  checkpoint.write_json(folder / REPORT, finite(report), sort_keys=False)
 
 
 def finite(value: Any) -> Any:
