@@ -197,7 +197,6 @@ def train_all(
   """
   if shelf is None and sum(map(len, prepared.groups)) > 1:
     shelf = prepared.workdir / 'shelf'
-  say_start(prepared)
   failed, results = {}, {}
   places = [place for group in prepared.groups for place, _ in group]
   with folders.lock(*(p.folder for p in places), *(p.setting for p in places)):
@@ -212,19 +211,6 @@ def train_all(
           results[name] = _together(prepared.workdir / name, runs, failed)
       each()
   return {name: results[name] for name in prepared.seeds}
-
-
-def say_start(prepared: Prepared) -> None:
-  """Prints what is going to be trained, in one line."""
-  experiment = prepared.groups[0][0][1]
-  data, count = experiment.data, sum(map(len, prepared.groups))
-  sizes = [len(split.labels) for split in (data.train, data.validation)]
-  many = f'{count} runs, each of ' if count > 1 else ''
-  metrics.say(
-    f'{data.name}: {sizes[0]} training and {sizes[1]} validation examples; '
-    f'{many}{len(experiment.stages)} stages: '
-    f'{", ".join(stage.name for stage in experiment.stages)}'
-  )
 
 
 def groups_of(

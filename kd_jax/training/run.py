@@ -188,9 +188,11 @@ def _train_group(many, k, group, plan) -> None:
   entries = [_entry(many, i, k) for i in group]
   last = k + 1 == len(experiment.stages)
   lanes = f' x{len(group)}' if len(group) > 1 else ''
+  data = experiment.data
   metrics.say(
     f'training {experiment.stages[k].name}{lanes} '
-    f'({k + 1} of {len(experiment.stages)} stages)'
+    f'({k + 1} of {len(experiment.stages)} stages) on '
+    f'{data.train.labels.shape[0]} examples of {data.name}'
   )
   plan = plan if last else plan._replace(pruner=None)
   for i, trained in zip(group, loop.train(experiment, entries, frozen, plan)):
