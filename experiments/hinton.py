@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-CONFIG = 'experiments/configs/mnist_hinton.py'
+CONFIG = pathlib.Path(__file__).resolve().parent / 'configs/mnist_hinton.py'
 # What is raised (or, negative, lowered) by one number: the biases of these.
 MOVED = {'no_3': (3,), 'only_7_8': (7, 8)}
 OFFSETS = np.arange(-15, 15.01, 0.1)

@@ -110,7 +110,7 @@ def test_files_that_are_not_python_are_packaged():
   files = [
     path.relative_to(ROOT / 'kd_jax')
     for path in (ROOT / 'kd_jax').rglob('*.*')
-    if path.is_file() and path.suffix not in ('.py', '.pyc')
+    if path.is_file() and path.suffix not in ('.py', '.pyc', '.md')
   ]
   assert files
   assert [f for f in files if not any(map(f.match, patterns))] == []

@@ -39,7 +39,8 @@ def test_several_classes_move_together():
   'part, classes',
   [('all', ()), ('no_3', (0, 1, 2, 4, 5, 6, 7, 8, 9)), ('only_7_8', (7, 8))],
 )
-def test_each_part_has_its_transfer_set(part, classes):
+def test_each_part_has_its_transfer_set(part, classes, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)  # from any folder
   c = config.resolve(config.read(f'{CONFIG}:{part}'))
   assert c.data.train_only == classes
   assert ('load' in c.networks.teacher) == c.baseline ^ True
