@@ -156,15 +156,15 @@ def growth(data: str, teacher: str, lanes: int, steps: int) -> dict[str, float]:
   strategy = strategies.STRATEGIES[name](made)
   packed = strategy.pack([made.init(e.stages[-1], {}) for _, e in group])
 
-  def move(n, packed):
-    told = made.signals(np.int32(n), frozen, made.feed(n))
-    return strategy.move(packed, *told)
+  def update(n, packed):
+    signals, batch = made.signals(np.int32(n), frozen, made.feed(n))
+    return strategy.update(packed, signals, batch)
 
-  packed, values = move(0, packed)
+  packed, values = update(0, packed)
   jax.block_until_ready(values)
   begun = time.perf_counter()
   for n in range(1, steps + 1):
-    packed, values = move(n, packed)
+    packed, values = update(n, packed)
   jax.block_until_ready((packed, values))
   return {'step': (time.perf_counter() - begun) / steps}
 

@@ -11,7 +11,7 @@ import numpy as np
 from kd_jax import build, checkpoint, metrics, types
 from kd_jax.compare import cost, fidelity, roles
 from kd_jax.data import pipeline, sources
-from kd_jax.methods import features
+from kd_jax.methods import layer_names
 from kd_jax.models import base as models
 from kd_jax.training import runtime
 
@@ -179,7 +179,7 @@ def layer_pairs(experiment, line, student, teacher) -> list[tuple[str, str]]:
     if pair != (names[0], teacher):
       continue
     for layers in term.get('layers', ()):
-      paired += features.pairs([tuple(layers)], ours, theirs)
+      paired += layer_names.pairs([tuple(layers)], ours, theirs)
   last = [(n, n) for n in ('features', 'logits') if n in ours and n in theirs]
   return list(dict.fromkeys([*paired, *last]))
 

@@ -19,7 +19,7 @@ Array = numerics.Array
 
 
 def _need_same(student: Array, teacher: Array) -> None:
-  """Raises ValueError unless the two sides have one shape."""
+  """Raises ValueError unless the two sides have equal shapes."""
   if student.shape != teacher.shape:
     raise ValueError(
       'attention needs equal heads and lengths, not '
@@ -104,10 +104,10 @@ def _relation(values: Array, heads: int | None, tokens: Array | None) -> Array:
   """log softmax(V V^T / sqrt(d)) [B, heads, L, L] of values [B, h, L, d]."""
   values = numerics.f32(values)
   if heads is not None:
-    batch, own, length, width = values.shape
-    if own * width % heads:
+    batch, count, length, width = values.shape
+    if count * width % heads:
       raise ValueError(
-        f'relation_heads={heads} does not divide a width of {own * width}'
+        f'relation_heads={heads} does not divide a width of {count * width}'
       )
     joined = values.transpose(0, 2, 1, 3).reshape(batch, length, heads, -1)
     values = joined.transpose(0, 2, 1, 3)

@@ -42,11 +42,11 @@ def crd_nce(
 def info_nce(
   student: jax.Array, teacher: jax.Array, *, temperature: float = 0.07
 ) -> jax.Array:
-  """Cross-entropy of finding one's own teacher embedding in the batch.
+  """Cross-entropy of finding an example's teacher embedding in the batch.
 
   -log softmax_j(<s_i, t_j> / (|s_i| |t_j|) / tau)[i]: the positive of example
-  i is its own teacher embedding, the negatives those of the other examples.
-  Built is one [B, B] matrix. One direction, student to teacher.
+  i is its teacher embedding, the negatives are those of the other examples.
+  The largest array is [B, B]. One direction, student to teacher.
 
   Args:
     student: [B, D] embeddings.
@@ -54,7 +54,7 @@ def info_nce(
     temperature: tau.
 
   Returns:
-    [B], nats, without tau^2; about log B where nothing is learnt. Invariant
+    [B], nats, without tau^2; about log B where nothing is learned. Invariant
     to the scale of each row. Not 0 at equality.
 
   Raises:
@@ -105,8 +105,8 @@ def memory_logits(
 def log_normalizer(logits: jax.Array, num_data: int) -> jax.Array:
   """Log of CRD's constant: Z = N times the mean of exp(logits).
 
-  Estimated once, from the first batch, and kept; in log space, so that a
-  small tau cannot overflow.
+  Z is estimated once, from the first batch. Log space keeps it finite for a
+  small tau.
 
   Args:
     logits: [B, 1 + K], from `memory_logits`.
@@ -124,15 +124,15 @@ def log_normalizer(logits: jax.Array, num_data: int) -> jax.Array:
 def update_memory(
   memory: jax.Array, index: jax.Array, embeddings: jax.Array, momentum: float
 ) -> jax.Array:
-  """A memory whose rows at `index` moved toward new embeddings.
+  """Moves the memory's rows at `index` toward new embeddings.
 
-  m_i <- unit(momentum m_i + (1 - momentum) v_i). One scatter, so in place
+  m_i <- unit(momentum m_i + (1 - momentum) v_i). It is one scatter, in place
   where the memory is donated.
 
   Args:
     memory: m, [N, D], unit rows.
-    index: i32 [B]. An index of N or more is left out (for padding); of equal
-      ones any may win.
+    index: i32 [B]. An index of N or more has no effect (for padding). Where
+      indices are equal, any of their embeddings may be stored.
     embeddings: v, [B, D], unit rows.
     momentum: 0.5 in CRD.
 
@@ -157,27 +157,27 @@ def draw_negatives(
   """Random rows of the memory as negatives, with replacement.
 
   'exact' draws uniformly among examples of other classes; 'relax' among all,
-  so that a negative may share the anchor's class. Nothing of size [B, N] is
-  built: with the data sorted by class, a number below N minus the class size
-  names another class's example once it steps over the class.
+  so that a negative may share the anchor's class. No array has size [B, N]:
+  with the data sorted by class, a random number below N minus the class size
+  becomes the position of another class's example by skipping the class.
 
   Args:
     key: a PRNG key.
-    labels: i32 [B], the anchors' classes. One that occurs nowhere in
-      `all_labels` excludes nothing.
+    labels: i32 [B], the anchors' classes. A class that is not in `all_labels`
+      excludes no row.
     all_labels: i32 [N], the class of each row of the memory.
     count: K, static.
     mode: 'exact' or 'relax'; static.
 
   Returns:
-    i32 [B, K]. Where there is one class only, 'exact' falls back to 'relax'.
+    i32 [B, K]. Where there is only one class, 'exact' falls back to 'relax'.
 
   Raises:
     ValueError: an unknown mode.
 
-  Source: Tian et al. 2020 (as `crd_nce`). RepDistiller draws 'exact' ones
-    without replacement where the data suffice; the loss assumes independent
-    noise, which is what drawing with replacement gives.
+  Source: Tian et al. 2020 (as `crd_nce`). RepDistiller draws 'exact'
+    negatives without replacement where the data suffice. The loss assumes
+    independent noise, as from drawing with replacement.
   """
   if mode not in _MODES:
     known = ', '.join(_MODES)

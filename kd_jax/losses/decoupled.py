@@ -83,7 +83,7 @@ def nkd(
     T^2 times the entropy of q_t; the first falls until p_s,y = 1.
 
   Source: Yang et al. 2023, L_NKD, https://arxiv.org/abs/2303.13005.
-    Defaults as in its code; the CE with the labels is a term of its own.
+    Defaults as in its code; the CE with the labels is a separate term.
   """
   target = numerics.is_target(labels, student)
   hit_s, _, _ = _split(student, target, 1.0)
@@ -126,7 +126,7 @@ def ofa(
 
   Source: Hao et al. 2023, L_OFA, https://arxiv.org/abs/2310.19444. The
     paper's formula holds the CE with the label too, which its code and ours
-    leave to a term of its own: hence the -1. eps 1 to 1.5 by pair.
+    leave to a separate term: hence the -1. eps 1 to 1.5 by pair.
   """
   numerics.need_variant(variant, ('code', 'paper'))
   log_s = numerics.log_probs(student, temperature)
@@ -166,8 +166,8 @@ def topk_kd(
   Raises:
     ValueError: k < 1, or another variant.
 
-  Source: no paper of its own; the tail bin is trl's `add_tail`, and
-    renormalizing both sides is what maxtext does.
+  Source: no paper. The tail bin is as in trl's `add_tail`; maxtext
+    renormalizes both sides.
   """
   numerics.need_variant(variant, ('tail', 'renormalize'))
   if k < 1:
@@ -183,11 +183,11 @@ def topk_kd(
 
 
 def _top(log_p: Array, top: Array, variant: str) -> Array:
-  """log b: the kept classes and their tail [.., k + 1], or renormalized."""
-  kept = jnp.take_along_axis(log_p, top, axis=-1)
+  """log b: the k classes and the tail [.., k + 1], or renormalized [.., k]."""
+  log_top = jnp.take_along_axis(log_p, top, axis=-1)
   if variant == 'renormalize':
-    return jax.nn.log_softmax(kept, axis=-1)
+    return jax.nn.log_softmax(log_top, axis=-1)
   floor = jnp.finfo(log_p.dtype).min
   rest = jnp.put_along_axis(log_p, top, floor, axis=-1, inplace=False)
   tail = jax.nn.logsumexp(rest, axis=-1, keepdims=True)
-  return jnp.concatenate([kept, tail], axis=-1)
+  return jnp.concatenate([log_top, tail], axis=-1)

@@ -21,7 +21,7 @@ def _sides(student: Array, teacher: Array, temperature):
 
 
 def _scaled(value: Array, temperature, t_squared: bool) -> Array:
-  """`value`, times T^2 where asked."""
+  """`value`, times T^2 if `t_squared`."""
   if not t_squared:
     return value
   return numerics.per_prediction(temperature, value) ** 2 * value

@@ -13,7 +13,7 @@ from kd_jax.losses import geometry, numerics, spatial
 
 
 def feature_mse(student: jax.Array, teacher: jax.Array) -> jax.Array:
-  """Mean squared difference of two features of one shape.
+  """Mean squared difference of two features of equal shape.
 
   mean (F_s - F_t)^2 over all elements of an example. This is the distance of
   FitNets (hints, after a regressor; weight 100 in RepDistiller), of SimKD and
@@ -38,7 +38,7 @@ def feature_mse(student: jax.Array, teacher: jax.Array) -> jax.Array:
 
 
 def feature_sse(student: jax.Array, teacher: jax.Array) -> jax.Array:
-  """Sum of squared differences of two features of one shape.
+  """Sum of squared differences of two features of equal shape.
 
   sum (F_s - F_t)^2 over all elements of an example: the distance of masked
   generative distillation, between the generated and the teacher's map.

@@ -44,8 +44,8 @@ def excess(log_p: Array, log_q: Array, share: Array, rest: Array) -> Array:
     log_p: log probabilities [B, ..., K].
     log_q: log probabilities [B, ..., K].
     share: the part of q, a scalar.
-    rest: 1 - share. Both are asked for because the caller knows the smaller
-      one with all its digits, which the difference would lose.
+    rest: 1 - share. Both are arguments because the caller knows the smaller
+      of them with all its digits, which the difference would lose.
 
   Returns:
     f32 [B, ...], in nats.
@@ -54,7 +54,7 @@ def excess(log_p: Array, log_q: Array, share: Array, rest: Array) -> Array:
   live = p > 0
   gap = jnp.where(live, log_q, 0) - jnp.where(live, log_p, 0)
   near = live & (jnp.abs(gap) < 1)
-  # Its square, which the derivative divides by, must not underflow.
+  # The derivative divides by the square of share, which must not underflow.
   inside = share > 1e-18
   ratio = log_mix(gap, share, rest) / jnp.where(inside, share, 1)
   # Each class >= 0, as in `numerics.kl`, of which this is the case share = 1.

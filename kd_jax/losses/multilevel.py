@@ -40,8 +40,7 @@ def dist(
   p_t,.k))), p = softmax(z / T), rho Pearson's correlation: over the classes
   in the first (inter-class) term, over the batch in the second (intra-class).
   Batchwise: the second term is the same number for every example. Leading
-  dimensions are one batch of N predictions; nothing larger than [N, K] is
-  made.
+  dimensions are one batch of N predictions; no array is larger than [N, K].
 
   Args:
     student: logits z_s [B, ..., K].
@@ -86,8 +85,8 @@ def mlld_class(student: Array, teacher: Array, *, temperature=4.0) -> Array:
   """The class level of MLLD: distance of the class-by-class Gram matrices.
 
   L = ||P_s^T P_s - P_t^T P_t||_F^2 / K, P = softmax(z / T) as [N, K]; no T^2.
-  A sum over the batch, not a mean: it grows with N^2. Batchwise: one number,
-  given to every prediction. Materialized: two [K, K].
+  A sum over the batch, not a mean: it grows with N^2. Batchwise: the same
+  number for every prediction. Materialized: two [K, K].
 
   Args:
     student: logits z_s [B, ..., K].

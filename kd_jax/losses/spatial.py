@@ -1,4 +1,4 @@
-"""Bringing feature maps [B, H, W, C] to one height and width."""
+"""Resizes feature maps [B, H, W, C] to equal heights and widths."""
 
 import jax
 import jax.numpy as jnp

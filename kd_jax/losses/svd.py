@@ -43,8 +43,9 @@ def kdsvd(
   The matrix of an example is
     'repdistiller'  [H W, C]: vectors over channels, [C]
     'mdistiller'    [C H, W]: vectors over columns, [W]
-  which is other mathematics under one name. Built per example are the Gram
-  matrix of the matrix's smaller side, and D, [C_i, C_{i-1}] per component.
+  which is different mathematics under the same name. The arrays per example are
+  the Gram matrix of the matrix's smaller side, and D, [C_i, C_{i-1}] per
+  component.
 
   Args:
     students: two maps or more, [B, H, W, C].
@@ -110,13 +111,13 @@ def _leading_jvp(count, primals, tangents):
 def _eigen(gram):
   """All eigenvalues [B, N], falling, and vectors of [B, N, N].
 
-  On CPU one matrix after the other: the threads that compute a batch wait for
-  each other in jaxlib 0.10, and where as many batches as there are threads
-  are computed at once, forever.
+  On CPU it takes one matrix after the other: in jaxlib 0.10 the threads that
+  compute a batch wait for each other, and forever where as many batches as
+  threads are computed at once.
   """
-  one = jax.custom_batching.sequential_vmap(_eigh)
+  sequential = jax.custom_batching.sequential_vmap(_eigh)
   values, vectors = jax.lax.platform_dependent(
-    gram, cpu=jax.vmap(one), default=_eigh
+    gram, cpu=jax.vmap(sequential), default=_eigh
   )
   return values[:, ::-1], vectors[:, :, ::-1]
 

@@ -1,4 +1,4 @@
-"""METHODS, the one table: name -> maker of a method."""
+"""METHODS: the table of methods, name -> maker; makes a method by name."""
 
 import inspect
 
@@ -9,7 +9,6 @@ from kd_jax.losses import factors as factor_losses
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import relations as relation_losses
 from kd_jax.methods import (
-  attention,
   base,
   boundaries,
   cat,
@@ -81,14 +80,14 @@ METHODS = {
   'info_nce': embeddings.info_nce,
   'srrl': srrl.srrl,
   # Attention maps.
-  'attention_mse': attention.on_attention(attention_losses.attention_mse),
-  'attention_kl': attention.on_attention(attention_losses.attention_kl),
-  'value_relation': attention.on_attention(attention_losses.value_relation),
+  'attention_mse': relations.on_attention(attention_losses.attention_mse),
+  'attention_kl': relations.on_attention(attention_losses.attention_kl),
+  'value_relation': relations.on_attention(attention_losses.value_relation),
 }
 
 
 def make_method(name: str, **options) -> base.Method:
-  """The method `name`; options are its hyperparameters and static ones.
+  """The method `name`, with these hyperparameters and static options.
 
   Raises:
     ValueError: for an unknown name or option, with the known ones.

@@ -1,4 +1,4 @@
-"""Adapters: maps from a student's feature to the shape of a teacher's."""
+"""ADAPTERS: maps from a student's feature to the shape of a teacher's."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,17 +13,17 @@ from kd_jax.models import convolution, lazy
 
 Shape = Sequence[int]  # [B, ...]
 
-# BatchNorm over the batch: an example's value depends on the others.
+# By BatchNorm an example's value depends on the other examples.
 _COUPLING = ('3x3',)
 
 
 class Adapter(NamedTuple):
-  """A map from one feature to another's shape, perhaps learnt.
+  """A map from one feature to another's shape, learned or not.
 
   Attributes:
     init: key -> variables: {} or {'params'} or {'params', 'batch_stats'}.
-    apply: (variables, x [B, ...]) -> (y f32 [B, ...], the new statistics as
-      {'batch_stats': ...}, or {} where there are none).
+    apply: (variables, x [B, ...]) -> (y f32 [B, ...], new statistics
+      {'batch_stats': ...} or {}).
   """
 
   init: Callable[[jax.Array], types.Variables]
@@ -33,13 +33,13 @@ class Adapter(NamedTuple):
 def make_adapter(name: str, student: Shape, teacher: Shape) -> Adapter:
   """The adapter `name` from a student's feature to a teacher's shape.
 
-    'none'        as it is; the shapes are equal
+    'none'        no change; the shapes are equal
     'pool'        averages over places, to a smaller map, or to a vector
     'resize'      averages or repeats places (nearest neighbor)
     '1x1'         a 1x1 convolution; of maps, after 'resize' where that shrinks
-                  and before it where it stretches
+                  and before it where it enlarges
     '3x3'         'resize', then a 3x3 convolution and batch normalization
-    'transposed'  a transposed convolution to a map larger by whole factors r:
+    'transposed'  a transposed convolution to a map larger by integer factors r:
                   stride r, kernel 2r
     'linear'      a dense layer on the last axis; where the other axes differ,
                   from the whole feature to the whole feature
@@ -47,40 +47,40 @@ def make_adapter(name: str, student: Shape, teacher: Shape) -> Adapter:
 
   Args:
     name: one of those above.
-    student: [B, ...], shape of the feature that comes in.
-    teacher: [B, ...], shape that goes out (but for B).
+    student: [B, ...], shape of the input.
+    teacher: [B, ...], shape of the output, except B.
 
   Raises:
-    ValueError: an unknown name, or shapes that it cannot bring together.
+    ValueError: an unknown name, or shapes that the adapter cannot connect.
   """
   student, teacher = tuple(student), tuple(teacher)
   if name == 'auto':
     name = choose(student, teacher)
   if name not in ADAPTERS:
     raise types.unknown('adapter', name, ['auto', *ADAPTERS])
-  made = ADAPTERS[name](student, teacher)
-  if made is None:
+  adapter = ADAPTERS[name](student, teacher)
+  if adapter is None:
     raise refusal(name, student, teacher)
-  return made
+  return adapter
 
 
 def choose(student: Shape, teacher: Shape) -> str:
-  """The plainest adapter that brings two shapes together.
+  """The simplest adapter that connects two shapes.
 
-  'none' for equal shapes; for vectors of other widths 'linear'; for maps
-  'transposed' where the teacher's is larger by whole factors, 'pool' where
-  only places differ, and else '1x1', as for tokens; from a map to a vector of
-  its channels 'pool'. Never one that couples examples.
+  'none' for equal shapes; 'linear' for vectors of different widths; for maps
+  'transposed' where the teacher's is larger by integer factors, 'pool' where
+  only places differ, and otherwise '1x1', as for tokens; 'pool' from a map to a
+  vector of its channels. It never couples examples.
 
   Raises:
-    ValueError: where nothing fits.
+    ValueError: no adapter fits.
   """
   student, teacher = tuple(student), tuple(teacher)
   names = {2: ('none', 'pool', 'linear'), 3: ('none', '1x1')}
   names = names.get(len(teacher), ('none', 'transposed', 'pool', '1x1'))
   for name in names:
-    alike = len(student) == len(teacher) or name == 'pool'
-    if alike and ADAPTERS[name](student, teacher) is not None:
+    possible = len(student) == len(teacher) or name == 'pool'
+    if possible and ADAPTERS[name](student, teacher) is not None:
       return name
   raise refusal('auto', student, teacher)
 
@@ -91,12 +91,12 @@ def couples(name: str) -> bool:
 
 
 def shown(shape: Shape) -> str:
-  """A shape without its batch, as people write it: '8x8x16'."""
+  """A shape without its batch axis, as text: '8x8x16'."""
   return 'x'.join(map(str, shape[1:]))
 
 
 def refusal(name: str, student: Shape, teacher: Shape) -> ValueError:
-  """The error for two shapes that an adapter cannot bring together."""
+  """The error for two shapes that an adapter cannot connect."""
   return ValueError(
     f"adapter '{name}' cannot bring {shown(student)} of the student to "
     f'{shown(teacher)} of the teacher'
@@ -104,7 +104,7 @@ def refusal(name: str, student: Shape, teacher: Shape) -> ValueError:
 
 
 def from_module(module: nn.Module, *shapes: Shape) -> Adapter:
-  """The adapter that is a Linen module, of inputs [B, ...] in these shapes."""
+  """The adapter of a Linen module, for inputs of these shapes [B, ...]."""
 
   def init(key):
     inputs = [jax.ShapeDtypeStruct((1, *s[1:]), 'float32') for s in shapes]
@@ -118,7 +118,7 @@ def from_module(module: nn.Module, *shapes: Shape) -> Adapter:
 
 
 def from_function(function: Callable[[jax.Array], jax.Array]) -> Adapter:
-  """The adapter that learns nothing."""
+  """The adapter of a function, which learns nothing."""
   return Adapter(
     lambda key: {}, lambda variables, x: (function(numerics.f32(x)), {})
   )
@@ -130,7 +130,7 @@ def norm() -> nn.BatchNorm:
 
 
 class Pointwise(nn.Module):
-  """A 1x1 convolution, and places brought to `size` where it is given."""
+  """A 1x1 convolution, and a resize to `size` where it is given."""
 
   features: int
   size: tuple[int, int] | None = None
@@ -138,7 +138,7 @@ class Pointwise(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    # The two commute; the product is taken where there are fewer places.
+    # The two commute; the convolution runs where there are fewer places.
     if self.size and math.prod(self.size) < math.prod(x.shape[1:3]):
       x = spatial.resize(x, self.size)
     x = nn.Dense(self.features, use_bias=self.bias)(x)
@@ -146,7 +146,7 @@ class Pointwise(nn.Module):
 
 
 class Convolution(nn.Module):
-  """Places brought to `size`, a 3x3 convolution, batch normalization."""
+  """A resize to `size`, a 3x3 convolution, batch normalization."""
 
   features: int
   size: tuple[int, int]

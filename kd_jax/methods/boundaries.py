@@ -29,9 +29,9 @@ def ab(*, layers: layer_names.Layers = (), margin: float = 1.0) -> base.Method:
   """Activation boundaries: the student's neurons fire where the teacher's do.
 
   `losses.boundaries.ab` of r(s) and t, both before the ReLU: a squared hinge
-  of margin m on the teacher's side, layer i of n weighing 2^(i - n + 1), all
-  of them 0.003. r, the connector, is a convolution by the sizes (see
-  `hints.Regressor`) and batch norm, or nothing where the shapes are equal.
+  of margin m on the teacher's side. Layer i of n has weight 2^(i - n + 1),
+  and the sum 0.003. r, the connector, is a convolution that depends on the
+  sizes (see `hints.Regressor`) and batch norm; equal shapes have no connector.
 
   Args:
     layers: [(student, teacher)] from shallow to deep, before their ReLU.
@@ -61,8 +61,8 @@ def ab(*, layers: layer_names.Layers = (), margin: float = 1.0) -> base.Method:
   def compare(ours, theirs, hparams):
     return losses.ab(ours, theirs, margin=hparams['margin'])
 
-  numbers = {'margin': float(margin)}
-  return features.comparing('ab', plan, compare, numbers, batchwise=True)
+  hparams = {'margin': float(margin)}
+  return features.comparing('ab', plan, compare, hparams, batchwise=True)
 
 
 def ofd(
@@ -90,8 +90,8 @@ def ofd(
   Source: Heo et al. 2019, "A Comprehensive Overhaul of Feature Distillation",
     https://arxiv.org/abs/1904.01866. The authors' code and
     mdistiller take the margins of 'normal' from bias and scale of the
-    teacher's last batch norm; a method sees outputs alone, and what a shortcut
-    adds after that norm is counted here.
+    teacher's last batch norm. A method sees outputs alone, so the margins here
+    include what a shortcut adds after that norm.
   """
   layers = layer_names.need('ofd', layers)
   numerics.need_variant(variant, _MARGINS)
@@ -105,22 +105,22 @@ def ofd(
     return features.connect(layers, student, teacher, make)
 
   def init(key, student, teacher):
-    made = connect(student, teacher)
-    variables = features.init_adapters(key, made)
-    channels = [teacher[pair.teacher].shape[-1] for pair in made]
+    pairs = connect(student, teacher)
+    variables = features.init_adapters(key, pairs)
+    channels = [teacher[pair.teacher].shape[-1] for pair in pairs]
     moments = {f'pair{i}': _no_moments(c) for i, c in enumerate(channels)}
     return {**variables, 'state': {**variables['state'], 'moments': moments}}
 
   def loss(variables, student, teacher, batch, hparams):
     del batch, hparams
-    made = connect(student, teacher)
-    ours, state = features.adapt(variables, made, student)
+    pairs = connect(student, teacher)
+    ours, state = features.adapt(variables, pairs, student)
     total, moments = 0.0, {}
-    for i, (s, pair) in enumerate(zip(ours, made)):
+    for i, (s, pair) in enumerate(zip(ours, pairs)):
       t, memory = teacher[pair.teacher], state['moments'][f'pair{i}']
       moments[f'pair{i}'] = memory = count_moments(memory, t, variant)
       value = losses.ofd(s, t, margin_of(memory, variant))
-      total += 2.0 ** (i - len(made) + 1) * value
+      total += 2.0 ** (i - len(pairs) + 1) * value
     state['moments'] = moments
     return total, state
 
@@ -128,7 +128,7 @@ def ofd(
 
 
 def count_moments(memory: Mapping, x: jax.Array, variant: str) -> dict:
-  """The moments of each channel after one more batch of a teacher's feature.
+  """Updates the moments of each channel by a batch of a teacher's feature.
 
   Args:
     memory: {'count', 'mean', 'variance': f32 [C]} of the values so far.
@@ -138,11 +138,11 @@ def count_moments(memory: Mapping, x: jax.Array, variant: str) -> dict:
   x, axes = numerics.f32(x), (0, 1, 2)
   counts = x < 0 if variant == 'measured' else jnp.ones_like(x, bool)
   new = counts.sum(axes, dtype=jnp.float32)
-  some = jnp.maximum(new, 1)
-  mean = jnp.where(counts, x, 0).sum(axes) / some
+  number = jnp.maximum(new, 1)
+  mean = jnp.where(counts, x, 0).sum(axes) / number
   variance = jnp.where(counts, (x - mean[None, None, None]) ** 2, 0)
-  variance = variance.sum(axes) / some
-  # Running means, not sums: they lose no digits as the count grows.
+  variance = variance.sum(axes) / number
+  # Running means, not sums, which would lose digits as the count grows.
   total = memory['count'] + new
   share = new / jnp.maximum(total, 1)
   gap = mean - memory['mean']
@@ -162,6 +162,6 @@ def margin_of(memory: Mapping, variant: str) -> jax.Array:
 
 
 def _no_moments(channels):
-  # Each its own: one buffer cannot be donated in two places.
+  # Separate arrays: one buffer cannot be donated in two places.
   names = ('count', 'mean', 'variance')
   return {name: jnp.zeros(channels, jnp.float32) for name in names}

@@ -1,4 +1,4 @@
-"""Class attention transfer: class activation maps of both networks."""
+"""Class attention transfer: compares class activation maps."""
 
 from collections.abc import Mapping
 
@@ -16,19 +16,19 @@ def cat_kd(
   resolution: int = 2,
   normalize: bool = True,
 ) -> base.Method:
-  """Class attention transfer: the student looks where the teacher looks.
+  """Class attention transfer: the student attends where the teacher does.
 
   mean (n(pool(A_s)) - n(pool(A_t)))^2 (`losses.features.cat`), where
   A[h, w, k] = sum_c F[h, w, c] W[c, k] is the activation map of class k: F the
   last map before pooling, W the kernel of the classifier, of either network.
-  Its mean over space is the logit less the bias. A feature that has a channel
-  for each class and no classifier with rows for its channels is taken for the
-  maps themselves. No adapter can stand for a classifier that is not known: its
-  maps would not be those of the classes.
+  Its mean over space is the logit without bias. Where no classifier has rows
+  for the channels of a feature, and the feature has a channel for each class,
+  the feature itself is the maps. No adapter can replace an unknown classifier:
+  its maps would not be those of the classes.
 
   Args:
-    layers: [(student, teacher)], the last maps; ('final', 'final') is the
-      zoo's name for them.
+    layers: [(student, teacher)], the last maps; they are called 'final' in the
+      networks of `models`.
     resolution: height and width after pooling (2).
     normalize: whether n divides each map by its L2 norm (True).
 
@@ -43,42 +43,24 @@ def cat_kd(
   """
   layers = layer_names.need('cat_kd', layers)
 
-  def plan(student, teacher):
-    return [
-      features.Pair(s, t, adapters.from_function(lambda x: x))
-      for s, t in layer_names.pairs(layers, student, teacher)
-    ]
-
-  def init(key, student, teacher):
-    del key
-    variables = base.NOTHING
-    features.check(
-      'cat_kd', plan(student, teacher), loss, variables, student, teacher, {}
+  def compare(student, ours, teacher, theirs, hparams):
+    del hparams
+    return losses.cat(
+      class_maps(student, ours),
+      class_maps(teacher, theirs),
+      resolution=resolution,
+      normalize=normalize,
     )
-    return variables
 
-  def loss(variables, student, teacher, batch, hparams):
-    del batch, hparams
-    total = sum(
-      losses.cat(
-        class_maps(student, pair.student),
-        class_maps(teacher, pair.teacher),
-        resolution=resolution,
-        normalize=normalize,
-      )
-      for pair in plan(student, teacher)
-    )
-    return total, variables['state']
-
-  return base.Method(init, loss, {})
+  return features.unadapted('cat_kd', layers, compare, {})
 
 
 def class_maps(outputs: Mapping, name: str) -> jax.Array:
   """The class activation maps f32 [B, H, W, K] of the layer `name`.
 
   Raises:
-    ValueError: where the layer is no map, or neither are its channels the
-      classifier's rows nor the classes.
+    ValueError: the layer is not a map, or it has a channel neither for each
+      row of the classifier nor for each class.
   """
   x = numerics.f32(outputs[name])
   kernel = (

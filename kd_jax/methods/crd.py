@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kd_jax.losses import contrastive, geometry
-from kd_jax.methods import base, embeddings, layer_names, relations
+from kd_jax.methods import base, embeddings, layer_names
 
 _SIDES = ('student', 'teacher')
 _HPARAMS = {'temperature': 0.07, 'momentum': 0.5}
@@ -19,18 +19,18 @@ def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
   """Contrastive representation distillation against memories of the data.
 
   With unit embeddings v_s, v_t [B, dim] (a learned dense layer for either
-  side) and memories m_s, m_t [N, dim], a row an example of the training set,
+  side) and memories m_s, m_t [N, dim], one row per training example,
     L = nce(exp(<v_s, m_t> / tau) / Z_s) + nce(exp(<v_t, m_s> / tau) / Z_t)
-  over the example's own row and K rows drawn as negatives; nce is
+  over the row of the example and K random rows as negatives; nce is
   `losses.contrastive.crd_nce`. Z is N times the mean of exp(..) over the first
-  batch and stays. After each step the batch's rows move: m <- unit(momentum m
-  + (1 - momentum) v).
+  batch, a constant afterwards. After each step the batch's rows are updated:
+  m <- unit(momentum m + (1 - momentum) v).
 
-  Draws depend on the seed, the step and the example's index alone, so they
-  are the same on any number of devices and in any order of the batch. Built
-  are [B, N] products, or [B, 1 + K, dim] rows for N > 16 (1 + K), and the
-  class order of N numbers; the update is one scatter a memory, in place where
-  the state is donated.
+  Negatives depend only on the seed, the step and the example's index, so they
+  are the same on any number of devices and in any order of the batch. Memory:
+  [B, N] products, or [B, 1 + K, dim] rows for N > 16 (1 + K), and an order of
+  N numbers by class. The update is one scatter per memory, in place where the
+  state is donated.
 
   Args:
     examples: int [N], the class of each example of the training set in the
@@ -46,16 +46,16 @@ def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
     each. Weight 0.8.
 
   Raises:
-    ValueError: no examples, not one pair of layers, or another mode.
+    ValueError: no examples, more than one pair of layers, or an unknown mode.
 
   Source: Tian, Krishnan and Isola 2020, "Contrastive Representation
     Distillation", equations 17 to 19, https://arxiv.org/abs/1910.10699; the
-    numbers, Z and the memories are those of RepDistiller, which draws the
-    memories' first rows from a cube; ours are uniform on the sphere.
+    numbers, Z and the memories are those of RepDistiller, which initializes the
+    memories from a cube; ours are uniform on the sphere.
   """
-  numbers, given = base.divide('crd', options, _HPARAMS, _STATIC)
-  static = {**_STATIC, **given}
-  layer_names.need('crd', layers)
+  defaults, static = base.divide('crd', options, _HPARAMS, _STATIC)
+  static = {**_STATIC, **static}
+  layers = layer_names.need('crd', layers)
   if examples is None:
     raise ValueError("method 'crd' needs examples, the training set's classes")
   classes = np.asarray(examples, np.int32)
@@ -64,8 +64,8 @@ def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
 
   def init(key, student, teacher):
     keys = jax.random.split(key, 4)
-    sides = _pair(layers, student, teacher)
-    params = embeddings.init(keys[0], *sides, static['dim'])
+    sides = _sides(layers, student, teacher)
+    params = embeddings.init(keys[0], *(x.shape for x in sides), static['dim'])
     memory = {
       side: _sphere(key, len(classes), static['dim'])
       for side, key in zip(_SIDES, keys[1:])
@@ -78,15 +78,15 @@ def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
       'count': jnp.int32(0),
     }
     index = jax.ShapeDtypeStruct(sides[0].shape[:1], jnp.int32)
-    base.check('crd', compare, params, state, sides, index, numbers)
+    base.check('crd', compare, params, state, sides, index, defaults)
     return {'params': params, 'state': state}
 
   def loss(variables, student, teacher, batch, hparams):
-    state, sides = variables['state'], _pair(layers, student, teacher)
+    state, sides = variables['state'], _sides(layers, student, teacher)
     value, log_z, units = compare(
       variables['params'], state, sides, batch['index'], hparams
     )
-    # A row beyond the memory is left out: padding must not be remembered.
+    # The scatter drops rows beyond the memory, so padding is not stored.
     rows = jnp.where(batch['mask'] > 0, batch['index'], len(classes))
     memory = {
       side: contrastive.update_memory(
@@ -97,15 +97,13 @@ def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
     count = state['count'] + 1
     return value, {**state, **memory, 'log_z': log_z, 'count': count}
 
-  return base.Method(init, loss, numbers, batchwise=True)
+  return base.Method(init, loss, defaults, batchwise=True)
 
 
-def _pair(layers, student, teacher):
+def _sides(layers, student, teacher):
   """The features of either side."""
-  found = relations.named('crd', layers, student, teacher)
-  if len(found) != 1:
-    raise ValueError(f"method 'crd' reads one pair of layers, not {found}")
-  return student[found[0][0]], teacher[found[0][1]]
+  ours, theirs = layer_names.single('crd', layers, student, teacher)
+  return student[ours], teacher[theirs]
 
 
 def _compare(negatives, mode, params, state, sides, index, hparams):
@@ -130,12 +128,12 @@ def _compare(negatives, mode, params, state, sides, index, hparams):
 
 
 def _sphere(key, size, dim):
-  """Unit rows [size, dim] in directions drawn evenly."""
+  """Unit rows [size, dim], uniform on the sphere."""
   return geometry.unit(jax.random.normal(key, (size, dim), jnp.float32))
 
 
 def _draw(state, index, count, mode):
-  """i32 [B, 1 + count]: each example's own row, then its negatives."""
+  """Rows i32 [B, 1 + count] of the memory: the example's, then negatives."""
   key = jax.random.fold_in(jax.random.key(state['seed']), state['count'])
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
 
@@ -144,5 +142,5 @@ def _draw(state, index, count, mode):
       key, label[None], state['classes'], count, mode
     )[0]
 
-  drawn = jax.vmap(negatives)(keys, jnp.take(state['classes'], index))
-  return jnp.concatenate([index[:, None], drawn], axis=1)
+  rows = jax.vmap(negatives)(keys, jnp.take(state['classes'], index))
+  return jnp.concatenate([index[:, None], rows], axis=1)

@@ -1,4 +1,4 @@
-"""CTKD: a temperature that is learned against the student."""
+"""CTKD: learns the temperature against the student."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from kd_jax.losses import logits
 from kd_jax.methods import base
 
-_START = 1.0  # tau at the beginning, as in the authors' code: T is 15.62
+_START = 1.0  # initial tau, as in the authors' code: T is 15.62
 
 
 _HPARAMS = {
@@ -18,13 +18,13 @@ _HPARAMS = {
 
 
 def ctkd(**options) -> base.Method:
-  """Curriculum temperature: Hinton's soft loss at a T that resists it.
+  """Curriculum temperature: the soft loss at a T trained to raise it.
 
   L = T^2 KL(p_t^T || p_s^T) with T = t_start + t_end sigmoid(tau). The student
-  lowers L; tau is trained to raise it, its gradient times -lambda, where
+  lowers L; tau raises it, since its gradient is multiplied by -lambda, with
   lambda = reversal (1 - cos(pi min(n / decay_steps, 1))) / 2 at step n: the
-  task gets harder on half a cosine. Per example; T is one for all. The
-  gradient flows through T^2 too.
+  task gets harder along half a cosine. L is per example, T the same for all.
+  The gradient flows through T^2 too.
 
   Args:
     **options: t_start (1), t_end (20): T lies between t_start and t_start +
@@ -35,15 +35,16 @@ def ctkd(**options) -> base.Method:
   Returns:
     A method whose loss is f32 [B], in nats times T^2; 0 at equal logits. It
     learns tau [] (from 1) with the student's optimizer and counts its steps.
-    An optimizer that rescales gradients, as Adam, feels lambda's sign only.
+    With an optimizer that rescales gradients, such as Adam, only the sign of
+    lambda has an effect.
 
   Source: Li et al. 2023, "Curriculum Temperature for Knowledge Distillation",
-    equations 3 to 6, https://arxiv.org/abs/2211.16231. Numbers as in its
-    scripts, which move lambda by epochs; its argument defaults divide by 0.
-    The paper's other variant, a T of its own for each example from a small
-    network, is not here.
+    equations 3 to 6, https://arxiv.org/abs/2211.16231. Defaults as in its
+    scripts, which change lambda by epochs; its argument defaults divide by 0.
+    The paper's other variant, where a small network predicts T for each
+    example, is not implemented.
   """
-  numbers, static = base.divide(
+  defaults, static = base.divide(
     'ctkd', options, _HPARAMS, {'standardize': False}
   )
   standardize = static.get('standardize', False)
@@ -69,7 +70,7 @@ def ctkd(**options) -> base.Method:
       pair = tuple(logits.standardize(x) for x in pair)
     return logits.kd(*pair, temperature=temperature), {'step': step + 1}
 
-  return base.Method(init, loss, numbers)
+  return base.Method(init, loss, defaults)
 
 
 def rise(step: jax.Array, steps: jax.Array) -> jax.Array:

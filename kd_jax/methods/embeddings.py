@@ -1,5 +1,7 @@
-"""Methods on learned linear embeddings of a feature of either side."""
+"""Methods that compare learned linear embeddings of both sides' features."""
 
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -8,20 +10,25 @@ from flax import linen as nn
 from kd_jax import types
 from kd_jax.losses import contrastive, numerics
 from kd_jax.losses import relations as relation_losses
-from kd_jax.methods import base, layer_names, relations
+from kd_jax.methods import adapters, base, features, layer_names
 from kd_jax.models import lazy
 
 DIM = 128
 
 
-def init(key, student, teacher, dim: int) -> dict[str, types.PyTree]:
-  """A dense layer to `dim` for either side: {'student', 'teacher'}.
+def init(
+  key, student: adapters.Shape, teacher: adapters.Shape, dim: int
+) -> dict[str, types.PyTree]:
+  """Initializes a dense layer to `dim` for either side.
 
   Args:
-    key: of the draws.
-    student: [B, ...], a shape; flattened to [B, D].
-    teacher: [B, ...], likewise.
+    key: of the initialization.
+    student: shape [B, ...] of a feature, which is flattened to [B, D].
+    teacher: likewise.
     dim: static.
+
+  Returns:
+    {'student': params, 'teacher': params}.
 
   Raises:
     ValueError: dim < 1.
@@ -30,19 +37,20 @@ def init(key, student, teacher, dim: int) -> dict[str, types.PyTree]:
     raise ValueError(f'dim must be at least 1, not {dim}')
   sides = {'student': student, 'teacher': teacher}
   return {
-    side: lazy.init(nn.Dense(dim), key, jax.eval_shape(_flat, x))['params']
-    for key, (side, x) in zip(jax.random.split(key), sides.items())
+    side: lazy.init(
+      nn.Dense(dim),
+      key,
+      jax.ShapeDtypeStruct((shape[0], math.prod(shape[1:])), 'float32'),
+    )['params']
+    for key, (side, shape) in zip(jax.random.split(key), sides.items())
   }
 
 
 def embed(params: types.PyTree, feature: jax.Array) -> jax.Array:
-  """The dense layer `params` of a flattened feature: f32 [B, dim]."""
+  """Applies the dense layer `params` to a flattened feature: f32 [B, dim]."""
   dense = nn.Dense(params['bias'].shape[0])
-  return dense.apply({'params': params}, _flat(feature))
-
-
-def _flat(x):
-  return numerics.f32(x.reshape(x.shape[0], -1))
+  flat = numerics.f32(feature.reshape(feature.shape[0], -1))
+  return dense.apply({'params': params}, flat)
 
 
 def on_embeddings(
@@ -58,39 +66,32 @@ def on_embeddings(
     dim: of the embeddings.
   """
   name = function.__name__
-  layer_names.need(name, layers)
-  numbers, options = base.divide(name, options, *base.split_options(function))
+  layers = layer_names.need(name, layers)
+  defaults, options = base.divide(name, options, *base.split_options(function))
 
-  def compare(params, student, teacher, hparams):
-    total = 0.0
-    pairs = relations.named(name, layers, student, teacher)
-    for i, (ours, theirs) in enumerate(pairs):
-      pair = params[f'pair{i}']
-      total += function(
-        embed(pair['student'], student[ours]),
-        embed(pair['teacher'], teacher[theirs]),
-        **options,
-        **hparams,
-      )
-    return total
+  def plan(student, teacher):
+    make = functools.partial(_embedding, dim)
+    return features.connect(layers, student, teacher, make)
 
-  def start(key, student, teacher):
-    pairs = relations.named(name, layers, student, teacher)
-    params = {
-      f'pair{i}': init(
-        jax.random.fold_in(key, i), student[ours], teacher[theirs], dim
-      )
-      for i, (ours, theirs) in enumerate(pairs)
-    }
-    base.check(name, compare, params, student, teacher, numbers)
-    return {'params': params, 'state': {}}
+  def compare(embedded, targets, hparams):
+    return sum(
+      function(ours, embed(params, target), **options, **hparams)
+      for (ours, params), target in zip(embedded, targets)
+    )
 
-  def loss(variables, student, teacher, batch, hparams):
-    del batch
-    value = compare(variables['params'], student, teacher, hparams)
-    return value, variables['state']
+  return features.comparing(name, plan, compare, defaults, batchwise=True)
 
-  return base.Method(start, loss, numbers, batchwise=True)
+
+def _embedding(dim, student, teacher) -> adapters.Adapter:
+  """An adapter to (the student's embedding, the teacher's dense layer)."""
+
+  def apply(variables, x):
+    params = variables['params']
+    return (embed(params['student'], x), params['teacher']), {}
+
+  return adapters.Adapter(
+    lambda key: {'params': init(key, student, teacher, dim)}, apply
+  )
 
 
 def cc(*, layers: Sequence = (), dim: int = DIM, **options) -> base.Method:
@@ -99,14 +100,14 @@ def cc(*, layers: Sequence = (), dim: int = DIM, **options) -> base.Method:
   With f = W F + b of either side, 'code' (default) is the mean over the B - 1
   neighbors in the batch of <D_i, D_{i+1}>, D = |f_s - f_t|; 'paper' compares
   Gaussian kernels of the embeddings, which may then not be 0: see
-  `losses.relations.cc`. Both dense layers are learned with the student, the
-  teacher's too, as in RepDistiller: 'code' falls as both embeddings shrink.
+  `losses.relations.cc`. Both dense layers are learned with the student, as in
+  RepDistiller; so 'code' also falls as both embeddings shrink.
 
   Args:
     layers: [(student, teacher)], features [B, ...].
     dim: width of the embeddings.
     **options: variant 'code' or 'paper', gamma (0.4), order (2; static), of
-      the loss; gamma and order have no part in 'code'.
+      the loss; gamma and order have no effect in 'code'.
 
   Returns:
     A batchwise method whose loss is f32 [B]; 0 where the embeddings agree.
@@ -122,12 +123,12 @@ def cc(*, layers: Sequence = (), dim: int = DIM, **options) -> base.Method:
 def info_nce(
   *, layers: Sequence = (), dim: int = DIM, **options
 ) -> base.Method:
-  """In-batch contrast: the student's embedding finds its teacher's.
+  """In-batch contrast: the student's embedding matches its teacher's.
 
   -log softmax_j(<s_i, t_j> / tau)[i] with unit embeddings s = W_s F_s + b_s
   and t = W_t F_t + b_t, both dense layers learned with the student; see
-  `losses.contrastive.info_nce`. No memory: the negatives of an example are
-  the other examples of the batch, those of its own class too.
+  `losses.contrastive.info_nce`. It has no memory: the negatives of an example
+  are the other examples of the batch, including those of its class.
 
   Args:
     layers: [(student, teacher)], features [B, ...].

@@ -1,4 +1,4 @@
-"""Factor transfer: the teacher's feature, paraphrased, and its translation."""
+"""Factor transfer: the student translates the teacher's paraphrased feature."""
 
 import functools
 
@@ -41,12 +41,12 @@ def ft(
 ) -> base.Method:
   """Factor transfer: the student translates the teacher's paraphrase.
 
-  Two stages within the term, by its own count of updates n:
+  The term has two stages, by its count of updates n:
     n < paraphraser_steps   reconstruction * mean (D(E(t)) - t)^2, which trains
-                            the paraphraser (E, D) and nothing else
+                            only the paraphraser (E, D)
     afterwards              the distance of the factors E(t) and R(s), which
-                            trains the translator R and the student; E is as it
-                            was when the first stage ended
+                            trains the translator R and the student; E stays as
+                            it was at the end of the first stage
   t and s are the features. The distance is
     'code' (default)  mean |q_t - q_s|, q the normalized mean over channels of
                       the squared factor (`losses.factors.factor`)
@@ -56,15 +56,16 @@ def ft(
 
   Args:
     layers: [(student, teacher)], maps [B, H, W, C]; several are summed.
-    paraphraser_steps: updates of the first stage; must be given (the source
-      has 30 epochs).
+    paraphraser_steps: updates of the first stage, required (the source has 30
+      epochs).
     rate: k, channels of a factor over the teacher's (0.5).
     variant: 'code' or 'paper'.
-    reconstruction: a hyperparameter (0.005): undoes the weight 200 in the
+    reconstruction: a hyperparameter (0.005) that cancels the weight 200 in the
       first stage, where the source has weight 1.
 
   Returns:
-    A method whose loss is f32 [B]: squared units of the feature, then no unit.
+    A method whose loss is f32 [B]: first in squared units of the feature, then
+    without unit.
     Weight 200. Couples the examples (batch norm).
 
   Source: Kim et al. 2018, "Paraphrasing Complex Network: Network Compression
@@ -98,8 +99,8 @@ def ft(
       total += value
     return total, state
 
-  numbers = {'reconstruction': float(reconstruction)}
-  return base.Method(init, loss, numbers, batchwise=True)
+  hparams = {'reconstruction': float(reconstruction)}
+  return base.Method(init, loss, hparams, batchwise=True)
 
 
 def _need_steps(steps):
@@ -111,17 +112,17 @@ def _need_steps(steps):
   )
 
 
-def _init(key, made):
-  """The parts of each pair, and a copy of the paraphraser to freeze."""
+def _init(key, pairs):
+  """The variables of each pair's parts, and a copy of the encoder to freeze."""
   params, state = {}, {'count': jnp.int32(0)}
-  for i, pair in enumerate(made):
+  for i, pair in enumerate(pairs):
     keys = jax.random.split(jax.random.fold_in(key, i), 3)
-    own = {n: p.init(k) for (n, p), k in zip(pair.adapter.items(), keys)}
-    params[f'pair{i}'] = {n: v['params'] for n, v in own.items()}
+    parts = {n: p.init(k) for (n, p), k in zip(pair.adapter.items(), keys)}
+    params[f'pair{i}'] = {n: v['params'] for n, v in parts.items()}
     state[f'pair{i}'] = {
-      # Copied: one buffer cannot be donated in two places.
-      'frozen': jax.tree.map(jnp.copy, own['encoder']['params']),
-      'batch_stats': own['translator']['batch_stats'],
+      # A copy: one buffer cannot be donated in two places.
+      'frozen': jax.tree.map(jnp.copy, parts['encoder']['params']),
+      'batch_stats': parts['translator']['batch_stats'],
     }
   return {'params': params, 'state': state}
 
@@ -130,7 +131,7 @@ def _parts(student, teacher, rate):
   """{'encoder', 'decoder', 'translator'} between two shapes."""
   if len(student) != 4 or len(teacher) != 4:
     raise adapters.refusal('ft', student, teacher)
-  own, theirs = student[-1], teacher[-1]
+  ours, theirs = student[-1], teacher[-1]
   factor = int(theirs * rate)
   if not factor:
     raise ValueError(f'rate={rate} leaves no channel of {theirs}')
@@ -140,7 +141,7 @@ def _parts(student, teacher, rate):
     'encoder': from_module(Convolutions((theirs, factor, factor)), teacher),
     'decoder': from_module(Convolutions((factor, theirs, theirs)), shape),
     'translator': from_module(
-      Convolutions((own, factor, factor), norm=True), student
+      Convolutions((ours, factor, factor), norm=True), student
     ),
   }
 
@@ -151,38 +152,40 @@ def _staged(parts, variables, first, student, teacher, scale, variant):
 
   def paraphrase():
     factor, _ = parts['encoder'].apply({'params': params['encoder']}, teacher)
-    built, _ = parts['decoder'].apply({'params': params['decoder']}, factor)
-    value = scale * feature_losses.feature_mse(built, teacher)
+    rebuilt, _ = parts['decoder'].apply({'params': params['decoder']}, factor)
+    value = scale * feature_losses.feature_mse(rebuilt, teacher)
     frozen = jax.lax.stop_gradient(params['encoder'])
     return value, {'frozen': frozen, 'batch_stats': variables['batch_stats']}
 
   def transfer():
-    # A copy, and not the parameters: momentum and weight decay would go on
-    # moving what has no gradient.
+    # A copy: momentum and weight decay still change parameters without a
+    # gradient.
     frozen = variables['frozen']
     theirs, _ = parts['encoder'].apply({'params': frozen}, teacher)
-    own = {
+    translator = {
       'params': params['translator'],
       'batch_stats': variables['batch_stats'],
     }
-    ours, new = parts['translator'].apply(own, student)
+    ours, new = parts['translator'].apply(translator, student)
     return _distance(ours, theirs, variant), {'frozen': frozen, **new}
 
   return _either(first, paraphrase, transfer)
 
 
-def _either(first, one, other):
-  """one() where `first` holds, else other().
+def _either(first, then, otherwise):
+  """then() where `first` holds, else otherwise().
 
-  On CPU both are computed: in a conditional, as in a loop, XLA's convolutions
-  take ten times as long there (jax issue 12868).
+  On CPU both are computed: XLA's convolutions take ten times as long there in
+  a conditional, as in a loop (jax issue 12868).
   """
 
   def both():
-    return jax.tree.map(lambda x, y: jnp.where(first, x, y), one(), other())
+    return jax.tree.map(
+      lambda x, y: jnp.where(first, x, y), then(), otherwise()
+    )
 
   def cond():
-    return jax.lax.cond(first, one, other)
+    return jax.lax.cond(first, then, otherwise)
 
   return jax.lax.platform_dependent(cpu=both, default=cond)
 
@@ -191,5 +194,5 @@ def _distance(student, teacher, variant):
   if variant == 'code':
     return losses.factor(student, teacher)
   s, t = (x.reshape(x.shape[0], -1, 1) for x in spatial.align(student, teacher))
-  # The mean over places that have one channel, times their number: a sum.
+  # The factors as places of one channel; mean times number is the sum.
   return losses.factor(s, t, p1=1, p2=1) * s.shape[1]

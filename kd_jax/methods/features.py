@@ -1,4 +1,4 @@
-"""Features by name, adapters between them, and methods that compare them."""
+"""Makes methods that compare features by name, with adapters or without."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +9,9 @@ import jax
 from kd_jax import types
 from kd_jax.methods import adapters, base, layer_names
 
-pairs = layer_names.pairs
-
 
 class Pair(NamedTuple):
-  """Two layers by name, and what brings the student's to the teacher's."""
+  """Two layers by name, and the adapter from the student's to the teacher's."""
 
   student: str
   teacher: str
@@ -26,28 +24,28 @@ def connect(
   """The pairs of `layers`, each with its adapter.
 
   Args:
-    layers: see `pairs`.
+    layers: see `layer_names.pairs`.
     student: the student's outputs or their shapes.
     teacher: the teacher's.
     make: (shape of the student's, of the teacher's) -> adapters.Adapter.
 
   Raises:
-    ValueError: where `make` refuses, with the names of the layers.
+    ValueError: from `make`, with the names of the layers added.
   """
-  made = []
-  for ours, theirs in pairs(layers, student, teacher):
+  pairs = []
+  for ours, theirs in layer_names.pairs(layers, student, teacher):
     try:
       adapter = make(student[ours].shape, teacher[theirs].shape)
     except ValueError as error:
       raise ValueError(f"layers ('{ours}', '{theirs}'): {error}") from None
-    made.append(Pair(ours, theirs, adapter))
-  return made
+    pairs.append(Pair(ours, theirs, adapter))
+  return pairs
 
 
-def init_adapters(key: jax.Array, made: Sequence[Pair]) -> types.Variables:
-  """What the adapters learn and carry: {'params', 'state'}, by 'pair0', .."""
+def init_adapters(key: jax.Array, pairs: Sequence[Pair]) -> types.Variables:
+  """The variables of the adapters: {'params', 'state'}, each by 'pair0', .."""
   params, state = {}, {}
-  for i, pair in enumerate(made):
+  for i, pair in enumerate(pairs):
     variables = pair.adapter.init(jax.random.fold_in(key, i))
     if 'params' in variables:
       params[f'pair{i}'] = variables.pop('params')
@@ -57,13 +55,14 @@ def init_adapters(key: jax.Array, made: Sequence[Pair]) -> types.Variables:
 
 
 def adapt(
-  variables: types.Variables, made: Sequence[Pair], student: Mapping
+  variables: types.Variables, pairs: Sequence[Pair], student: Mapping
 ) -> tuple[list[jax.Array], dict]:
   """The student's features in the teacher's shapes, and the new state."""
   features, state = [], dict(variables['state'])
-  for i, pair in enumerate(made):
-    own = variables_of(variables, i)
-    feature, new = pair.adapter.apply(own, student[pair.student])
+  for i, pair in enumerate(pairs):
+    feature, new = pair.adapter.apply(
+      variables_of(variables, i), student[pair.student]
+    )
     features.append(feature)
     if new:
       state[f'pair{i}'] = new
@@ -71,11 +70,11 @@ def adapt(
 
 
 def variables_of(variables: types.Variables, i: int) -> dict:
-  """The variables of the adapter of the pair `i`."""
-  own = dict(variables['state'].get(f'pair{i}', {}))
+  """The variables of the adapter of pair `i`."""
+  adapter = dict(variables['state'].get(f'pair{i}', {}))
   if f'pair{i}' in variables['params']:
-    own['params'] = variables['params'][f'pair{i}']
-  return own
+    adapter['params'] = variables['params'][f'pair{i}']
+  return adapter
 
 
 def comparing(
@@ -88,59 +87,88 @@ def comparing(
   """The method that adapts the student's features and compares them.
 
   Args:
-    name: of the method, for the errors.
+    name: of the method, for errors.
     plan: (student, teacher) outputs or shapes -> pairs with their adapters.
-    compare: (what the adapters make, the teacher's features, hparams), the
-      first two as lists -> f32 [B].
+    compare: (list of adapted features, list of the teacher's features, hparams)
+      -> f32 [B].
     hparams: hyperparameters and their defaults.
     batchwise: whether the adapters or the comparison couple the examples.
 
   Returns:
-    A method; its init raises ValueError, naming the layers, for what
-    `compare` does not take.
+    A method; its init raises ValueError, naming the layers, for features that
+    `compare` refuses.
   """
 
   def init(key, student, teacher):
-    made = plan(student, teacher)
-    variables = init_adapters(key, made)
-    check(name, made, loss, variables, student, teacher, hparams)
+    pairs = plan(student, teacher)
+    variables = init_adapters(key, pairs)
+    names = [(pair.student, pair.teacher) for pair in pairs]
+    _check(name, names, loss, variables, student, teacher, hparams)
     return variables
 
   def loss(variables, student, teacher, batch, hparams):
     del batch
-    made = plan(student, teacher)
-    ours, state = adapt(variables, made, student)
-    theirs = [teacher[pair.teacher] for pair in made]
+    pairs = plan(student, teacher)
+    ours, state = adapt(variables, pairs, student)
+    theirs = [teacher[pair.teacher] for pair in pairs]
     return compare(ours, theirs, hparams), state
 
   return base.Method(init, loss, hparams, batchwise)
 
 
-def check(
+def unadapted(
   name: str,
-  made: Sequence[Pair],
-  loss: Callable,
-  variables: types.Variables,
-  student: Mapping,
-  teacher: Mapping,
-  hparams: Mapping,
-) -> None:
+  layers: layer_names.Layers,
+  compare: Callable[..., jax.Array],
+  hparams: Mapping[str, float],
+  batchwise: bool = False,
+) -> base.Method:
+  """The method that sums a comparison over pairs of layers; learns nothing.
+
+  Args:
+    name: of the method, for errors.
+    layers: see `layer_names.pairs`.
+    compare: (student's outputs, name of its layer, teacher's outputs, name of
+      its layer, hparams) -> f32 [B].
+    hparams: hyperparameters and their defaults.
+    batchwise: whether the comparison couples the examples.
+
+  Returns:
+    A method, as of `comparing`.
+  """
+
+  def init(key, student, teacher):
+    del key
+    names = layer_names.pairs(layers, student, teacher)
+    _check(name, names, loss, base.NOTHING, student, teacher, hparams)
+    return base.NOTHING
+
+  def loss(variables, student, teacher, batch, hparams):
+    del batch
+    total = sum(
+      compare(student, ours, teacher, theirs, hparams)
+      for ours, theirs in layer_names.pairs(layers, student, teacher)
+    )
+    return total, variables['state']
+
+  return base.Method(init, loss, hparams, batchwise)
+
+
+def _check(name, names, loss, variables, student, teacher, hparams) -> None:
   """Traces the loss of the method `name` on shapes, before any work.
 
   Raises:
-    ValueError: what the loss raises, naming the method and the layers.
+    ValueError: from the loss, with the method and the layers added.
   """
-  size = student[made[0].student].shape[0]
-  batch = {'index': jax.ShapeDtypeStruct((size,), 'int32')}
   try:
-    jax.eval_shape(loss, variables, student, teacher, batch, hparams)
+    jax.eval_shape(loss, variables, student, teacher, {}, hparams)
   except (TypeError, ValueError) as error:
-    names = ', '.join(f"('{p.student}', '{p.teacher}')" for p in made)
-    raise ValueError(f"method '{name}', layers {names}: {error}") from None
+    layers = ', '.join(f"('{ours}', '{theirs}')" for ours, theirs in names)
+    raise ValueError(f"method '{name}', layers {layers}: {error}") from None
 
 
 class _Plan(NamedTuple):
-  """What a method made by `on_features` compares, and how."""
+  """Loss, layers and options of a method made by `on_features`."""
 
   function: Callable
   joint: bool
@@ -163,11 +191,11 @@ def on_features(
       options) -> [B], from `kd_jax.losses`; summed over the pairs.
     batchwise: whether it couples the examples of a batch.
     joint: whether it takes all pairs at once, as two lists.
-    static: floats that are no hyperparameters but known when compiling.
+    static: floats that are not hyperparameters but known when compiling.
 
   Returns:
     A maker (layers=[(student, teacher), ..], adapter='auto', **options) ->
-    Method. 'auto' adapts only what `function` does not take as it is, by
+    Method. 'auto' adapts only features that `function` refuses otherwise, by
     `adapters.choose`; another name adapts every pair.
   """
   hparams, rest = base.split_options(function)
@@ -175,16 +203,16 @@ def on_features(
   name = function.__name__
 
   def make(**options) -> base.Method:
-    own = {'layers': (), 'adapter': 'auto'}
-    numbers, options = base.divide(name, options, hparams, {**rest, **own})
+    known = {**rest, 'layers': (), 'adapter': 'auto'}
+    defaults, options = base.divide(name, options, hparams, known)
     layers = layer_names.need(name, options.pop('layers', ()))
     adapter = options.pop('adapter', 'auto')
-    plan = _Plan(function, joint, layers, adapter, options, numbers)
+    plan = _Plan(function, joint, layers, adapter, options, defaults)
     return comparing(
       name,
       functools.partial(_connect, plan),
       functools.partial(_compare, plan),
-      numbers,
+      defaults,
       batchwise or adapters.couples(adapter),
     )
 
@@ -192,15 +220,15 @@ def on_features(
 
 
 def _connect(plan: _Plan, student: Mapping, teacher: Mapping) -> list[Pair]:
-  """The pairs, with an adapter for what the loss does not take as it is."""
-  found = pairs(plan.layers, student, teacher)
-  ours, theirs = [student[s] for s, _ in found], [teacher[t] for _, t in found]
-  whole = plan.joint and _takes(plan, ours, theirs)
+  """The pairs, with an adapter for features that the loss refuses otherwise."""
+  names = layer_names.pairs(plan.layers, student, teacher)
+  ours, theirs = [student[s] for s, _ in names], [teacher[t] for _, t in names]
+  takes_all = plan.joint and _takes(plan, ours, theirs)
 
   def make(ours, theirs):
     x, y = (jax.ShapeDtypeStruct(s, 'float32') for s in (ours, theirs))
-    as_it_is = whole or (not plan.joint and _takes(plan, [x], [y]))
-    if plan.adapter == 'none' or (plan.adapter == 'auto' and as_it_is):
+    takes = takes_all or (not plan.joint and _takes(plan, [x], [y]))
+    if plan.adapter == 'none' or (plan.adapter == 'auto' and takes):
       return adapters.from_function(lambda x: x)
     return adapters.make_adapter(plan.adapter, ours, theirs)
 
@@ -208,7 +236,7 @@ def _connect(plan: _Plan, student: Mapping, teacher: Mapping) -> list[Pair]:
 
 
 def _takes(plan: _Plan, ours: list, theirs: list) -> bool:
-  """Whether the loss takes these features as they are."""
+  """Whether the loss takes these features without adapters."""
   try:
     jax.eval_shape(
       lambda s, t: _compare(plan, s, t, plan.hparams), ours, theirs

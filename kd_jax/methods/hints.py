@@ -1,4 +1,4 @@
-"""Hints: a regressor from the student's feature predicts the teacher's."""
+"""Hints: a regressor predicts the teacher's feature from the student's."""
 
 from flax import linen as nn
 
@@ -11,11 +11,12 @@ _VARIANTS = ('code', 'paper')
 
 
 class Regressor(nn.Module):
-  """A convolution to `shape` [B, H, W, C], normalized, rectified.
+  """A convolution to `shape` [B, H, W, C], with batch norm and ReLU.
 
-  A student's map of twice the size takes 3x3 at stride 2, of half the size a
-  transposed 4x4 at stride 2 (neither where `plain`), of any other that is not
-  smaller a kernel of 1 + the difference. Vectors and tokens take a dense layer.
+  For a student's map of twice the size it is 3x3 at stride 2, for one of half
+  the size a transposed 4x4 at stride 2 (neither where `plain`), and for others
+  that are not smaller it has a kernel of 1 + the difference in size. For
+  vectors and tokens it is a dense layer.
   """
 
   shape: tuple[int, ...]
@@ -50,14 +51,14 @@ def make_regressor(student, teacher, **options) -> adapters.Adapter:
   """The regressor between two shapes.
 
   Raises:
-    ValueError: for a larger teacher (but one of twice the size), and for
-      features that are not both maps, or alike in all but the last axis.
+    ValueError: the teacher's map is larger, but not of twice the size, or the
+      features are neither both maps nor equal in all but the last axis.
   """
   maps = len(student) == len(teacher) == 4
-  grown = [(s, t) for s, t in zip(student[1:3], teacher[1:3]) if s < t]
+  larger = any(s < t for s, t in zip(student[1:3], teacher[1:3]))
   twice = all(2 * s == t for s, t in zip(student[1:3], teacher[1:3]))
   if maps:
-    fits = not grown or (twice and not options.get('plain'))
+    fits = not larger or (twice and not options.get('plain'))
   else:
     fits = student[1:-1] == teacher[1:-1]
   if not fits:
@@ -73,10 +74,11 @@ def fitnet(
 
     'code' (default)  mean (r(F_s) - F_t)^2 over all elements
     'paper'           sum (r(F_s) - F_t)^2 / 2
-  u_h is the teacher's F_t, u_g the student's F_s, r the regressor. In 'code' r
-  is a convolution (by the sizes: see `Regressor`), batch norm and ReLU; in
-  'paper' a convolution whose kernel is 1 + the difference in size, and ReLU.
-  Read features after their ReLU: r has no negative values.
+  The paper's u_h is the teacher's F_t, u_g the student's F_s, r the regressor.
+  In 'code' r is a convolution that depends on the sizes (see `Regressor`),
+  batch norm and ReLU; in 'paper' a convolution whose kernel is 1 + the
+  difference in size, and ReLU. Read features after their ReLU: r has no
+  negative values.
 
   Args:
     layers: [(student, teacher)], maps [B, H, W, C], or vectors or tokens of

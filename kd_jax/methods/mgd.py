@@ -1,4 +1,4 @@
-"""Masked generative distillation: a map rebuilt from part of another."""
+"""Masked generative distillation: rebuilds a map from a part of another."""
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,16 @@ _VARIANTS = ('channels', 'places')
 
 
 class Generator(nn.Module):
-  """Aligns a map, keeps part of it, and generates the teacher's from that."""
+  """Aligns a map, masks it, and generates the teacher's map from the rest."""
 
   shape: tuple[int, ...]
 
   @nn.compact
-  def __call__(self, x, kept):
+  def __call__(self, x, mask):
     channels = self.shape[-1]
     if x.shape[1:] != self.shape[1:]:
       x = adapters.Pointwise(channels, self.shape[1:3])(x)
-    x = nn.relu(convolution.conv(channels, (3, 3))(x * kept))
+    x = nn.relu(convolution.conv(channels, (3, 3))(x * mask))
     return convolution.conv(channels, (3, 3))(x)
 
 
@@ -35,12 +35,12 @@ def mgd(
   """Masked generative distillation: rebuild the teacher's map from a part.
 
   sum over elements of (T - G(align(S) * M))^2: G is two 3x3 convolutions with
-  a ReLU between, align a 1x1 convolution where the shapes differ (after
-  resizing), and M leaves out, at random and anew at each step,
-    'channels' (default)  a channel with probability lambda
-    'places'              a place with probability lambda
-  M depends on the term's key, the step and the index of the example alone, so
-  that any number of devices draws the same.
+  a ReLU in between, align a 1x1 convolution where the shapes differ (after
+  resizing), and M is a random mask, new at each step, which drops
+    'channels' (default)  each channel with probability lambda
+    'places'              each place with probability lambda
+  M depends only on the term's key, the step and the index of the example, so it
+  is the same on any number of devices.
 
   Args:
     layers: [(student, teacher)], maps [B, H, W, C]; several are summed.
@@ -68,9 +68,9 @@ def mgd(
     return features.connect(layers, student, teacher, make)
 
   def init(key, student, teacher):
-    made = plan(student, teacher)
-    variables = features.init_adapters(key, made)
-    key = jax.random.fold_in(key, len(made))
+    pairs = plan(student, teacher)
+    variables = features.init_adapters(key, pairs)
+    key = jax.random.fold_in(key, len(pairs))
     state = {'count': jnp.int32(0), 'key': jax.random.key_data(key)}
     return {**variables, 'state': state}
 
@@ -80,11 +80,12 @@ def mgd(
     key = jax.random.fold_in(key, state['count'])
     for i, pair in enumerate(plan(student, teacher)):
       target = teacher[pair.teacher]
-      drawn = _draw(key, i, batch['index'], _mask(target.shape, variant))
-      kept = (drawn >= hparams['masked']).astype(jnp.float32)
-      own = features.variables_of(variables, i)
-      made, _ = pair.adapter.apply(own, student[pair.student], kept)
-      total += losses.feature_sse(made, target)
+      uniform = _draw(key, i, batch['index'], _mask(target.shape, variant))
+      mask = (uniform >= hparams['masked']).astype(jnp.float32)
+      rebuilt, _ = pair.adapter.apply(
+        features.variables_of(variables, i), student[pair.student], mask
+      )
+      total += losses.feature_sse(rebuilt, target)
     return total, {**state, 'count': state['count'] + 1}
 
   return base.Method(init, loss, {'masked': float(masked)})
@@ -99,10 +100,10 @@ def _mask(shape, variant):
 
 
 def _draw(key, pair, index, shape):
-  """Uniform numbers in [0, 1) by the example's index."""
+  """Uniform numbers in [0, 1), from keys by the example's index."""
 
-  def one(i):
-    own = jax.random.fold_in(jax.random.fold_in(key, i), pair)
-    return jax.random.uniform(own, shape[1:], jnp.float32)
+  def uniform(i):
+    example_key = jax.random.fold_in(jax.random.fold_in(key, i), pair)
+    return jax.random.uniform(example_key, shape[1:], jnp.float32)
 
-  return jax.vmap(one)(index)
+  return jax.vmap(uniform)(index)

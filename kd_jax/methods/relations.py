@@ -1,34 +1,25 @@
-"""Methods on relations: between examples of a batch, or between channels."""
+"""Methods on relations: between examples of a batch, channels or tokens."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import jax
-
+from kd_jax import types
 from kd_jax.losses import relations
-from kd_jax.methods import adapters, base, layer_names
+from kd_jax.methods import adapters, base, features, layer_names
 
 
-def named(
-  name: str, layers: Sequence, student: Mapping, teacher: Mapping
-) -> list[tuple[str, str]]:
-  """The pairs of layers that the method `name` is told to read.
-
-  Raises:
-    ValueError: where there are none, or for names that no output has.
-  """
-  return layer_names.pairs(layer_names.need(name, layers), student, teacher)
-
-
-def on_relations(function: Callable, batchwise: bool = True) -> Callable:
+def on_relations(
+  function: Callable, batchwise: bool = True, outputs: Sequence[str] = ()
+) -> Callable:
   """Makes the maker of a method that sums a loss over pairs of features.
 
-  Unlike `features.on_features` it adapts nothing: what is compared are
-  relations within either side, whose widths may differ.
+  Unlike `features.on_features` it has no adapters: it compares relations within
+  either side, whose widths may differ.
 
   Args:
     function: (student [B, ...], teacher [B, ...], *, floats and static
       options) -> [B], from `kd_jax.losses`.
     batchwise: whether it couples the examples of a batch.
+    outputs: options that name an output of the student, which `function` gets.
 
   Returns:
     A maker (layers=[(student, teacher), ..], **options) -> Method.
@@ -37,36 +28,50 @@ def on_relations(function: Callable, batchwise: bool = True) -> Callable:
   name = function.__name__
 
   def make(*, layers=(), **options) -> base.Method:
-    layer_names.need(name, layers)
-    numbers, options = base.divide(name, options, hparams, static)
+    layers = layer_names.need(name, layers)
+    defaults, options = base.divide(name, options, hparams, static)
+    names = {option: options.pop(option, '') for option in outputs}
 
-    def compare(student, teacher, hparams):
-      return sum(
-        function(student[ours], teacher[theirs], **options, **hparams)
-        for ours, theirs in named(name, layers, student, teacher)
+    def compare(student, ours, teacher, theirs, hparams):
+      arrays = _outputs_of(student, names, name)
+      return function(
+        student[ours], teacher[theirs], **options, **arrays, **hparams
       )
 
-    def init(key, student, teacher):
-      del key
-      base.check(name, compare, student, teacher, numbers)
-      return base.NOTHING
-
-    def loss(variables, student, teacher, batch, hparams):
-      del batch
-      return compare(student, teacher, hparams), variables['state']
-
-    return base.Method(init, loss, numbers, batchwise)
+    return features.unadapted(name, layers, compare, defaults, batchwise)
 
   return base.documented(make, function)
 
 
+def _outputs_of(student, names, method) -> dict:
+  """{option: the student's output that it names}; '' names none."""
+  arrays = {}
+  for option, output in names.items():
+    if output and output not in student:
+      raise types.unknown(f"output for {option} of '{method}'", output, student)
+    if output:
+      arrays[option] = student[output]
+  return arrays
+
+
+def on_attention(function: Callable) -> Callable:
+  """Makes the maker of a method on attention, from `losses.attention`.
+
+  Returns:
+    A maker as of `on_relations`. Its option `tokens` names an output of the
+    student, f32 [B, L], that is 1 at real tokens; without it every position
+    counts.
+  """
+  return on_relations(function, batchwise=False, outputs=('tokens',))
+
+
 def ickd(*, layers: Sequence = (), variant: str = 'code') -> base.Method:
-  """Inter-channel correlation: which channels of an example go together.
+  """Inter-channel correlation: which channels of an example correlate.
 
   sum over the pairs of layers of |n(G_s) - n(G_t)|^2_F / C (see
   `losses.relations.ickd`), G [C, C] the Gram matrix of an example's channels
-  over its places. The student's channels are brought to the teacher's number
-  by a learned 1x1 convolution where they differ; the places may differ.
+  over its places. Where the numbers of channels differ, a learned 1x1
+  convolution maps the student's to the teacher's; the places may differ.
 
   Args:
     layers: [(student, teacher)], maps [B, H, W, C] or tokens [B, L, C].
@@ -77,37 +82,31 @@ def ickd(*, layers: Sequence = (), variant: str = 'code') -> base.Method:
     Couples no examples.
 
   Raises:
-    ValueError: another variant, or layers that no output has, at its init.
+    ValueError: at its init, for an unknown variant or layer.
 
   Source: Liu et al. 2021, "Exploring Inter-Channel Correlation for
     Diversity-Preserved Knowledge Distillation", section 3,
     https://arxiv.org/abs/2202.03680. The variants differ in the norm.
   """
-  layer_names.need('ickd', layers)
+  layers = layer_names.need('ickd', layers)
 
-  def adapter(student, teacher):
-    shape = (*student.shape[:-1], teacher.shape[-1])
-    return adapters.make_adapter('auto', student.shape, shape)
+  def plan(student, teacher):
+    return features.connect(layers, student, teacher, _channels)
 
-  def compare(params, student, teacher):
-    total = 0.0
-    for i, (ours, theirs) in enumerate(named('ickd', layers, student, teacher)):
-      s, t = student[ours], teacher[theirs]
-      s, _ = adapter(s, t).apply(params[f'pair{i}'], s)
-      total += relations.ickd(s, t, variant=variant)
-    return total
+  def compare(ours, theirs, hparams):
+    del hparams
+    return sum(
+      relations.ickd(s, t, variant=variant) for s, t in zip(ours, theirs)
+    )
 
-  def init(key, student, teacher):
-    params = {}
-    for i, (ours, theirs) in enumerate(named('ickd', layers, student, teacher)):
-      made = adapter(student[ours], teacher[theirs])
-      params[f'pair{i}'] = made.init(jax.random.fold_in(key, i))
-    base.check('ickd', compare, params, student, teacher)
-    return {'params': params, 'state': {}}
+  return features.comparing('ickd', plan, compare, {})
 
-  def loss(variables, student, teacher, batch, hparams):
-    del batch, hparams
-    value = compare(variables['params'], student, teacher)
-    return value, variables['state']
 
-  return base.Method(init, loss, {})
+def _channels(student, teacher) -> adapters.Adapter:
+  """The adapter from the student's channels to the teacher's."""
+  adapter = adapters.make_adapter('auto', student, (*student[:-1], teacher[-1]))
+  # Checkpoints hold all variables of the adapter in 'params'.
+  return adapters.Adapter(
+    lambda key: {'params': adapter.init(key)},
+    lambda variables, x: adapter.apply(variables['params'], x),
+  )

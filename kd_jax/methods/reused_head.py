@@ -1,8 +1,8 @@
-"""Students that predict through what a method learned (a reused classifier).
+"""Wraps students that predict through a method's classifier (SimKD).
 
-Such a student's finished variables hold the method's: its parameters in
-'params', the rest in a collection of its own. A network that finds them there
-predicts through them; without them it is the plain network.
+The finished variables of such a student also hold the method's variables: its
+parameters in 'params', the rest in a separate collection. With them the
+network predicts through the method; without them it is the plain network.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ REUSED = 'reused'
 
 
 def wrap(network: models.Network, method: methods.Method) -> models.Network:
-  """`network`, whose finished variables may hold what `method` learned.
+  """`network`, whose finished variables may hold those of `method`.
 
   Args:
     network: the student.
@@ -23,29 +23,29 @@ def wrap(network: models.Network, method: methods.Method) -> models.Network:
   """
 
   def apply(variables, inputs, *, train=False, rng=None, axis_name=None):
-    own, held = split(variables)
-    outputs, carried = network.apply(
-      own, inputs, train=train, rng=rng, axis_name=axis_name
+    variables, learned = split(variables)
+    outputs, state = network.apply(
+      variables, inputs, train=train, rng=rng, axis_name=axis_name
     )
-    if held is None:
-      return outputs, carried
-    logits = method.predict(held, outputs)
-    return {**outputs, 'logits': logits}, {**carried, REUSED: held['state']}
+    if learned is None:
+      return outputs, state
+    logits = method.predict(learned, outputs)
+    return {**outputs, 'logits': logits}, {**state, REUSED: learned['state']}
 
   return models.Network(network.init, apply, network.head)
 
 
 def split(variables: types.Variables) -> tuple[dict, dict | None]:
-  """(the network's own variables, the method's {'params', 'state'} or None)."""
+  """(variables of the plain network, those of the method or None)."""
   if REUSED not in variables:
     return dict(variables), None
   params = dict(variables['params'])
-  held = {'params': params.pop(REUSED), 'state': variables[REUSED]}
-  own = {k: v for k, v in variables.items() if k != REUSED}
-  return {**own, 'params': params}, held
+  learned = {'params': params.pop(REUSED), 'state': variables[REUSED]}
+  plain = {k: v for k, v in variables.items() if k != REUSED}
+  return {**plain, 'params': params}, learned
 
 
-def join(variables: types.Variables, held: Mapping) -> dict:
+def join(variables: types.Variables, learned: Mapping) -> dict:
   """The inverse of `split`."""
-  params = {**variables['params'], REUSED: held['params']}
-  return {**variables, 'params': params, REUSED: held['state']}
+  params = {**variables['params'], REUSED: learned['params']}
+  return {**variables, 'params': params, REUSED: learned['state']}

@@ -12,9 +12,9 @@ _WIDEST = 512
 
 
 class Fusion(nn.Module):
-  """Attention based fusion: a student's map and the deeper fused one.
+  """Attention-based fusion of a student's map and the deeper fused map.
 
-  Returns the map in the teacher's shape, and what it was made from.
+  Returns the map in the teacher's shape, and the fused map.
   """
 
   width: int
@@ -42,8 +42,8 @@ class Review(nn.Module):
   def __call__(self, *maps):
     fused, deeper = [], None
     for x, shape in zip(maps[::-1], self.shapes[::-1]):
-      made, deeper = Fusion(self.width, shape)(x, deeper)
-      fused.append(made)
+      matched, deeper = Fusion(self.width, shape)(x, deeper)
+      fused.append(matched)
     return fused[::-1]
 
 
@@ -52,16 +52,18 @@ def review_kd(
 ) -> base.Method:
   """Knowledge review: the student's layers, fused, match the teacher's.
 
-  sum_i HCL(ABF(s_i, fused_{i+1}), t_i) from the deepest layer up. ABF takes s_i
-  through a 1x1 convolution and batch norm, mixes it with the deeper fused map
-  (nearest neighbor) by two sigmoid attention maps of both, and makes t_i's
-  shape by a 3x3 convolution and batch norm. HCL is the mean squared error at
-  full size and at 4, 2 and 1 (see `losses.features.hierarchical_context`).
+  sum_i HCL(ABF(s_i, fused_{i+1}), t_i) from the deepest layer up. ABF applies a
+  1x1 convolution and batch norm to s_i, mixes it with the deeper fused map
+  (nearest neighbor) by two sigmoid attention maps of both, and maps it to the
+  shape of t_i by a 3x3 convolution and batch norm. HCL is the mean squared
+  error at full size and at 4, 2 and 1 (see
+  `losses.features.hierarchical_context`).
 
   Args:
     layers: [(student, teacher)] from shallow to deep, maps [B, H, W, C]; a
-      vector [B, D] counts as a map of one place (the pooled feature).
-    width: channels of the fused maps; 0: the student's deepest, at most 512.
+      vector [B, D] (the pooled feature) is a map of one place.
+    width: channels of the fused maps; 0: those of the student's deepest map,
+      at most 512.
 
   Returns:
     A method whose loss is f32 [B], squared units of the feature; 0 where all
@@ -76,12 +78,12 @@ def review_kd(
   layers = layer_names.need('review_kd', layers)
 
   def plan(student, teacher):
-    found = layer_names.pairs(layers, student, teacher)
-    ours = [_as_map(student[s].shape, s) for s, _ in found]
-    theirs = [_as_map(teacher[t].shape, t) for _, t in found]
-    wide = width or min(_WIDEST, ours[-1][-1])
-    module = adapters.from_module(Review(wide, tuple(theirs)), *ours)
-    return found, ours, theirs, module
+    names = layer_names.pairs(layers, student, teacher)
+    ours = [_as_map(student[s].shape, s) for s, _ in names]
+    theirs = [_as_map(teacher[t].shape, t) for _, t in names]
+    channels = width or min(_WIDEST, ours[-1][-1])
+    module = adapters.from_module(Review(channels, tuple(theirs)), *ours)
+    return names, ours, theirs, module
 
   def init(key, student, teacher):
     *_, module = plan(student, teacher)
@@ -90,18 +92,18 @@ def review_kd(
 
   def loss(variables, student, teacher, batch, hparams):
     del batch, hparams
-    found, ours, theirs, module = plan(student, teacher)
-    maps = [student[s].reshape(x) for (s, _), x in zip(found, ours)]
-    targets = [teacher[t].reshape(x) for (_, t), x in zip(found, theirs)]
-    own = {'params': variables['params'], **variables['state']}
-    fused, state = module.apply(own, *maps)
+    names, ours, theirs, module = plan(student, teacher)
+    maps = [student[s].reshape(x) for (s, _), x in zip(names, ours)]
+    targets = [teacher[t].reshape(x) for (_, t), x in zip(names, theirs)]
+    variables = {'params': variables['params'], **variables['state']}
+    fused, state = module.apply(variables, *maps)
     return losses.hierarchical_context(fused, targets), state
 
   return base.Method(init, loss, {}, batchwise=True)
 
 
 def _as_map(shape, name):
-  """[B, H, W, C], where a vector is a map of one place."""
+  """The shape [B, H, W, C]; a vector is a map of one place."""
   if len(shape) not in (2, 4):
     raise ValueError(
       f"review_kd reads maps and vectors; '{name}' is {adapters.shown(shape)}"

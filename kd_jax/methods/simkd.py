@@ -1,4 +1,4 @@
-"""SimKD: the student's features, read by the teacher's own classifier."""
+"""SimKD: the student matches features and reuses the teacher's classifier."""
 
 import functools
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from kd_jax.models import lazy
 
 
 def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
-  """Feature matching after a projector; the teacher's classifier is reused.
+  """Feature matching through a projector; reuses the teacher's classifier.
 
   L = mean (P(F_s) - F_t)^2, F the last maps before pooling, P a 1x1, a 3x3
   and a 1x1 convolution to D / factor, D / factor and D channels, each with
@@ -22,14 +22,14 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
   W mean_hw P(F_s) + b with the teacher's W and b: `predict`. Neither labels
   nor logits are used, so this term is the whole loss (weight 1).
 
-  A vector [B, D] is a map of one place. P ends in a ReLU: the teacher's
-  feature must be one that cannot be negative ('features' and 'final' of the
-  zoo's CNNs and ResNets), or part of it cannot be matched.
+  A vector [B, D] is a map of one place. P ends in a ReLU, so the teacher's
+  feature must not be negative ('features' and 'final' of the CNNs and ResNets
+  of `models` are not); negative values cannot be matched.
 
   Args:
     layers: one pair [(student, teacher)], the maps [B, H, W, C] or vectors
-      [B, C] that the last classifiers read the mean of.
-    factor: how many times narrower the middle is; static.
+      [B, C] whose mean the last classifiers read.
+    factor: D over the width of P's middle layer; static.
 
   Returns:
     A batchwise method (its norms couple the examples) whose loss is f32 [B],
@@ -37,15 +37,15 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
     classifier, for `predict`.
 
   Raises:
-    ValueError: not one pair, or a teacher without a known classifier that
-      fits its feature, at its init.
+    ValueError: at its init, for several pairs, or a teacher without a known
+      classifier that fits its feature.
 
   Source: Chen et al. 2022, "Knowledge Distillation with the Reused Teacher
     Classifier", equation 3, https://arxiv.org/abs/2203.14001; the projector
-    and factor 2 as in its code. Where the student's map is larger, its code
-    and ours pool it, where the paper speaks of a stride.
+    and factor 2 as in its code. A larger map of the student is pooled, as in
+    its code; the paper uses a stride.
   """
-  layer_names.need('simkd', layers)
+  layers = layer_names.need('simkd', layers)
   if factor < 1:
     raise ValueError(f'simkd needs factor >= 1, not {factor}')
 
@@ -55,7 +55,7 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
     ours, theirs = teacher_head.pair('simkd', layers, student, teacher)
     grid = tuple(map(min, ours.shape[1:3], theirs.shape[1:3]))
     width = theirs.shape[-1]
-    made = lazy.init(
+    projector = lazy.init(
       _connector(factor, width, grid),
       key,
       jax.ShapeDtypeStruct((1, *grid, ours.shape[-1]), jnp.float32),
@@ -65,12 +65,12 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
       for k, v in teacher[teacher_head.HEAD].items()
     }
     state = {
-      'batch_stats': made['batch_stats'],
+      'batch_stats': projector['batch_stats'],
       'head': head,
-      # What `predict` must pool to; only its shape matters.
+      # The size to which `predict` pools: the shape of this array.
       'grid': jnp.zeros(grid, jnp.float32),
     }
-    return {'params': made['params'], 'state': state}
+    return {'params': projector['params'], 'state': state}
 
   def loss(variables, student, teacher, batch, hparams):
     del batch, hparams
@@ -95,19 +95,18 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
 
 def _connector(factor, width, grid):
   narrow = max(width // factor, 1)
-  # On a map of one place the rest of a 3x3 kernel would meet only padding.
+  # On a map of one place a 3x3 kernel would read only padding around it.
   size = 1 if tuple(grid) == (1, 1) else 3
   return teacher_head.Connector(((narrow, 1), (narrow, size), (width, 1)))
 
 
 def _project(factor, variables, feature, train):
-  """P(feature), and its norms' new statistics in training."""
+  """P(feature), in training with the new statistics of its norms."""
   state = variables['state']
   grid = state['grid'].shape
   module = _connector(factor, state['head']['kernel'].shape[0], grid)
-  held = {'params': variables['params'], 'batch_stats': state['batch_stats']}
   return module.apply(
-    held,
+    {'params': variables['params'], 'batch_stats': state['batch_stats']},
     spatial.pool(feature, grid),
     train,
     mutable=['batch_stats'] if train else False,

@@ -1,4 +1,4 @@
-"""SRRL: the teacher's classifier judges the student's features."""
+"""SRRL: applies the teacher's classifier to the student's features."""
 
 from collections.abc import Sequence
 
@@ -23,12 +23,12 @@ def srrl(
   teacher's feature, h_s = mean_hw relu(norm(C F_s)) the student's through a
   learned 1x1 convolution, W and b_t the teacher's classifier and z_t its
   logits. a is `feature_weight`, b `logit_weight`. No temperature. The student
-  keeps its own classifier, which the labels train in a term of their own.
+  keeps its own classifier, which the labels train in another term.
 
   Args:
-    layers: one pair [(student, teacher)], maps [B, H, W, C] or vectors [B, C];
-      the teacher's is what its classifier reads the mean over places of, and
-      cannot be negative.
+    layers: one pair [(student, teacher)], maps [B, H, W, C] or vectors [B, C].
+      The teacher's classifier reads the mean over places of its feature, which
+      must not be negative.
     feature_weight: a.
     logit_weight: b.
 
@@ -37,16 +37,16 @@ def srrl(
     in squared units of the feature and of the logits. Weight 1.
 
   Raises:
-    ValueError: not one pair, or a teacher without a known classifier that
-      fits its feature, at its init.
+    ValueError: at its init, for several pairs, or a teacher without a known
+      classifier that fits its feature.
 
   Source: Yang et al. 2021, "Knowledge Distillation via Softmax Regression
     Representation Learning", L_FM and L_SR with the L2 loss,
     https://openreview.net/forum?id=ZzwDy_wiWv; means over d and k, and means
     over places before the difference, as in its code.
   """
-  layer_names.need('srrl', layers)
-  numbers = {
+  layers = layer_names.need('srrl', layers)
+  defaults = {
     'feature_weight': float(feature_weight),
     'logit_weight': float(logit_weight),
   }
@@ -58,25 +58,27 @@ def srrl(
     base.check_logits('srrl', student, teacher)
     ours, theirs = teacher_head.pair('srrl', layers, student, teacher)
     shape = jax.ShapeDtypeStruct((1, *ours.shape[1:]), jnp.float32)
-    made = lazy.init(connector(theirs), key, shape)
+    variables = lazy.init(connector(theirs), key, shape)
     return {
-      'params': made['params'],
-      'state': {'batch_stats': made['batch_stats']},
+      'params': variables['params'],
+      'state': {'batch_stats': variables['batch_stats']},
     }
 
   def loss(variables, student, teacher, batch, hparams):
     del batch
     ours, theirs = teacher_head.pair('srrl', layers, student, teacher)
-    held = {'params': variables['params'], **variables['state']}
-    mapped, new = connector(theirs).apply(held, ours, mutable=['batch_stats'])
+    variables = {'params': variables['params'], **variables['state']}
+    mapped, state = connector(theirs).apply(
+      variables, ours, mutable=['batch_stats']
+    )
     features = feature_losses.feature_mse(
       jnp.mean(mapped, (1, 2)), jnp.mean(theirs, (1, 2))
     )
-    read = teacher_head.classify(teacher[teacher_head.HEAD], mapped)
-    logits = logit_losses.logit_mse(read, teacher['logits'])
+    predicted = teacher_head.classify(teacher[teacher_head.HEAD], mapped)
+    logits = logit_losses.logit_mse(predicted, teacher['logits'])
     value = (
       hparams['feature_weight'] * features + hparams['logit_weight'] * logits
     )
-    return value, dict(new)
+    return value, dict(state)
 
-  return base.Method(init, loss, numbers, batchwise=True)
+  return base.Method(init, loss, defaults, batchwise=True)

@@ -1,4 +1,4 @@
-"""Reading a teacher's last classifier through a learned connector."""
+"""Applies a teacher's last classifier behind a learned connector."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kd_jax.losses import numerics
-from kd_jax.methods import relations
+from kd_jax.methods import layer_names
 from kd_jax.models import convolution
 
-HEAD = 'head'  # the one output without a batch
+HEAD = 'head'  # the only output without a batch axis
 
 
 class Connector(nn.Module):
@@ -33,26 +33,23 @@ class Connector(nn.Module):
 def pair(
   name: str, layers: Sequence, student: Mapping, teacher: Mapping
 ) -> tuple[jax.Array, jax.Array]:
-  """The one pair of features that the method `name` reads, as maps.
+  """The single pair of features of the method `name`, as maps.
 
   Raises:
-    ValueError: not one pair, another rank, or a teacher whose classifier is
-      not known or does not fit its feature.
+    ValueError: several pairs, another rank, or a teacher whose classifier is
+      unknown or does not fit its feature.
   """
-  found = relations.named(name, layers, student, teacher)
-  if len(found) != 1:
-    raise ValueError(f"method '{name}' reads one pair of layers, not {found}")
-  ours, theirs = found[0]
+  ours, theirs = layer_names.single(name, layers, student, teacher)
   if HEAD not in teacher:
     raise ValueError(
       f"method '{name}' needs the teacher's last classifier, which its network "
-      'does not tell (the `head` of its maker)'
+      'does not name (the `head` of its maker)'
     )
-  wanted = teacher[HEAD]['kernel'].shape[0]
-  if teacher[theirs].shape[-1] != wanted:
+  width = teacher[HEAD]['kernel'].shape[0]
+  if teacher[theirs].shape[-1] != width:
     raise ValueError(
       f"method '{name}': '{theirs}' of the teacher is "
-      f'{teacher[theirs].shape[-1]} wide and its classifier reads {wanted}'
+      f'{teacher[theirs].shape[-1]} wide and its classifier reads {width}'
     )
   return (
     as_map(name, ours, student[ours]),
@@ -61,7 +58,7 @@ def pair(
 
 
 def as_map(name: str, layer: str, x: jax.Array) -> jax.Array:
-  """f32 [B, H, W, C] of a map, or of a vector [B, C] as a map of one place.
+  """A map, or a vector [B, C] as a map of one place: f32 [B, H, W, C].
 
   Raises:
     ValueError: another rank.
@@ -78,7 +75,7 @@ def as_map(name: str, layer: str, x: jax.Array) -> jax.Array:
 
 
 def classify(head: Mapping[str, jax.Array], x: jax.Array) -> jax.Array:
-  """The logits f32 [B, K] of a classifier on the mean over places of a map.
+  """The logits f32 [B, K] of a classifier on a map's mean over places.
 
   Args:
     head: 'kernel' [D, K] and 'bias' [K].

@@ -1,4 +1,4 @@
-"""Variational information distillation, with its variance learnt."""
+"""Variational information distillation, with a learned variance."""
 
 import math
 
@@ -10,7 +10,7 @@ from kd_jax.methods import adapters, base, features, layer_names
 
 
 class Gaussian(nn.Module):
-  """The mean, by three 1x1 convolutions, and the raw variance by channel."""
+  """The mean, by three 1x1 convolutions, and the raw variance per channel."""
 
   channels: int
   size: tuple[int, int] | None
@@ -36,8 +36,8 @@ def vid(
 
     mean over elements of [(t - mu(s))^2 / sigma^2 + log sigma^2] / 2
   t is the teacher's feature, s the student's, mu three 1x1 convolutions with
-  ReLU between (as wide as the teacher), sigma^2 = softplus(alpha) + 1e-5 for
-  each channel. Both mu and alpha ('raw_variance') are learnt, with the
+  ReLU in between (as wide as the teacher), sigma^2 = softplus(alpha) + 1e-5 for
+  each channel. Both mu and alpha ('raw_variance') are learned with the
   student. The larger map is pooled.
 
   Args:
@@ -51,8 +51,8 @@ def vid(
 
   Source: Ahn et al. 2019, "Variational Information Distillation for Knowledge
     Transfer", https://arxiv.org/abs/1904.05835; softplus, 1e-5, 5
-    and the three convolutions as in RepDistiller. mdistiller leaves alpha out
-    of what is trained.
+    and the three convolutions as in RepDistiller. mdistiller does not train
+    alpha.
   """
   layers, variance = layer_names.need('vid', layers), float(initial_variance)
   if not variance > 1e-5:
