@@ -6,12 +6,13 @@ from kd_jax import types
 from kd_jax.methods import base, layer_names, relations
 
 
-def on_attention(function: Callable) -> Callable:
+def on_attention(function: Callable, **legal) -> Callable:
   """Makes the maker of a method that sums a loss over pairs of layers.
 
   Args:
     function: (student, teacher, *, tokens, static options) -> [B], from
       `kd_jax.losses.attention`.
+    **legal: {option: kind} where its signature does not say it.
 
   Returns:
     A maker (layers=[(student, teacher), ..], tokens='', **options) -> Method.
@@ -19,11 +20,9 @@ def on_attention(function: Callable) -> Callable:
     tokens; without it every position counts.
   """
   name = function.__name__
-  numbers, static = base.split_options(function)
 
   def make(*, layers=(), tokens: str = '', **options) -> base.Method:
     layer_names.need(name, layers)
-    _, options = base.divide(name, options, numbers, static)
 
     def compare(student, teacher):
       pairs = relations.named(name, layers, student, teacher)
@@ -44,7 +43,8 @@ def on_attention(function: Callable) -> Callable:
 
     return base.Method(init, loss, {})
 
-  return base.documented(make, function)
+  taken = {'layers': layer_names.Layers, 'tokens': str}
+  return base.documented(make, function, {**legal, **taken})
 
 
 def _real(name, tokens, student):

@@ -33,12 +33,12 @@ def on_relations(function: Callable, batchwise: bool = True) -> Callable:
   Returns:
     A maker (layers=[(student, teacher), ..], **options) -> Method.
   """
-  hparams, static = base.split_options(function)
+  hparams = base.hparams_of(function)
   name = function.__name__
 
   def make(*, layers=(), **options) -> base.Method:
     layer_names.need(name, layers)
-    numbers, options = base.divide(name, options, hparams, static)
+    numbers, options = base.divide(options, hparams)
 
     def compare(student, teacher, hparams):
       return sum(
@@ -57,10 +57,12 @@ def on_relations(function: Callable, batchwise: bool = True) -> Callable:
 
     return base.Method(init, loss, numbers, batchwise)
 
-  return base.documented(make, function)
+  return base.documented(make, function, {'layers': layer_names.Layers})
 
 
-def ickd(*, layers: Sequence = (), variant: str = 'code') -> base.Method:
+def ickd(
+  *, layers: layer_names.Layers = (), variant: str = 'code'
+) -> base.Method:
   """Inter-channel correlation: which channels of an example go together.
 
   sum over the pairs of layers of |n(G_s) - n(G_t)|^2_F / C (see
