@@ -12,80 +12,200 @@ FILE is a path, or the name of a packaged config, such as digits.
 """
 
 import argparse
+import contextlib
+import difflib
 import importlib.util
 import os
 import pathlib
 import signal
 import sys
+from collections.abc import Iterable
 
-from kd_jax import errors, metrics
+from kd_jax import errors, kinds, metrics
 
 CONFIGS = 'experiments.configs'  # the package of the packaged ones
 
+# What options of numbers may be.
+_KINDS = {
+  'seeds': kinds.Count,
+  'lanes': kinds.Whole,
+  'trials': kinds.Count,
+  'workers': kinds.Whole,
+  'gpus': kinds.Whole,
+  'cpus': kinds.Whole,
+}
+_DEFAULTS = {
+  'executor': 'grid', 'strategy': 'auto', 'lanes': 0, 'halving': 0,
+  'trials': 16, 'workers': 0, 'partition': '', 'time': '60', 'gpus': 0,
+  'cpus': 0, 'sbatch': [],
+}  # fmt: skip
+# (options, what they need, whether that is there)
+_READERS = (
+  (
+    ('status', 'executor'),
+    '--sweep',
+    lambda o: o.sweep is not None or not is_away(o),
+  ),
+  (('trials',), '--search', lambda o: o.search is not None),
+  (
+    ('halving',),
+    '--sweep, without --executor process or slurm',
+    lambda o: o.sweep is not None and not is_away(o),
+  ),
+  (
+    ('strategy', 'lanes'),
+    'settings that are trained here, without --status or --executor',
+    lambda o: not is_away(o),
+  ),
+  (
+    ('workers', 'retry'),
+    '--executor process or slurm',
+    lambda o: o.executor in ('process', 'slurm'),
+  ),
+  (
+    ('partition', 'time', 'gpus', 'cpus', 'sbatch'),
+    '--executor slurm',
+    lambda o: o.executor == 'slurm',
+  ),
+  (
+    ('shelf',),
+    'a single run; a sweep has a shelf in its workdir',
+    lambda o: o.sweep is None and o.search is None,
+  ),
+)
+_APART = (
+  ('search', 'sweep'),
+  ('search', 'list'),
+  ('search', 'status'),
+  ('list', 'status'),
+  ('overwrite', 'list'),
+  ('overwrite', 'status'),
+)
+
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
-  """The options, and {dotted key: text} of the --config.key=value."""
+  """The options, and {dotted key: text} of the --config.key=value.
+
+  Raises:
+    ValueError: one line, for an option that cannot be, or that nothing reads.
+  """
   parser = make_parser()
   options, rest = parser.parse_known_args(argv)
-  changes = changes_of(rest, parser)
+  changes = changes_of(rest, parser, vars(options))
+  check(options)
+  for name, value in _DEFAULTS.items():
+    if getattr(options, name) is None:
+      setattr(options, name, value)
   if options.seeds is not None:
     changes['seeds'] = str(options.seeds)
-  away = options.status or options.executor != 'grid'
-  if away and options.sweep is None:
-    parser.error('--status, --executor process and slurm are of a --sweep')
-  if options.workdir is None and (
-    away or not (options.dry_run or options.list)
-  ):
-    parser.error('--workdir is missing: where the run is kept')
   return options, changes
 
 
+def is_away(options: argparse.Namespace) -> bool:
+  """Whether another process than this one trains, or none."""
+  return options.status or options.executor in ('process', 'slurm')
+
+
+def check(options: argparse.Namespace) -> None:
+  """Refuses options that do not go together; None is one that is not given.
+
+  Raises:
+    ValueError: for the first that nothing reads, or that cannot be.
+  """
+  given = {
+    k for k, v in vars(options).items() if v is not None and v is not False
+  }
+  for one, other in _APART:
+    if {one, other} <= given:
+      raise ValueError(f'--{one} and --{other} do not go together')
+  for names, words, is_read in _READERS:
+    unread = [f'--{name}' for name in names if name in given]
+    if unread and not is_read(options):
+      verb = 'needs' if len(unread) == 1 else 'need'
+      raise ValueError(f'{" and ".join(unread)} {verb} {words}')
+  for name, kind in _KINDS.items():
+    if name in given:
+      kinds.check(f'--{name}', getattr(options, name), kind)
+  needed = is_away(options) or not (options.dry_run or options.list)
+  if needed and options.workdir is None:
+    raise ValueError(
+      '--workdir is required: the folder that the run is kept in'
+    )
+
+
 def make_parser() -> argparse.ArgumentParser:
-  """All that the command line knows."""
+  """All that the command line knows; its errors are ValueErrors."""
   parser = argparse.ArgumentParser(
     prog='kd-jax',
     description=__doc__.split('\n')[0],
     epilog='--config.key=value changes a key of the config',
+    allow_abbrev=False,  # --seed is not --seeds
   )
+  parser.error = _refuse
   parser.add_argument(
     '--config',
     required=True,
     metavar='FILE[:arg]',
-    help="a path, or a packaged config's name",
+    help="Python file with get_config(arg), or a packaged config's name",
   )
-  parser.add_argument('--workdir', type=pathlib.Path)
-  parser.add_argument('--dry_run', action='store_true', help='train nothing')
+  parser.add_argument(
+    '--workdir',
+    type=_folder,
+    metavar='DIR',
+    help='folder in which the run is kept; the same command resumes it',
+  )
+  parser.add_argument(
+    '--dry_run',
+    action='store_true',
+    default=None,
+    help='build everything, print it, and train nothing',
+  )
   parser.add_argument(
     '--sweep', help="names of the config's sweeps, or 'key=1,2;other=0:1:5'"
   )
-  parser.add_argument('--seeds', type=int, help='how many, of each setting')
   parser.add_argument(
-    '--list', action='store_true', help='print the settings, train nothing'
+    '--seeds', type=int, metavar='N', help='number of seeds per setting'
   )
   parser.add_argument(
-    '--strategy', default='auto', help='how a grid moves its lanes: loop, vmap'
+    '--list',
+    action='store_true',
+    default=None,
+    help='print the settings and train nothing',
   )
   parser.add_argument(
-    '--lanes', type=int, default=0, help='at once; 0: as many as fit'
+    '--strategy',
+    choices=['auto', 'loop', 'vmap'],
+    help='how settings are trained at once in one process (auto)',
+  )
+  parser.add_argument(
+    '--lanes',
+    type=int,
+    metavar='N',
+    help='lanes trained at once (0: as many as fit)',
   )
   parser.add_argument(
     '--halving',
     type=int,
-    default=0,
     metavar='ETA',
     help='keep the best 1/ETA of the settings at each rung',
   )
   parser.add_argument(
-    '--search', choices=['optuna'], help="over the config's search_space()"
+    '--search', choices=['optuna'], help="search in the config's search_space()"
   )
-  parser.add_argument('--trials', type=int, default=16, help='of the search')
+  parser.add_argument(
+    '--trials', type=int, metavar='N', help='number of trials of a search (16)'
+  )
   parser.add_argument(
     '--overwrite',
     action='store_true',
+    default=None,
     help='move what is in the workdir aside, and begin anew',
   )
   parser.add_argument(
-    '--shelf', type=pathlib.Path, help='where runs find what they share'
+    '--shelf',
+    type=_folder,
+    metavar='DIR',
+    help='folder of results that runs share',
   )
   _add_executors(parser)
   return parser
@@ -95,46 +215,74 @@ def _add_executors(parser) -> None:
   parser.add_argument(
     '--executor',
     choices=['grid', 'process', 'slurm'],
-    default='grid',
-    help='of a sweep: here at once, a process each, a job of a cluster each',
+    help='how the settings of a sweep are run: together in this process '
+    '(grid), in a process each, or in a job of a cluster each',
   )
   parser.add_argument(
     '--workers',
     type=int,
-    default=0,
-    help='processes or jobs at once; 0: one for each GPU, or core',
+    metavar='N',
+    help='processes or jobs at once (0: one per GPU, or core)',
   )
   parser.add_argument(
-    '--status', action='store_true', help='how far the settings are'
+    '--status',
+    action='store_true',
+    default=None,
+    help='show the progress of each setting',
   )
   parser.add_argument(
-    '--retry', action='store_true', help='those that failed before too'
+    '--retry',
+    action='store_true',
+    default=None,
+    help='also retry settings that failed',
   )
   slurm = parser.add_argument_group('slurm')
-  slurm.add_argument('--partition', default='')
+  slurm.add_argument('--partition', help="name (the cluster's default)")
   slurm.add_argument(
-    '--time', default='60', help='until it is saved and queued again: minutes'
+    '--time', help='minutes until the job is saved and requeued (60)'
   )
-  slurm.add_argument('--gpus', type=int, default=0, help='of each setting')
-  slurm.add_argument('--cpus', type=int, default=0, help='of each setting')
+  slurm.add_argument('--gpus', type=int, metavar='N', help='GPUs per setting')
+  slurm.add_argument('--cpus', type=int, metavar='N', help='CPUs per setting')
   slurm.add_argument(
     '--sbatch',
     action='append',
-    default=[],
     metavar='FLAG=VALUE',
-    help='more for sbatch, such as account=NAME',
+    help='further option of sbatch, such as account=NAME',
   )
 
 
+def _refuse(message: str) -> None:
+  """Takes the place of argparse's way: usage, a line, and an exit."""
+  raise ValueError(message)
+
+
+def _folder(text: str) -> pathlib.Path:
+  """The folder that an option names."""
+  try:
+    kinds.check('a folder', text, kinds.Folder)
+  except ValueError as error:
+    raise argparse.ArgumentTypeError(str(error)) from None
+  return pathlib.Path(text)
+
+
 def changes_of(
-  rest: list[str], parser: argparse.ArgumentParser
+  rest: list[str], parser: argparse.ArgumentParser, known: Iterable[str] = ()
 ) -> dict[str, str]:
-  """{dotted key: text} of the --config.key=value; nothing else may be left."""
-  changes = {}
+  """{dotted key: text} of the --config.key=value; nothing else may be left.
+
+  Args:
+    rest: of a command line, what no option took.
+    parser: its `error` is called for what is left.
+    known: the options, of which a near one is named.
+  """
+  changes, known = {}, [f'--{name}' for name in known]
   for text in rest:
     key, equals, value = text.partition('=')
     if not (key.startswith('--config.') and equals):
-      parser.error(f'unknown argument {text}; --config.key=value is meant?')
+      near = difflib.get_close_matches(key, known, n=1)
+      of_config = key.startswith('--config.') or not near
+      meant = '--config.key=value' if of_config else near[0]
+      parser.error(f"unknown argument '{text}'; did you mean {meant}?")
     changes[key.removeprefix('--config.')] = value
   return changes
 
@@ -152,7 +300,12 @@ def packaged(config: str) -> str:
     spec = importlib.util.find_spec(CONFIGS)
   except ImportError:
     spec = None
-  if not name.isidentifier() or os.path.exists(name) or spec is None:
+  if (
+    arg.startswith('//')
+    or not name.isidentifier()
+    or os.path.exists(name)
+    or spec is None
+  ):
     return config
   folder = pathlib.Path(spec.submodule_search_locations[0])
   known = {
@@ -197,7 +350,10 @@ def watch() -> list:
 
 def main(argv: list[str] | None = None) -> int:
   """The exit code: 0 done, 1 failed, 2 a user's mistake, 130 stopped."""
-  options, changes = parse(sys.argv[1:] if argv is None else argv)
+  try:
+    options, changes = parse(sys.argv[1:] if argv is None else argv)
+  except ValueError as mistake:
+    return _end(mistake)
   set_up()
   try:
     with metrics.note('reading config and data, building the networks'):
@@ -213,28 +369,40 @@ def main(argv: list[str] | None = None) -> int:
     return _end(mistake)
   caught = watch()
   try:
-    said = work(distributed.agreed(lambda: bool(caught)))
+    text = work(distributed.agreed(lambda: bool(caught)))
   except (
     errors.StoppedError,
     errors.DivergedError,
     errors.JobError,
     errors.CacheError,
+    errors.DamagedError,
     errors.LanesError,
     errors.BusyError,
     OSError,
   ) as error:
     return _end(error)
   if jax.process_index() == 0:
-    print(said)
+    _show(text)
   return errors.DONE
+
+
+def _show(text: str) -> None:
+  """Prints the result; whoever reads may have had enough (`| head`)."""
+  try:
+    print(text, flush=True)
+  except BrokenPipeError:
+    # Python flushes once more at its exit, which must find an open file.
+    with contextlib.suppress(OSError, ValueError):
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(error: Exception) -> int:
   """Says in one line why a command ended; its exit code."""
+  line = ' '.join(str(error).split())
   if isinstance(error, errors.StoppedError):
-    text = f'stopped and saved {error}; run the same command to continue'
+    text = f'stopped and saved {line}; run the same command to continue'
   else:
-    text = f'error: {error}'
+    text = f'error: {line}'
   print(text, file=sys.stderr)
   return errors.exit_code(error)
 

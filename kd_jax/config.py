@@ -1,20 +1,71 @@
 """Every key of an experiment with its default, and the check of all values."""
 
 import ast
-import importlib.util
+import functools
+import inspect
 import json
-import math
-import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import ml_collections
 import numpy as np
 
-from kd_jax import types
+from kd_jax import kinds, types, user_file
 
 ConfigDict = ml_collections.ConfigDict
 OPEN = ('data', 'networks', 'scheme', 'terms', 'views')  # take keys of any name
+OPEN_ENDS = ('optimizer.options.', 'optimizer.schedule.')  # and so do these
 ALPHA_WEIGHTS = ('soft', 'hard')
+
+# What the plain keys may be; those not named have the type of their default.
+TRAINING = {
+  'epochs': kinds.Whole,
+  'steps': kinds.Steps,
+  'batch_size': kinds.Count,
+  'augment': Sequence,
+  'views': kinds.Whole,
+  'optimizer.learning_rate': kinds.Positive,
+  'optimizer.weight_decay': kinds.NonNegative,
+  'optimizer.clip_norm': kinds.NonNegative,
+  'optimizer.accumulate': kinds.Count,
+}
+KEYS = {
+  'seed': kinds.Seed,
+  'seeds': Annotated[int, kinds.within(1, 10_000)],
+  'temperature': kinds.Temperature,
+  'alpha': kinds.Share,
+  'beta': kinds.NonNegative,
+  'data.seed': kinds.Seed,
+  'teacher.seed': kinds.Seed,
+  'cache.folder': kinds.Local,
+  'cache.outputs': kinds.Names,
+  'cache.top_k': kinds.Whole,
+  'steps_at_once': kinds.Whole,
+  'checkpoint_every': kinds.Whole,
+  'keep': kinds.Count,
+  'eval_every': kinds.Whole,
+  'log_every': kinds.Whole,
+  **{
+    f'{part}.{key}': kind
+    for part in ('train', 'teacher')
+    for key, kind in TRAINING.items()
+  },
+}
+CHOICES = {
+  'alpha_weights': ALPHA_WEIGHTS,
+  'select': ('last', 'best'),
+  'parallel': ('auto', 'one', 'mesh', 'pmap'),
+  'teacher_outputs': ('live', 'cache'),
+}
+# What an entry of an open sub-tree needs, and how it is written.
+NEEDS = {
+  'networks': (
+    ('name', 'load', 'given'),
+    "a name or a folder: dict(name='cnn', ...) or dict(load='DIR')",
+  ),
+  'terms': (('method',), "a method: dict(method='kd', ...)"),
+  'views': (('name',), "a name: dict(name='mean_probs', sources=[...])"),
+}
 
 
 def optimizer() -> ConfigDict:
@@ -119,76 +170,85 @@ def validate(c: ConfigDict) -> None:
   Tables are checked where they are read, in `build`.
 
   Raises:
-    ValueError: one line, with the value and the legal ones.
+    ValueError: one line, with the value and what it must be.
   """
-  _is_seed(c, 'seed')
-  _is_seed(c.data, 'seed', 'data.')
-  _is_seed(c.teacher, 'seed', 'teacher.')
-  _at_least(c, 'seeds', 1)
-  if not (math.isfinite(c.temperature) and c.temperature > 0):
-    raise ValueError(
-      f'temperature must be finite and above 0, not {c.temperature}'
-    )
-  if not 0 <= c.alpha <= 1:
-    raise ValueError(f'alpha must lie in [0, 1], not {c.alpha}')
-  _at_least(c, 'beta', 0.0)
-  _one_of(c, 'alpha_weights', ALPHA_WEIGHTS)
-  _one_of(c, 'select', ('last', 'best'))
-  _one_of(c, 'parallel', ('auto', 'one', 'mesh', 'pmap'))
-  _one_of(c, 'teacher_outputs', ('live', 'cache'))
-  for name in ('steps_at_once', 'checkpoint_every', 'eval_every'):
-    _at_least(c, name, 0)
-  _at_least(c, 'keep', 1)
+  _check_keys(c, _defaults(), '')
+  for key, known in CHOICES.items():
+    if c[key] not in known:
+      raise types.unknown(key, c[key], known)
+  last = c.seed + c.seeds - 1
+  kinds.check('seed + seeds - 1, the last seed,', last, kinds.Seed)
   for name in ('train', 'teacher'):
-    _validate_training(c[name], name)
+    if not c[name].epochs and not c[name].steps:
+      raise ValueError(f'{name}.epochs and {name}.steps are both 0')
+  for tree in OPEN:
+    _check_texts(c[tree], tree)
+  for tree in ('data', 'scheme'):
+    kinds.check(f'{tree}.name', c[tree].get('name'), str)
+  for tree, (keys, example) in NEEDS.items():
+    for name, entry in c[tree].items():
+      kinds.check(f'a name in {tree}', name, kinds.Name)
+      kinds.check(f'{tree}.{name}', entry, Mapping)
+      if not any(entry.get(key) for key in keys):
+        raise ValueError(f"{tree[:-1]} '{name}' needs {example}")
+  for name, network in c.networks.items():
+    if 'load' in network:
+      kinds.check(f'networks.{name}.load', network.load, kinds.Local)
   for name, term in c.terms.items():
-    _validate_term(name, term)
+    _check_term(f'terms.{name}', term)
 
 
-def _validate_training(c, name) -> None:
-  prefix = f'{name}.'
-  _at_least(c, 'epochs', 0, prefix)
-  _at_least(c, 'steps', 0, prefix)
-  if not c.epochs and not c.steps:
-    raise ValueError(f'{name}.epochs and {name}.steps are both 0')
-  _at_least(c, 'batch_size', 1, prefix)
-  _at_least(c, 'views', 0, prefix)
-  _at_least(c.optimizer, 'learning_rate', 0.0, f'{prefix}optimizer.')
-  _at_least(c.optimizer, 'weight_decay', 0.0, f'{prefix}optimizer.')
-  _at_least(c.optimizer, 'clip_norm', 0.0, f'{prefix}optimizer.')
-  _at_least(c.optimizer, 'accumulate', 1, f'{prefix}optimizer.')
+@functools.cache
+def _defaults() -> ConfigDict:
+  """`default()`, made once: it is only read."""
+  return default()
 
 
-def _validate_term(name, term) -> None:
-  if not isinstance(term, Mapping | ConfigDict) or 'method' not in term:
-    raise ValueError(f"term '{name}' needs a method: dict(method='kd', ...)")
-  for key, value in term.items():
-    if not isinstance(value, float | int) or isinstance(value, bool):
+def _check_keys(c: ConfigDict, like: ConfigDict, path: str) -> None:
+  """Refuses keys that lack or are unknown, and values of another kind."""
+  open_path = path.rstrip('.') in OPEN or path.endswith(OPEN_ENDS)
+  for key in c:
+    if key not in like and not open_path:
+      raise types.unknown('config key', f'{path}{key}', _paths(like, path))
+  for key, usual in like.items():
+    name = f'{path}{key}'
+    if key not in c and path.endswith(OPEN_ENDS):
       continue
-    if not math.isfinite(value):
-      raise ValueError(f'terms.{name}.{key} must be finite, not {value}')
-    if key == 'weight' and value < 0:
-      raise ValueError(f'terms.{name}.weight must not be negative: {value}')
-    if key == 'temperature' and value <= 0:
-      raise ValueError(f'terms.{name}.temperature must be above 0, not {value}')
+    if key not in c:
+      raise ValueError(
+        f"the config lacks '{name}'; start from kd_jax.config.default()"
+      )
+    if isinstance(usual, ConfigDict):
+      kinds.check(name, c[key], Mapping)
+      _check_keys(c[key], usual, f'{name}.')
+    else:
+      kinds.check(name, c[key], KEYS.get(name, kinds.of_default(usual)))
 
 
-def _at_least(c, name, low, prefix='') -> None:
-  value = c[name]
-  if not math.isfinite(value) or value < low:
-    raise ValueError(f'{prefix}{name} must be at least {low}, not {value}')
+def _check_texts(node: Mapping, path: str) -> None:
+  """Refuses keys that are no texts, anywhere in an open sub-tree."""
+  try:
+    keys = list(node)
+  except TypeError:  # ml_collections sorts them
+    raise ValueError(f'{path} has keys of several types; legal: str') from None
+  for key in keys:
+    kinds.check(f'a key in {path}', key, str)
+    if isinstance(node[key], ConfigDict):
+      _check_texts(node[key], f'{path}.{key}')
 
 
-def _is_seed(c, name, prefix='') -> None:
-  """Refuses seeds that JAX would cut to 32 bits."""
-  _at_least(c, name, 0, prefix)
-  if c[name] >= 2**32:
-    raise ValueError(f'{prefix}{name} must be below 2**32, not {c[name]}')
-
-
-def _one_of(c, name, known) -> None:
-  if c[name] not in known:
-    raise types.unknown(name, c[name], known)
+def _check_term(path: str, term: ConfigDict) -> None:
+  """The keys of a term that its method does not read."""
+  known = {
+    'method': str,
+    'student': str,
+    'teacher': str,
+    'weight': kinds.NonNegative,
+    'schedule': Mapping,
+  }
+  for key, kind in known.items():
+    if key in term:
+      kinds.check(f'{path}.{key}', term[key], kind)
 
 
 def to_json(c: ConfigDict) -> dict:
@@ -204,41 +264,35 @@ def read(path: str, changes: Mapping[str, str] = {}) -> ConfigDict:
     changes: {dotted key: text of the value}, a Python literal or a string.
 
   Raises:
-    ValueError: one line, for a file, key or type that cannot be.
+    ValueError: one line, for a file, key or type that cannot be, and for what
+      the file raises, with its line.
   """
   file, _, arg = path.partition(':')
-  module = load_module(file)
-  try:
-    c = module.get_config(arg) if arg else module.get_config()
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    line = ' '.join(str(error).split()).split(' Other fields')[0]
-    raise ValueError(f'{file}: {line}') from None
+  if arg.startswith('//'):
+    kinds.check('a config file', path, kinds.Local)
+  make = user_file.function(file, 'get_config')
+  if arg and not inspect.signature(make).parameters:
+    raise ValueError(f"{file} takes no argument, not '{arg}'")
+  c = user_file.call(file, make, *filter(None, [arg]))
   if not isinstance(c, ConfigDict):
-    raise ValueError(f'get_config of {file} returned a {type(c).__name__}')
+    raise ValueError(
+      f'get_config() of {file} returned a {type(c).__name__}; legal: a config, '
+      'from kd_jax.config.default()'
+    )
   for key, text in changes.items():
     change(c, key, text)
   return c
 
 
-def load_module(file: str):
-  """A config file as a module.
+def one_of(arg: str, *known: str) -> str:
+  """The argument of a `get_config`, if it is a known one or ''.
 
   Raises:
-    ValueError: where it does not exist, or is no config.
+    ValueError: with the near and known ones.
   """
-  place = pathlib.Path(file)
-  if not place.is_file():
-    near = [str(p) for p in sorted(place.parent.glob('*.py'))]
-    raise types.unknown('config file', file, near)
-  spec = importlib.util.spec_from_file_location('kd_config', place)
-  module = importlib.util.module_from_spec(spec)
-  try:
-    spec.loader.exec_module(module)
-  except SyntaxError as error:
-    raise ValueError(f'{file}:{error.lineno}: {error.msg}') from None
-  if not hasattr(module, 'get_config'):
-    raise ValueError(f'{file} has no get_config()')
-  return module
+  if arg and arg not in known:
+    raise types.unknown('argument', arg, known)
+  return arg
 
 
 def change(c: ConfigDict, key: str, value) -> None:
@@ -259,26 +313,29 @@ def assign(c: ConfigDict, key: str, value) -> None:
     if not isinstance(node.get(parent), ConfigDict):
       raise _unknown_key(key, node, path)
     node, path = node[parent], f'{path}{parent}.'
-  if last not in node and node.is_locked:
+  if last not in node and (node.is_locked or not last):
     raise _unknown_key(key, node, path)
-  if value is None and node.get(last) is not None:
-    kind = type(node[last]).__name__
-    raise ValueError(f'{key} must be of type {kind}, not None')
+  current = node.get(last) if last in node else None
+  is_open = bool(parents) and parents[0] in OPEN
+  if is_open and isinstance(current, float | int) and type(current) is not bool:
+    kinds.check(key, value, float)
+    value = float(value) if isinstance(current, float) else value
+    # Its own number from now on: alpha must not follow a term's weight.
+    del node[last]
+  else:
+    kinds.check(key, value, KEYS.get(key, kinds.of_default(current)))
   try:
-    if parents and parents[0] in OPEN and isinstance(node.get(last), float):
-      # Its own number from now on: alpha must not follow a term's weight.
-      value = float(value)
-      del node[last]
     node[last] = value
-  except (TypeError, ValueError):
-    kind = type(node[last]).__name__
-    raise ValueError(
-      f'{key} must be of type {kind}, not {type(value).__name__}: {value}'
-    ) from None
+  except (TypeError, ValueError) as error:
+    raise ValueError(f'{key} cannot be {kinds.short(value)}: {error}') from None
 
 
 def _unknown_key(key, node, path) -> ValueError:
-  return types.unknown('config key', key, [f'{path}{k}' for k in node])
+  return types.unknown('config key', key, _paths(node, path))
+
+
+def _paths(node, path) -> list[str]:
+  return [f'{path}{key}' for key in node]
 
 
 def _literal(text: str):

@@ -1,12 +1,14 @@
 """Optimizers and schedules by name; their numbers arrive with each update."""
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from kd_jax import memoize, types
+from kd_jax import kinds, memoize, types
 
 
 def from_hparams(make: Callable) -> optax.GradientTransformationExtraArgs:
@@ -50,20 +52,34 @@ def _descend():
   return from_hparams(lambda h: optax.scale(-h['learning_rate']))
 
 
-def sgd(*, momentum=0.0, nesterov=False, decay='weights'):
+def sgd(*, momentum: kinds.Fraction = 0.0, nesterov=False, decay='weights'):
   """SGD; weight decay is added to the gradient, as in PyTorch's SGD."""
+  if nesterov and not momentum:
+    raise ValueError("optimizer 'sgd': nesterov needs a momentum above 0")
   steps = [_decay(decay)]
   if momentum:
     steps.append(optax.trace(momentum, nesterov))
   return steps
 
 
-def adam(*, b1=0.9, b2=0.999, eps=1e-8, decay='weights'):
+def adam(
+  *,
+  b1: kinds.Fraction = 0.9,
+  b2: kinds.Fraction = 0.999,
+  eps: kinds.Positive = 1e-8,
+  decay='weights',
+):
   """Adam; weight decay is added to the gradient (L2), as in PyTorch's Adam."""
   return [_decay(decay), optax.scale_by_adam(b1, b2, eps)]
 
 
-def adamw(*, b1=0.9, b2=0.999, eps=1e-8, decay='weights'):
+def adamw(
+  *,
+  b1: kinds.Fraction = 0.9,
+  b2: kinds.Fraction = 0.999,
+  eps: kinds.Positive = 1e-8,
+  decay='weights',
+):
   """AdamW: weight decay apart from the gradient's moments."""
   return [optax.scale_by_adam(b1, b2, eps), _decay(decay)]
 
@@ -73,7 +89,7 @@ OPTIMIZERS = {'sgd': sgd, 'adam': adam, 'adamw': adamw}
 
 @memoize.memoize
 def make_optimizer(
-  name: str, *, clip_norm: float = 0.0, accumulate: int = 1, **options
+  name: str, /, *, clip_norm: float = 0.0, accumulate: int = 1, **options
 ) -> optax.GradientTransformationExtraArgs:
   """An optimizer whose updates take hparams (learning_rate, weight_decay).
 
@@ -86,16 +102,13 @@ def make_optimizer(
       the sources of most recipes (PyTorch's default).
 
   Raises:
-    ValueError: for an unknown name or option.
+    ValueError: for an unknown name or option, or a value that an option
+      cannot have.
   """
-  if name not in OPTIMIZERS:
-    raise types.unknown('optimizer', name, OPTIMIZERS)
-  known = OPTIMIZERS[name].__kwdefaults__
-  for option in options:
-    if option not in known:
-      raise types.unknown(f"option of optimizer '{name}'", option, known)
+  maker = kinds.entry('optimizer', OPTIMIZERS, name)
+  kinds.options(f"optimizer '{name}'", maker, options)
   clip = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-  tx = optax.chain(*clip, *OPTIMIZERS[name](**options), _descend())
+  tx = optax.chain(*clip, *maker(**options), _descend())
   if accumulate > 1:
     tx = optax.MultiSteps(tx, accumulate)
     return optax.GradientTransformationExtraArgs(tx.init, tx.update)
@@ -108,18 +121,26 @@ def constant(step, steps):
   return jnp.ones_like(step, jnp.float32)
 
 
-def linear(step, steps, *, end=0.0):
+def linear(step, steps, *, end: kinds.NonNegative = 0.0):
   """From 1 to `end` in a straight line."""
   return 1 + (end - 1) * jnp.clip(step / steps, 0, 1)
 
 
-def cosine(step, steps, *, end=0.0):
+def cosine(step, steps, *, end: kinds.NonNegative = 0.0):
   """From 1 to `end` along half a cosine."""
   fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(step / steps, 0, 1)))
   return end + (1 - end) * fall
 
 
-def staircase(step, steps, *, boundaries=(), factor=0.1):
+_RISING = kinds.Rule(
+  'rise', lambda x: all(a < b for a, b in itertools.pairwise(x))
+)
+Boundaries = Annotated[Sequence[kinds.Inside], kinds.NOT_EMPTY, _RISING]
+
+
+def staircase(
+  step, steps, *, boundaries: Boundaries, factor: kinds.Positive = 0.1
+):
   """Times `factor` at each boundary, given as fractions of the steps."""
   passed = sum((step >= b * steps) * 1.0 for b in boundaries)
   return jnp.float32(factor) ** passed
@@ -146,24 +167,26 @@ def make_schedule(
     accumulate: steps that make one update; the multiplier holds within.
 
   Raises:
-    ValueError: for an unknown name or option.
+    ValueError: for an unknown name or option, or a value that an option
+      cannot have.
   """
+  kinds.check('a schedule', spec, Mapping)
   options = dict(spec)
   name = options.pop('name', 'constant')
+  shape = kinds.entry('schedule', SCHEDULES, name)
+  kinds.options(
+    f"schedule '{name}'",
+    shape,
+    options,
+    further={'warmup': kinds.NonNegative, 'delay': kinds.Steps},
+    passed=('step', 'steps'),
+  )
   warmup, delay = options.pop('warmup', 0), options.pop('delay', 0)
-  if name not in SCHEDULES:
-    raise types.unknown('schedule', name, SCHEDULES)
-  known = SCHEDULES[name].__kwdefaults__ or {}
-  for option in options:
-    if option not in known:
-      raise types.unknown(
-        f"option of schedule '{name}'", option, [*known, 'warmup', 'delay']
-      )
   rise = warmup * steps if 0 < warmup < 1 else warmup
 
   def schedule(step):
     step = jnp.asarray(step) // accumulate * accumulate
-    value = SCHEDULES[name](step, steps, **options)
+    value = shape(step, steps, **options)
     if rise:
       value *= jnp.clip((step - delay + 1) / rise, 0, 1)
     return value * (step >= delay) if delay else value

@@ -153,29 +153,50 @@ def check(stage: Stage) -> Stage:
   """Refuses a stage whose names do not fit together.
 
   Raises:
-    ValueError: for the first name that no signal or network has.
+    ValueError: for the first name that no signal or network has, and for a
+      term that nothing learns by.
   """
   signals = {*stage.students, *stage.frozen, *stage.copies}
   for name, source in stage.copies.items():
     if source not in stage.students:
-      raise types.unknown(f"student for the copy '{name}'", source, signals)
+      raise types.unknown('student', source, signals, of=f"copy '{name}'")
   for name, source in stage.strong.items():
     if source not in signals:
-      raise types.unknown(f"network of '{name}'", source, signals)
+      raise types.unknown('network', source, signals, of=f"'{name}'")
   signals |= set(stage.strong)
   for name, view in stage.views.items():
     for source in view.sources:
       if source not in signals | {terms.LABELS}:
-        raise types.unknown(f"signal of view '{name}'", source, signals)
+        raise types.unknown('signal', source, signals, of=f"view '{name}'")
     signals.add(name)
   for name, term in stage.terms.items():
+    of = f"term '{name}'"
     if term.student not in signals:
-      raise types.unknown(f"student of term '{name}'", term.student, signals)
+      raise types.unknown('student', term.student, signals, of)
     if term.teacher not in signals | {terms.LABELS}:
-      raise types.unknown(f"teacher of term '{name}'", term.teacher, signals)
+      raise types.unknown('teacher', term.teacher, signals, of)
+    if term.student == term.teacher:
+      raise ValueError(f"{of} has '{term.student}' teach itself")
+    if not learns(stage, term.student):
+      raise ValueError(
+        f"{of} has the student '{term.student}', which does not learn in stage "
+        f"'{stage.name}'; those that do: {', '.join(stage.students)}"
+      )
   if not stage.terms:
     raise ValueError(f"stage '{stage.name}' has no term to learn from")
+  if not any(term.weight for term in stage.terms.values()):
+    raise ValueError(f"all terms of stage '{stage.name}' have the weight 0")
+  if stage.recipe.steps < 1:
+    raise ValueError(f"stage '{stage.name}' has no steps to train for")
   return stage
+
+
+def learns(stage: Stage, signal: str) -> bool:
+  """Whether a gradient by the signal reaches a network that learns."""
+  name = network_of(signal)
+  if name in stage.views:
+    return any(learns(stage, s) for s in stage.views[name].sources)
+  return name in stage.students
 
 
 def moves(stage: Stage, params) -> types.PyTree:

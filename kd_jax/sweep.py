@@ -5,13 +5,20 @@ zipped(grid('alpha', .1, .9), grid('seed', 0, 1))              two
 chain(grid('beta', 0.), sample(3, {'beta': uniform(1, 100)}))  one and three
 """
 
+import hashlib
 import itertools
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from kd_jax import kinds
 
 Setting = dict[str, Any]
+# Settings of a sweep: each is a folder and a config in memory. More of them are
+# a slip, such as a step size in place of a count.
+MOST = 10_000
+LONGEST = 200  # bytes of a setting's folder; file systems take 255
 
 
 def grid(key: str, *values) -> list[Setting]:
@@ -22,8 +29,13 @@ def grid(key: str, *values) -> list[Setting]:
 
 
 def product(*sweeps: Sequence[Setting]) -> list[Setting]:
-  """Every combination of a setting of each; the last varies fastest."""
-  made = []
+  """Every combination of a setting of each; the last varies fastest.
+
+  Raises:
+    ValueError: for a key that two sweeps change, or more than `MOST`.
+  """
+  check_count(math.prod(map(len, sweeps)))
+  settings = []
   for combination in itertools.product(*sweeps):
     merged = {}
     for setting in combination:
@@ -31,8 +43,21 @@ def product(*sweeps: Sequence[Setting]) -> list[Setting]:
       if both:
         raise ValueError(f"'{both.pop()}' is in two sweeps of a product")
       merged |= setting
-    made.append(merged)
-  return made
+    settings.append(merged)
+  return settings
+
+
+def check_count(count: int, what: str = 'settings') -> None:
+  """Refuses more settings than a sweep can have, before they are made.
+
+  Raises:
+    ValueError: with the count.
+  """
+  if count > MOST:
+    raise ValueError(
+      f'{count:,} {what} are more than the {MOST:,} that a sweep can have; '
+      'sample some of them'
+    )
 
 
 def zipped(*sweeps: Sequence[Setting]) -> list[Setting]:
@@ -79,11 +104,17 @@ class Draw(NamedTuple):
 
 def uniform(low: float, high: float) -> Draw:
   """A draw between two numbers."""
+  for name, value in (('low', low), ('high', high)):
+    kinds.check(f'{name} of uniform', value, float)
+  if low > high:
+    raise ValueError(f'uniform needs low <= high, not {low}, {high}')
   return Draw('uniform', low, high)
 
 
 def log_uniform(low: float, high: float) -> Draw:
   """A draw whose logarithm is uniform."""
+  for name, value in (('low', low), ('high', high)):
+    kinds.check(f'{name} of log_uniform', value, float)
   if not 0 < low <= high:
     raise ValueError(f'log_uniform needs 0 < low <= high, not {low}, {high}')
   return Draw('log_uniform', low, high)
@@ -91,6 +122,7 @@ def log_uniform(low: float, high: float) -> Draw:
 
 def choice(*values) -> Draw:
   """A draw of one of the values."""
+  kinds.check('choice', values, Annotated[Sequence, kinds.NOT_EMPTY])
   return Draw('choice', values=values)
 
 
@@ -98,6 +130,8 @@ def sample(
   count: int, draws: Mapping[str, Draw], seed: int = 0
 ) -> list[Setting]:
   """`count` settings drawn at random, the same for the same seed."""
+  kinds.check('the count of a sample', count, kinds.Count)
+  check_count(count)
   rng = random.Random(seed)
   return [{key: draw(rng) for key, draw in draws.items()} for _ in range(count)]
 
@@ -127,34 +161,50 @@ def _parse_key(part: str) -> list[Setting]:
     try:
       low, high, count = float(low), float(high), int(count)
     except ValueError:
-      raise ValueError(f"'{values}' is no low:high:count") from None
+      raise ValueError(
+        f"'{values}' is not of the form low:high:count"
+      ) from None
+    for end in (low, high):
+      kinds.check(f"an end of '{values}'", end, float)
+    check_count(count)
     step = (high - low) / max(count - 1, 1)
     return grid(key.strip(), *(round(low + i * step, 9) for i in range(count)))
   return grid(key.strip(), *(value.strip() for value in values.split(',')))
 
 
 def name_of(setting: Mapping[str, Any]) -> str:
-  """The folder of a setting: 'alpha=0.5,temperature=4'."""
+  """The folder of a setting: 'alpha=0.5,temperature=4'.
+
+  A name that is too long for a folder ends in a hash of the whole.
+  """
 
   def short(value):
     text = f'{value:g}' if isinstance(value, float) else str(value)
     return ''.join(c if c.isalnum() or c in '.-_+' else '_' for c in text)
 
   pairs = [f'{key}={short(value)}' for key, value in sorted(setting.items())]
-  return ','.join(pairs)
+  name = ','.join(pairs)
+  if len(name.encode()) <= LONGEST:
+    return name
+  start = name.encode()[: LONGEST - 20].decode(errors='ignore')
+  return f'{start}..{hashlib.sha256(name.encode()).hexdigest()[:12]}'
 
 
 def expand(settings: Sequence[Setting]) -> dict[str, Setting]:
   """{folder: setting}.
 
   Raises:
-    ValueError: for an empty sweep, or two settings with the same folder.
+    ValueError: for an empty sweep, one that is too large, a setting that
+      changes nothing, or two with the same folder.
   """
   if not settings:
     raise ValueError('an empty sweep: it has no settings')
+  check_count(len(settings))
   named = {}
   for setting in settings:
     name = name_of(setting)
+    if not name:
+      raise ValueError('a setting of the sweep changes no key: it has no name')
     if name in named:
       raise ValueError(f"two settings have the same folder '{name}'")
     named[name] = setting

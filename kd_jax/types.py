@@ -1,17 +1,17 @@
-"""The words that every floor shares: aliases with their shapes, one error."""
+"""The words that every floor shares: aliases with shapes, errors of names."""
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
+if TYPE_CHECKING:  # a command line reads its options before JAX is there
+  import jax
 
 PyTree = Any
-Array = jax.Array
 
 # What a network returns. 'logits' is f32 [B, ..., K]; every other key is a
 # feature that the network's docstring names, [B, ...].
-Outputs = Mapping[str, Array]
+Outputs = Mapping[str, 'jax.Array']
 
 # A network (or the learned part of a method) at one moment: {'params': ...}
 # and whatever else it carries, such as 'batch_stats'.
@@ -24,14 +24,40 @@ Variables = Mapping[str, PyTree]
 Batch = Mapping[str, PyTree]
 
 # Name -> f32 []: the means of one step.
-Metrics = Mapping[str, Array]
+Metrics = Mapping[str, 'jax.Array']
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
-  """The error for a name that no table holds, with the near and known ones."""
+def unknown(
+  kind: str, name: object, known: Iterable[str], of: str = ''
+) -> ValueError:
+  """The error for a name that no table holds, with the near and known ones.
+
+  Args:
+    kind: what it should be the name of, such as 'method'.
+    name: that is not known.
+    known: the legal ones.
+    of: who names it, such as "term 'soft'".
+  """
+  start = f"{of} names an unknown {kind}, '{name}'" if of else ''
+  return _listed(start or f"unknown {kind} '{name}'", name, known)
+
+
+def lacks(
+  owner: str, kind: str, name: object, known: Iterable[str]
+) -> ValueError:
+  """The error for something that an owner does not have.
+
+  Args:
+    owner: such as "network 'cnn'".
+    kind: such as 'option'.
+    name: of what it does not have.
+    known: the names of what it has.
+  """
+  return _listed(f"{owner} has no {kind} '{name}'", name, known)
+
+
+def _listed(start: str, name: object, known: Iterable[str]) -> ValueError:
   known = sorted(known)
   near = difflib.get_close_matches(str(name), known, n=1)
   hint = f" did you mean '{near[0]}'?" if near else ''
-  return ValueError(
-    f"unknown {kind} '{name}';{hint} known: {', '.join(known) or 'none'}"
-  )
+  return ValueError(f'{start};{hint} known: {", ".join(known) or "none"}')

@@ -5,16 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from kd_jax import terms, types
+from kd_jax import kinds, terms, types
 from kd_jax.losses import logits as losses
 
 
-def mean_logits(sources: Sequence[str]) -> terms.View:
+def mean_logits(sources: kinds.Names) -> terms.View:
   """The mean of the sources' logits: a geometric mean of probabilities."""
   return _weighted(sources, lambda stack, batch: _even(stack))
 
 
-def mean_probs(sources: Sequence[str]) -> terms.View:
+def mean_probs(sources: kinds.Names) -> terms.View:
   """The mean of the sources' probabilities, as logits (their logarithm).
 
   A temperature T softens the mixture p: softmax(log p / T).
@@ -29,7 +29,7 @@ def mean_probs(sources: Sequence[str]) -> terms.View:
   return terms.View(tuple(sources), combine)
 
 
-def weighted(sources: Sequence[str], weights: Sequence[float]) -> terms.View:
+def weighted(sources: kinds.Names, weights: Sequence[float]) -> terms.View:
   """sum_i weights_i logits_i, with weights that sum to one.
 
   Raises:
@@ -52,7 +52,7 @@ def weighted(sources: Sequence[str], weights: Sequence[float]) -> terms.View:
 
 
 def by_confidence(
-  sources: Sequence[str], temperature: float = 1.0
+  sources: kinds.Names, temperature: kinds.Temperature = 1.0
 ) -> terms.View:
   """Weights teachers by their confidence: low entropy, high weight.
 
@@ -68,7 +68,9 @@ def by_confidence(
   return _weighted(sources, confident)
 
 
-def by_label(sources: Sequence[str], temperature: float = 1.0) -> terms.View:
+def by_label(
+  sources: kinds.Names, temperature: kinds.Temperature = 1.0
+) -> terms.View:
   """Weights teachers by their cross-entropy on the label, per example.
 
   weights = softmax over sources of -CE(p_i, label) / temperature.
@@ -85,7 +87,7 @@ def by_label(sources: Sequence[str], temperature: float = 1.0) -> terms.View:
   return _weighted(sources, accurate)
 
 
-def output(sources: Sequence[str], key: str) -> terms.View:
+def output(sources: kinds.Names, key: str) -> terms.View:
   """Another output of a network as its logits: an exit or a branch."""
 
   def pick(outputs, batch):
@@ -142,14 +144,12 @@ def make_view(name: str, **options) -> terms.View:
   """The view `name` of its `sources`.
 
   Raises:
-    ValueError: for an unknown name or option.
+    ValueError: for an unknown name or option, or a value that an option
+      cannot have.
   """
-  if name not in VIEWS:
-    raise types.unknown('view', name, VIEWS)
-  try:
-    return VIEWS[name](**options)
-  except TypeError as error:
-    raise ValueError(f"view '{name}': {str(error).split('() ')[-1]}") from None
+  maker = kinds.entry('view', VIEWS, name)
+  kinds.options(f"view '{name}'", maker, options)
+  return maker(**options)
 
 
 def _stack(outputs) -> jax.Array:

@@ -214,6 +214,23 @@ def test_copies_follow_their_student():
     ({'terms': {'soft': tiny.soft('studnet')}}, 'studnet'),
     ({'terms': {'soft': tiny.soft('student', 'techer')}}, 'techer'),
     ({'terms': {}}, 'no term'),
+    ({'terms': {'soft': tiny.soft('student', 'student')}}, 'teach itself'),
+    ({'terms': {'soft': tiny.soft('teacher', 'student')}}, 'does not learn'),
+    (
+      {
+        'terms': {'soft': tiny.soft('copy')},
+        'ema': {'copy': stages.Ema('student', lambda s: 0.5)},
+      },
+      'does not learn',
+    ),
+    (
+      {
+        'terms': {'soft': tiny.soft('view')},
+        'views': {'view': terms.View(('teacher',), lambda o, b: o[0])},
+      },
+      'does not learn',
+    ),
+    ({'recipe': tiny.recipe(steps=0)}, 'no steps'),
     ({'ema': {'a': stages.Ema('nobody', lambda s: 0.5)}}, 'nobody'),
     ({'views': {'v': terms.View(('x',), lambda o, b: o[0])}}, "'x'"),
   ],

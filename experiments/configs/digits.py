@@ -13,9 +13,8 @@ minutes. What distillation adds is in the report, whatever it is.
 from kd_jax import config, sweep
 
 
-def get_config(arg: str = ''):
+def get_config():
   """The main job of the README."""
-  del arg
   c = config.default()
   c.seeds = 3
   c.alpha, c.temperature = 0.9, 4.0

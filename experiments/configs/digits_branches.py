@@ -9,9 +9,8 @@ Source: Lan, Zhu, Gong 2018, https://arxiv.org/abs/1806.04606; T = 3.
 from experiments.configs import digits
 
 
-def get_config(arg: str = ''):
+def get_config():
   """Three branches from the student's first pooled features."""
-  del arg
   c = digits.get_config()
   c.temperature = 3.0
   del c.networks.teacher

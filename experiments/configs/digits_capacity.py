@@ -9,7 +9,7 @@ The page sweep.html has the plot: a row for each teacher, alone and assisted.
 """
 
 from experiments.configs import digits
-from kd_jax import sweep
+from kd_jax import config, sweep
 
 SIZES = (16, 32, 64, 128)
 
@@ -17,6 +17,7 @@ SIZES = (16, 32, 64, 128)
 def get_config(arg: str = '128'):
   """`arg` is the teacher's size; '128_assisted' puts every size between."""
   size, _, assisted = arg.partition('_')
+  config.one_of(assisted, 'assisted')
   c = digits.get_config()
   c.networks.teacher = dict(name='cnn', hidden=int(size))
   chain = ['teacher']

@@ -9,9 +9,8 @@ Source: Tarvainen, Valpola 2017, https://arxiv.org/abs/1703.01780.
 from experiments.configs import digits
 
 
-def get_config(arg: str = ''):
+def get_config():
   """A decay of 0.99: some five epochs' memory here."""
-  del arg
   c = digits.get_config()
   c.alpha = 0.5
   del c.networks.teacher

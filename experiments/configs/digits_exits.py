@@ -9,9 +9,8 @@ Source: Zhang et al. 2019, https://arxiv.org/abs/1905.08094; T = 3, alpha 0.3.
 from experiments.configs import digits
 
 
-def get_config(arg: str = ''):
+def get_config():
   """Exits on both pooled features of the student."""
-  del arg
   c = digits.get_config()
   c.alpha, c.temperature = 0.3, 3.0
   del c.networks.teacher

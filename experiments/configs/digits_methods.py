@@ -9,7 +9,7 @@ which one is best. The student alone is in every row's comparison.
 """
 
 from experiments.configs import digits
-from kd_jax import sweep
+from kd_jax import config, sweep
 
 MAPS = [('pool1', 'pool1'), ('pool2', 'pool2')]
 PRE = [('conv1_pre', 'conv1_pre'), ('conv2_pre', 'conv2_pre')]
@@ -73,6 +73,7 @@ BESIDE = {
 
 def get_config(arg: str = 'kd'):
   """`arg` is the method."""
+  config.one_of(arg, *SOFT, *BESIDE)
   c = digits.get_config()
   c.networks.teacher = dict(name='cnn', hidden=64)
   c.networks.student = dict(name='cnn', hidden=16)

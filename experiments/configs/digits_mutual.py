@@ -7,11 +7,13 @@ Source: Zhang et al. 2018, https://arxiv.org/abs/1706.00384; T = 1 there.
 """
 
 from experiments.configs import digits
+from kd_jax import config
 
 
 def get_config(arg: str = ''):
   """`arg` 'committee': each learns from the mean of the others (KDCL);
   'topped': a frozen teacher stands above both."""
+  config.one_of(arg, 'committee', 'topped')
   c = digits.get_config()
   c.temperature = 1.0
   c.networks.peer = dict(name='cnn', hidden=16)

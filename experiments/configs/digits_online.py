@@ -5,10 +5,12 @@
 """
 
 from experiments.configs import digits
+from kd_jax import config
 
 
 def get_config(arg: str = ''):
   """`arg` 'both': the teacher learns from the student too."""
+  both = config.one_of(arg, 'both') == 'both'
   c = digits.get_config()
-  c.scheme = dict(name='online', both=arg == 'both')
+  c.scheme = dict(name='online', both=both)
   return c

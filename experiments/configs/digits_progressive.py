@@ -7,10 +7,12 @@ Source: Mirzadeh et al. 2019, https://arxiv.org/abs/1902.03393.
 """
 
 from experiments.configs import digits
+from kd_jax import config
 
 
 def get_config(arg: str = ''):
   """Sizes 128, 64, 32, then the student; `arg` 'ensemble': two at the top."""
+  config.one_of(arg, 'ensemble')
   c = digits.get_config()
   chain = ['teacher']
   for hidden in (64, 32):

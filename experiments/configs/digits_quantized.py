@@ -13,8 +13,8 @@ the student there, quantized after training, is the one to compare with:
 from experiments.configs import digits
 
 
-def get_config(arg: str = ''):
+def get_config():
   """digits.py with a student that is quantized as it trains."""
-  c = digits.get_config(arg)
+  c = digits.get_config()
   c.networks.student = dict(name='cnn', hidden=8, quantize='int8')
   return c

@@ -7,10 +7,12 @@ k = 3 and alpha = 0.5, as in the first description of it.
 """
 
 from experiments.configs import digits
+from kd_jax import config
 
 
 def get_config(arg: str = ''):
   """`arg` 'beside': a frozen teacher beside the snapshot."""
+  config.one_of(arg, 'beside')
   c = digits.get_config()
   c.alpha = 0.5
   c.scheme = dict(name='self_snapshot', every=3)

@@ -7,12 +7,14 @@ Source: Romero et al. 2015, https://arxiv.org/abs/1412.6550.
 """
 
 from experiments.configs import digits
+from kd_jax import config
 
 
 def get_config(arg: str = ''):
   """The hint moves the student's first convolution only.
 
   `arg` 'head_start': the same order, all parameters move in both phases."""
+  config.one_of(arg, 'head_start')
   c = digits.get_config()
   c.terms.hint = dict(method='fitnet', layers=[('pool1', 'pool1')])
   if arg == 'head_start':

@@ -6,11 +6,23 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import checkpoint, guards, methods, models, schemes, types, views
+from kd_jax import (
+  checkpoint,
+  guards,
+  methods,
+  models,
+  schemes,
+  terms,
+  types,
+  views,
+)
 from kd_jax.build import fingerprint
 from kd_jax.build import terms as build_terms
 from kd_jax.methods import reused_head
 from kd_jax.models import base as networks_base
+
+# What a finished network's spec holds beside the options of its maker.
+_STORED = {'inputs', 'reuses', 'given'}
 
 
 class Given(NamedTuple):
@@ -62,6 +74,8 @@ def make_networks(
 def _named(name: str, spec, data) -> tuple:
   """Network, spec and variables (or None) of a name or a folder."""
   spec = spec.to_dict()
+  for key in _STORED & spec.keys():
+    raise types.lacks(f"network '{name}'", 'option', key, ())
   folder, variables = spec.pop('load', None), None
   if folder:
     variables, stored = checkpoint.load_network(folder)
@@ -73,7 +87,11 @@ def _named(name: str, spec, data) -> tuple:
       f"'{data.name}' {data.classes}"
     )
   inputs = list(data.train.inputs.shape[1:])
-  return make_network(spec), {**spec, 'inputs': inputs}, variables
+  try:
+    network = make_network(spec)
+  except ValueError as error:
+    raise ValueError(f'networks.{name}: {error}') from None
+  return network, {**spec, 'inputs': inputs}, variables
 
 
 def _given(name: str, given: Mapping[str, Given], data) -> tuple:
@@ -104,25 +122,34 @@ def make_cast(c, data, loaded, outputs) -> schemes.Cast:
     build_terms.make_recipe(c[name].to_dict(), name, seed, data, c.data.seed)
     for name, seed in (('train', c.seed), ('teacher', c.teacher.seed))
   )
-  made = {
+  summands = {
     name: build_terms.make_term(name, spec.to_dict(), recipe, data)
     for name, spec in c.terms.items()
-  }
-  seen = {
-    name: views.make_view(**spec.to_dict()) for name, spec in c.views.items()
   }
   return schemes.Cast(
     tuple(outputs),
     tuple(loaded),
-    made,
+    summands,
     recipe,
     teacher,
-    seen,
+    {name: make_view(name, spec.to_dict()) for name, spec in c.views.items()},
     c.baseline,
     data.classes,
     outputs,
     data.train.labels.shape[0] // c.train.batch_size,
   )
+
+
+def make_view(name: str, spec: Mapping) -> terms.View:
+  """The view that `views.NAME` describes.
+
+  Raises:
+    ValueError: naming it, as `views.make_view`.
+  """
+  try:
+    return views.make_view(**spec)
+  except ValueError as error:
+    raise ValueError(f'views.{name}: {error}') from None
 
 
 def make_network(spec: Mapping) -> networks_base.Network:

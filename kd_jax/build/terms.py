@@ -1,9 +1,8 @@
 """Sub-trees of a config, as plain dicts, turned into terms and recipes."""
 
-import inspect
 from collections.abc import Mapping
 
-from kd_jax import methods, optim, stages, terms, types
+from kd_jax import kinds, methods, optim, stages, terms, types
 from kd_jax.data import augment, pipeline, sources
 
 # The keys of a term that are not options of its method.
@@ -29,17 +28,16 @@ def make_recipe(
   batch_size, opt = spec['batch_size'], spec['optimizer']
   try:
     per_epoch = pipeline.steps_per_epoch(size, batch_size)
+    steps = spec['steps'] or spec['epochs'] * per_epoch
+    check_steps(steps, opt)
     augmented = augment.make_augment(spec['augment'], classes=data.classes)
+    beside = {'clip_norm': opt['clip_norm'], 'accumulate': opt['accumulate']}
+    for option in beside.keys() & opt['options'].keys():
+      raise ValueError(f"'{option}' is a key of optimizer, not of its options")
+    tx = optim.make_optimizer(opt['name'], **beside, **opt['options'])
+    schedule = optim.make_schedule(opt['schedule'], steps, opt['accumulate'])
   except ValueError as error:
     raise ValueError(f'{name}: {error}') from None
-  steps = spec['steps'] or spec['epochs'] * per_epoch
-  tx = optim.make_optimizer(
-    opt['name'],
-    clip_norm=opt['clip_norm'],
-    accumulate=opt['accumulate'],
-    **opt['options'],
-  )
-  schedule = optim.make_schedule(opt['schedule'], steps, opt['accumulate'])
   return stages.Recipe(
     steps,
     batch_size,
@@ -53,6 +51,37 @@ def make_recipe(
     spec['views'],
     name,
   )
+
+
+def check_steps(steps: int, opt: Mapping) -> None:
+  """Refuses a training in which nothing would move.
+
+  Args:
+    steps: of it.
+    opt: 'optimizer' of a config.
+
+  Raises:
+    ValueError: for more steps than are counted, fewer than one update takes,
+      or a learning rate that is 0, or below its peak, to the end.
+  """
+  kinds.check('the number of steps', steps, kinds.Steps)
+  if opt['accumulate'] > steps:
+    raise ValueError(
+      f'accumulate={opt["accumulate"]} is more than the {steps} steps: there '
+      'would be no update'
+    )
+  delay, warmup = (opt['schedule'].get(k, 0) for k in ('delay', 'warmup'))
+  kinds.check("'delay' of the schedule", delay, kinds.Steps)
+  kinds.check("'warmup' of the schedule", warmup, kinds.NonNegative)
+  if delay and delay >= steps:
+    raise ValueError(
+      f"the schedule's delay={delay} leaves none of the {steps} steps"
+    )
+  if warmup > steps:
+    raise ValueError(
+      f"the schedule's warmup={warmup} is more than the {steps} steps: the "
+      'learning rate would not reach its peak'
+    )
 
 
 def make_term(
@@ -70,26 +99,34 @@ def make_term(
   Raises:
     ValueError: for an unknown method, option or schedule.
   """
-  made = make_method(name, spec, data)
-  teacher = terms.LABELS if spec['method'] in methods.HARD else 'teacher'
+  method = make_method(name, spec, data)
+  hard = spec['method'] in methods.HARD
+  teacher = spec.get('teacher', terms.LABELS if hard else 'teacher')
+  if hard and teacher != terms.LABELS:
+    raise ValueError(
+      f"term '{name}': method '{spec['method']}' learns from the labels alone; "
+      f"leave teacher='{teacher}' out"
+    )
   return terms.Term(
     spec.get('student', 'student'),
-    spec.get('teacher', teacher),
-    made,
+    teacher,
+    method,
     float(spec.get('weight', 1.0)),
-    schedules=_schedules(name, spec.get('schedule', {}), made, recipe),
+    schedules=_schedules(name, spec.get('schedule', {}), method, recipe),
   )
 
 
 def make_method(name: str, spec: Mapping, data: sources.Data):
   """The method of the term `name`; the rest as in `make_term`."""
-  options = method_options(spec)
-  method = options.pop('name')
-  maker = methods.METHODS.get(method)
-  if maker and 'examples' in inspect.signature(maker).parameters:
-    options['examples'] = data.train.labels
+  options, method = method_options(spec), spec['method']
   try:
-    return methods.make_method(method, **options)
+    maker = kinds.entry('method', methods.METHODS, method)
+    for option in {'name', 'examples'} & spec.keys():  # not a user's to give
+      known = kinds.of_options(maker).keys() - {'examples'}
+      raise types.lacks(f"method '{method}'", 'option', option, known)
+    if 'examples' in kinds.of_options(maker):
+      options['examples'] = data.train.labels
+    return methods.make_method(**options)
   except ValueError as error:
     raise ValueError(f"term '{name}': {error}") from None
 
@@ -102,11 +139,16 @@ def method_options(spec: Mapping) -> dict:
 
 def _schedules(name, spec, method, recipe) -> dict[str, terms.Schedule]:
   """{hyperparameter: step -> multiplier}."""
-  known, made = {'weight', *method.hparams}, {}
+  known, schedules, of = {'weight', *method.hparams}, {}, f"term '{name}'"
   for key, value in spec.items():
     if key not in known:
-      raise types.unknown(f"schedule of term '{name}'", key, known)
+      raise types.lacks(of, 'number to schedule', key, known)
+    kinds.check(f"the schedule of '{key}' of {of}", value, Mapping)
     options = dict(value)
     steps = options.pop('steps', recipe.steps)
-    made[key] = optim.make_schedule(options, steps)
-  return made
+    try:
+      kinds.check("'steps' of a schedule", steps, kinds.Count)
+      schedules[key] = optim.make_schedule(options, steps)
+    except ValueError as error:
+      raise ValueError(f'{of}: {error}') from None
+  return schedules

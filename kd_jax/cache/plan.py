@@ -1,5 +1,7 @@
 """Plans what a cache stores of each frozen teacher, and what identifies it."""
 
+import os
+import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -37,11 +39,16 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
   """The plan of a config (as JSON); None where teachers are live.
 
   Raises:
-    ValueError: for augmentation that cannot be replayed.
+    ValueError: for a dtype that is none, a folder that cannot be one, or
+      augmentation that cannot be replayed.
   """
+  spec, train = settings['cache'], settings['train']
+  if spec['dtype'] not in encoding.DTYPES:
+    raise types.unknown('cache.dtype', spec['dtype'], encoding.DTYPES)
   if settings['teacher_outputs'] == 'live':
     return None
-  spec, train = settings['cache'], settings['train']
+  if spec['folder']:
+    check_folder(spec['folder'])
   names = [
     entry if isinstance(entry, str) else entry['name']
     for entry in train['augment']
@@ -75,6 +82,23 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
     identity['views'],
     identity,
   )
+
+
+def check_folder(folder: str) -> None:
+  """Refuses a folder that cannot be made or written.
+
+  Raises:
+    ValueError: naming the file that is in the way, or the folder above.
+  """
+  place = pathlib.Path(folder).absolute()
+  while not (place.exists() or place.is_symlink()):
+    place = place.parent
+  if not place.is_dir():
+    raise ValueError(f'cache.folder {folder} cannot be made: {place} is a file')
+  if not os.access(place, os.W_OK):
+    raise ValueError(
+      f'cache.folder {folder} cannot be written: {place} is not yours to write'
+    )
 
 
 def layout_of(

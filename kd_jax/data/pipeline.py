@@ -49,8 +49,10 @@ def indices(seed: int, step: int, size: int, batch_size: int) -> np.ndarray:
 def steps_per_epoch(size: int, batch_size: int) -> int:
   """The number of full batches in an epoch of `size` examples."""
   if not 1 <= batch_size <= size:
+    compared = 'larger than' if batch_size > size else 'too small for'
+    what = f'{size} training example{"s" if size > 1 else ""}'
     raise ValueError(
-      f'batch_size={batch_size} for {size} examples; legal: 1..{size}'
+      f'batch_size={batch_size} is {compared} the {what}; legal: 1..{size}'
     )
   return size // batch_size
 

@@ -6,13 +6,13 @@ is read when called, once, at the end.
 """
 
 import functools
-import inspect
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from kd_jax import types
+from kd_jax import kinds
 from kd_jax.data import checks, splits, stream, subset
 from kd_jax.data.readers import prepared, records
 
@@ -23,6 +23,14 @@ COMMON = (
   'validation', 'split_seed', 'limit', 'mean', 'std', 'memory_limit',
   'raw_dir', 'data_dir', 'train_only',
 )  # fmt: skip
+# What those may be that `checks` does not look at.
+_KINDS = {
+  'mean': Sequence[float],
+  'std': Sequence[float],
+  'raw_dir': kinds.Local,
+  'data_dir': kinds.Local,
+  'train_only': Sequence[int],
+}
 
 
 def make_data(name: str, **options) -> Data:
@@ -47,23 +55,31 @@ def make_data(name: str, **options) -> Data:
   Raises:
     ValueError: an unknown name or option, or data that is not as it must be.
   """
-  if name not in SOURCES:
-    raise types.unknown('data set', name, SOURCES)
-  maker = SOURCES[name]
-  own = [
-    p
-    for p in inspect.signature(maker).parameters.values()
-    if p.kind is p.KEYWORD_ONLY
-  ]
-  legal = {*COMMON, *(p.name for p in own)}
-  for option in options:
-    if option not in legal:
-      raise types.unknown(f"option of data set '{name}'", option, legal)
-  for p in own:
-    if p.default is p.empty and p.name not in options:
-      raise ValueError(f"data set '{name}' needs the option '{p.name}'")
+  maker = kinds.entry('data set', SOURCES, name)
+  kinds.options(
+    f"data set '{name}'",
+    maker,
+    options,
+    further={option: _KINDS.get(option, Any) for option in COMMON},
+    unchecked=('train', 'test'),  # `checks` looks at arrays
+  )
   classes = options.pop('train_only', ())
-  return subset.only(maker(**options), classes)
+  data = maker(**options)
+  _check_validation(options.get('validation', 0), data)
+  return subset.only(data, classes)
+
+
+def _check_validation(validation: object, data: Data) -> None:
+  """Refuses to hold out fewer examples than there are classes.
+
+  A 1 or 2 is a slip for a fraction, and so few examples choose nothing.
+  """
+  if isinstance(validation, int) and 0 < validation < data.classes:
+    raise ValueError(
+      f"validation={validation} of '{data.name}' is fewer examples than its "
+      f'{data.classes} classes; legal: 0 (none), a number of at least '
+      f'{data.classes}, or a fraction in [0, 1)'
+    )
 
 
 def _digits(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:

@@ -47,8 +47,6 @@ def jobs_of(
   """
   made = []
   for name, setting in sweep.expand(settings).items():
-    if not name:
-      raise ValueError('a setting of the sweep changes no key: it has no name')
     told = arguments(file, changes, setting, workdir / name)
     shelf = '--shelf', str(workdir / SHELF)
     made.append(Job(name, (sys.executable, *told, *shelf), workdir / name))

@@ -75,7 +75,7 @@ def slots_of(
     ValueError: for less than no workers.
   """
   if workers < 0:
-    raise ValueError(f'workers must be at least 1, not {workers}')
+    raise ValueError(f'workers must be at least 0, not {workers}')
   workers = workers or len(gpus) or len(cores)
   made = []
   for n in range(workers):

@@ -114,7 +114,8 @@ def at(
     [B], no unit.
 
   Raises:
-    ValueError: an unknown variant, or maps that cannot be aligned.
+    ValueError: an unknown variant, or maps that cannot be aligned or have one
+      place.
 
   Source: Zagoruyko and Komodakis 2017, "Paying More Attention to Attention",
     eq. 2, https://arxiv.org/abs/1612.03928. 'code' is RepDistiller's: the
@@ -151,16 +152,17 @@ def nst(student: jax.Array, teacher: jax.Array) -> jax.Array:
     [B], no unit; 0 at equality, up to rounding.
 
   Raises:
-    ValueError: maps that cannot be aligned.
+    ValueError: maps that cannot be aligned, or of one place.
 
   Source: Huang and Wang 2017, "Like What You Like",
     https://arxiv.org/abs/1707.01219. The teacher's own term, a constant that
     some codes drop, is kept, as in RepDistiller.
   """
   s, t = spatial.align(numerics.f32(student), numerics.f32(teacher))
-  s = geometry.unit(geometry.positions(s), axis=1)
-  t = geometry.unit(geometry.positions(t), axis=1)
+  s, t = geometry.positions(s), geometry.positions(t)
   geometry.same(s[..., 0], t[..., 0])
+  geometry.need_places(s)
+  s, t = geometry.unit(s, axis=1), geometry.unit(t, axis=1)
   places, c, d = s.shape[1], s.shape[2], t.shape[2]
   if places * (c + d) <= c * c + d * d + c * d:
     grams = _between_places(s) / c - _between_places(t) / d

@@ -90,6 +90,16 @@ def positions(x: jax.Array) -> jax.Array:
   return x.reshape(x.shape[0], -1, x.shape[-1])
 
 
+def need_places(x: jax.Array) -> jax.Array:
+  """[B, P, C] as it is; refuses P = 1, where a norm over places is always 1."""
+  if x.shape[1] < 2:
+    raise ValueError(
+      f'a feature of one place, {x.shape[-1]} wide, has nothing to compare '
+      'between places; read a map [B, H, W, C] or tokens [B, L, C]'
+    )
+  return x
+
+
 def same(student: jax.Array, teacher: jax.Array) -> None:
   """Refuses two shapes that differ: broadcasting would hide the mistake."""
   if student.shape != teacher.shape:

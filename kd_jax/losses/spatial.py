@@ -83,8 +83,11 @@ def attention(x: jax.Array, power: float) -> jax.Array:
 
   Returns:
     [B, P], rows of norm 1 (or 0, for a map of zeros).
+
+  Raises:
+    ValueError: for one place, as a vector has.
   """
-  x = geometry.positions(geometry.power(x, power))
+  x = geometry.need_places(geometry.positions(geometry.power(x, power)))
   return geometry.unit(jnp.mean(x, axis=-1))
 
 

@@ -1,8 +1,9 @@
 """METHODS: the table of methods, name -> maker; makes a method by name."""
 
-import inspect
+from collections.abc import Sequence
+from typing import Annotated
 
-from kd_jax import types
+from kd_jax import kinds
 from kd_jax.losses import attention as attention_losses
 from kd_jax.losses import decoupled, divergences, logits, multilevel, svd
 from kd_jax.losses import factors as factor_losses
@@ -38,30 +39,38 @@ METHODS = {
   'nkd': base.on_logits(decoupled.nkd),
   'dist': base.on_logits(multilevel.dist, batchwise=True),
   'lskd': base.on_logits(logits.lskd),
-  'mlld': base.on_logits(multilevel.mlld, batchwise=True),
+  'mlld': base.on_logits(
+    multilevel.mlld,
+    batchwise=True,
+    temperatures=Annotated[Sequence[kinds.Temperature], kinds.NOT_EMPTY],
+  ),
   'ctkd': ctkd.ctkd,
   'ttm': base.on_logits(logits.ttm),
   'wsld': base.on_logits(logits.wsld),
   'logit_mse': base.on_logits(logits.logit_mse),
   'reverse_kl': base.on_logits(divergences.reverse_kl),
-  'generalized_jsd': base.on_logits(divergences.generalized_jsd),
+  'generalized_jsd': base.on_logits(
+    divergences.generalized_jsd, beta=kinds.Share
+  ),
   'skew_kl': base.on_logits(divergences.skew_kl),
   'skew_reverse_kl': base.on_logits(divergences.skew_reverse_kl),
   'symmetric_kl': base.on_logits(divergences.symmetric_kl),
   'js': base.on_logits(divergences.js),
   'tv': base.on_logits(divergences.tv),
   'ofa': base.on_logits(decoupled.ofa),
-  'topk_kd': base.on_logits(decoupled.topk_kd),
+  'topk_kd': base.on_logits(decoupled.topk_kd, counted=('k',), k=kinds.Count),
   # Features.
   'fitnet': hints.fitnet,
-  'at': features.on_features(feature_losses.at, static=('power',)),
+  'at': features.on_features(
+    feature_losses.at, static=('power',), power=kinds.Positive
+  ),
   'nst': features.on_features(feature_losses.nst),
   'fsp': features.on_features(factor_losses.fsp, joint=True),
   'ab': boundaries.ab,
   'ft': factors.ft,
   'vid': vid.vid,
   'ofd': boundaries.ofd,
-  'kdsvd': features.on_features(svd.kdsvd, joint=True),
+  'kdsvd': features.on_features(svd.kdsvd, joint=True, components=kinds.Count),
   'review_kd': review.review_kd,
   'simkd': simkd.simkd,
   'cat_kd': cat.cat_kd,
@@ -82,7 +91,9 @@ METHODS = {
   # Attention maps.
   'attention_mse': relations.on_attention(attention_losses.attention_mse),
   'attention_kl': relations.on_attention(attention_losses.attention_kl),
-  'value_relation': relations.on_attention(attention_losses.value_relation),
+  'value_relation': relations.on_attention(
+    attention_losses.value_relation, relation_heads=kinds.Count | None
+  ),
 }
 
 
@@ -90,14 +101,12 @@ def make_method(name: str, **options) -> base.Method:
   """The method `name`, with these hyperparameters and static options.
 
   Raises:
-    ValueError: for an unknown name or option, with the known ones.
+    ValueError: for an unknown name or option, with the known ones, or a value
+      that the option cannot have.
   """
-  if name not in METHODS:
-    raise types.unknown('method', name, METHODS)
-  maker = METHODS[name]
-  taken = inspect.signature(maker).parameters
-  if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-    for option in options:
-      if option not in taken:
-        raise types.unknown(f"option of method '{name}'", option, taken)
+  maker = kinds.entry('method', METHODS, name)
+  # Layers are looked at by the method, which shows how they are written.
+  kinds.options(
+    f"method '{name}'", maker, options, unchecked=('layers', 'examples')
+  )
   return maker(**options)

@@ -1,15 +1,34 @@
 """What a method is: a pair of pure functions, and makers of the usual kinds."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
-from kd_jax import types
+from kd_jax import kinds, types
 from kd_jax.losses import logits as logit_losses
 
 NOTHING = {'params': {}, 'state': {}}
+
+# What the losses' hyperparameters may be, by name. A method of which one means
+# something else says so where it is made.
+LEGAL: Mapping[str, Any] = {
+  'temperature': kinds.Temperature,
+  'smoothing': kinds.Fraction,
+  'mix': kinds.Share,
+  'skew': kinds.Share,
+  'alpha': kinds.NonNegative,
+  'beta': kinds.NonNegative,
+  'gamma': kinds.NonNegative,
+  'eps': kinds.NonNegative,
+  'epsilon': kinds.Positive,
+  'instance_weight': kinds.NonNegative,
+  'class_weight': kinds.NonNegative,
+  'batch_weight': kinds.NonNegative,
+  'distance_weight': kinds.NonNegative,
+  'angle_weight': kinds.NonNegative,
+}
 
 
 class Method(NamedTuple):
@@ -44,45 +63,25 @@ def nothing(key, student, teacher) -> types.Variables:
   return NOTHING
 
 
-def split_options(function: Callable) -> tuple[dict, dict]:
-  """The keyword-only parameters: floats (hparams) and the rest (static)."""
-  floats, static = {}, {}
-  for name, parameter in inspect.signature(function).parameters.items():
-    if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-      continue
-    is_float = isinstance(parameter.default, float)
-    (floats if is_float else static)[name] = parameter.default
-  return floats, static
+def hparams_of(function: Callable) -> dict[str, float]:
+  """The hyperparameters of a loss: its keyword-only floats, and defaults."""
+  return {
+    name: parameter.default
+    for name, parameter in inspect.signature(function).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+    and isinstance(parameter.default, float)
+  }
 
 
-def divide(
-  name: str, options: Mapping, hparams: Mapping, static: Mapping
-) -> tuple[dict, dict]:
-  """The options of the method `name` as (hyperparameters, static options).
+def divide(options: Mapping, hparams: Mapping) -> tuple[dict, dict]:
+  """Options as (all hyperparameters, as floats; the others as given).
 
   Args:
-    name: of the method, for the error.
-    options: given.
-    hparams: the known hyperparameters and their defaults.
-    static: the known static options and their defaults.
-
-  Returns:
-    All hyperparameters, as floats; the static options that were given.
-
-  Raises:
-    ValueError: for the first unknown option, with the known ones.
+    options: given; `make_method` has looked at them.
+    hparams: the hyperparameters and their defaults.
   """
-  numbers, rest = dict(hparams), {}
-  for option, value in options.items():
-    if option in hparams:
-      numbers[option] = float(value)
-    elif option in static:
-      rest[option] = value
-    else:
-      raise types.unknown(
-        f"option of method '{name}'", option, {**hparams, **static}
-      )
-  return numbers, rest
+  numbers = {k: float(options.get(k, v)) for k, v in hparams.items()}
+  return numbers, {k: v for k, v in options.items() if k not in hparams}
 
 
 def wants_labels(function: Callable) -> bool:
@@ -90,9 +89,28 @@ def wants_labels(function: Callable) -> bool:
   return 'labels' in inspect.signature(function).parameters
 
 
-def documented(maker: Callable, function: Callable) -> Callable:
-  """The maker under the name and with the docstring of its loss."""
+def documented(
+  maker: Callable, function: Callable, legal: Mapping[str, Any] = {}
+) -> Callable:
+  """The maker under the name of its loss, with its docstring and options.
+
+  Args:
+    maker: (**options) -> Method.
+    function: the loss, whose keyword-only parameters are options.
+    legal: {option: kind}, in place of `LEGAL`, and of further options.
+  """
+  kinds_of = {**LEGAL, **legal}
+  parameters = {
+    p.name: p.replace(annotation=kinds_of.get(p.name, p.annotation))
+    for p in inspect.signature(function).parameters.values()
+    if p.kind is p.KEYWORD_ONLY
+  }
+  for name in legal.keys() - parameters.keys():
+    parameters[name] = inspect.Parameter(
+      name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=legal[name]
+    )
   maker.__name__, maker.__doc__ = function.__name__, function.__doc__
+  maker.__signature__ = inspect.Signature([*parameters.values()])
   return maker
 
 
@@ -124,25 +142,41 @@ def check_logits(name: str, student: Mapping, teacher: Mapping) -> None:
     )
 
 
-def on_logits(function: Callable, batchwise: bool = False) -> Callable:
+def check_counts(name: str, counts: Mapping[str, int], classes: int) -> None:
+  """Refuses options that count more classes than there are."""
+  for option, count in counts.items():
+    if count > classes:
+      raise ValueError(
+        f"method '{name}': {option}={count} of {classes} classes; legal: 1 to "
+        f'{classes}'
+      )
+
+
+def on_logits(
+  function: Callable,
+  batchwise: bool = False,
+  counted: Sequence[str] = (),
+  **legal,
+) -> Callable:
   """Makes the maker of a method that compares two logits.
 
   Args:
     function: (student [B, ..., K], teacher [B, ..., K], [labels], *, floats
       and static options) -> [B, ...], from `kd_jax.losses`.
     batchwise: whether it couples the examples of a batch.
+    counted: options that count classes: at most K of them, where given.
+    **legal: {option: kind} where `LEGAL` does not say it.
 
   Returns:
     A maker (**static options) -> Method. `standardize=True` z-scores both
     logits first (logit standardization, Sun et al. 2024).
   """
-  hparams, static = split_options(function)
-  known = {**static, 'standardize': False}
+  hparams = hparams_of(function)
   labelled = wants_labels(function)
   name = function.__name__
 
   def make(**options) -> Method:
-    numbers, options = divide(name, options, hparams, known)
+    numbers, options = divide(options, hparams)
     standardize = options.pop('standardize', False)
 
     def compare(student, teacher, labels, hparams):
@@ -156,6 +190,8 @@ def on_logits(function: Callable, batchwise: bool = False) -> Callable:
       del key
       check_logits(name, student, teacher)
       shape = student['logits'].shape
+      counts = {k: v for k, v in options.items() if k in counted}
+      check_counts(name, counts, shape[-1])
       labels = jax.ShapeDtypeStruct(shape[:-1], 'int32')
       check(
         name, compare, student['logits'], teacher['logits'], labels, numbers
@@ -170,7 +206,7 @@ def on_logits(function: Callable, batchwise: bool = False) -> Callable:
 
     return Method(init, loss, numbers, batchwise)
 
-  return documented(make, function)
+  return documented(make, function, {**legal, 'standardize': bool})
 
 
 def on_labels(function: Callable) -> Callable:
@@ -179,10 +215,10 @@ def on_labels(function: Callable) -> Callable:
   Args:
     function: (student [B, ..., K], labels, *, floats) -> [B, ...].
   """
-  hparams, static = split_options(function)
+  hparams = hparams_of(function)
 
   def make(**options) -> Method:
-    numbers, options = divide(function.__name__, options, hparams, static)
+    numbers, options = divide(options, hparams)
 
     def loss(variables, student, teacher, batch, hparams):
       del teacher

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kd_jax import kinds
 from kd_jax.losses import boundaries as losses
 from kd_jax.losses import numerics
 from kd_jax.methods import adapters, base, features, hints, layer_names
@@ -25,7 +26,9 @@ class Connector(nn.Module):
     return adapters.norm()(x)
 
 
-def ab(*, layers: layer_names.Layers = (), margin: float = 1.0) -> base.Method:
+def ab(
+  *, layers: layer_names.Layers = (), margin: kinds.Positive = 1.0
+) -> base.Method:
   """Activation boundaries: the student's neurons fire where the teacher's do.
 
   `losses.boundaries.ab` of r(s) and t, both before the ReLU: a squared hinge

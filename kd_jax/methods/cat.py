@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from kd_jax import kinds
 from kd_jax.losses import features as losses
 from kd_jax.losses import numerics
 from kd_jax.methods import adapters, base, features, layer_names, teacher_head
@@ -13,7 +14,7 @@ from kd_jax.methods import adapters, base, features, layer_names, teacher_head
 def cat_kd(
   *,
   layers: layer_names.Layers = (('final', 'final'),),
-  resolution: int = 2,
+  resolution: kinds.Count = 2,
   normalize: bool = True,
 ) -> base.Method:
   """Class attention transfer: the student attends where the teacher does.

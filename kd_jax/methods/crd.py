@@ -1,21 +1,28 @@
 """Contrastive representation distillation, with memories of all examples."""
 
 import functools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kd_jax import kinds
 from kd_jax.losses import contrastive, geometry
 from kd_jax.methods import base, embeddings, layer_names
 
 _SIDES = ('student', 'teacher')
-_HPARAMS = {'temperature': 0.07, 'momentum': 0.5}
-_STATIC = {'dim': embeddings.DIM, 'negatives': 16384, 'mode': 'exact'}
 
 
-def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
+def crd(
+  *,
+  examples=None,
+  layers: layer_names.Layers = (),
+  temperature: kinds.Temperature = 0.07,
+  momentum: kinds.Fraction = 0.5,
+  dim: kinds.Count = embeddings.DIM,
+  negatives: kinds.Count = 16384,
+  mode: str = 'exact',
+) -> base.Method:
   """Contrastive representation distillation against memories of the data.
 
   With unit embeddings v_s, v_t [B, dim] (a learned dense layer for either
@@ -36,9 +43,12 @@ def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
     examples: int [N], the class of each example of the training set in the
       order of the batch's 'index'; given by `build`.
     layers: one pair [(student, teacher)], features [B, ...].
-    **options: temperature (tau, 0.07), momentum (0.5); dim (128), negatives
-      (K, 16384, with replacement), mode ('exact' leaves the example's own
-      class out of its negatives, 'relax' does not); the last three static.
+    temperature: tau.
+    momentum: of the memories' rows.
+    dim: of the embeddings; static.
+    negatives: K, drawn with replacement; static.
+    mode: 'exact' leaves the example's own class out of its negatives, 'relax'
+      does not; static.
 
   Returns:
     A batchwise method whose loss is f32 [B], in nats, a sum over the
@@ -53,21 +63,20 @@ def crd(*, examples=None, layers: Sequence = (), **options) -> base.Method:
     numbers, Z and the memories are those of RepDistiller, which initializes the
     memories from a cube; ours are uniform on the sphere.
   """
-  defaults, static = base.divide('crd', options, _HPARAMS, _STATIC)
-  static = {**_STATIC, **static}
+  defaults = {'temperature': float(temperature), 'momentum': float(momentum)}
   layers = layer_names.need('crd', layers)
   if examples is None:
     raise ValueError("method 'crd' needs examples, the training set's classes")
   classes = np.asarray(examples, np.int32)
 
-  compare = functools.partial(_compare, static['negatives'], static['mode'])
+  compare = functools.partial(_compare, negatives, mode)
 
   def init(key, student, teacher):
     keys = jax.random.split(key, 4)
     sides = _sides(layers, student, teacher)
-    params = embeddings.init(keys[0], *(x.shape for x in sides), static['dim'])
+    params = embeddings.init(keys[0], *(x.shape for x in sides), dim)
     memory = {
-      side: _sphere(key, len(classes), static['dim'])
+      side: _sphere(key, len(classes), dim)
       for side, key in zip(_SIDES, keys[1:])
     }
     state = {

@@ -3,21 +3,21 @@
 import jax
 import jax.numpy as jnp
 
+from kd_jax import kinds
 from kd_jax.losses import logits
 from kd_jax.methods import base
 
 _START = 1.0  # initial tau, as in the authors' code: T is 15.62
 
 
-_HPARAMS = {
-  't_start': 1.0,
-  't_end': 20.0,
-  'reversal': 1.0,
-  'decay_steps': 7820.0,
-}
-
-
-def ctkd(**options) -> base.Method:
+def ctkd(
+  *,
+  t_start: kinds.Temperature = 1.0,
+  t_end: kinds.NonNegative = 20.0,
+  reversal: kinds.NonNegative = 1.0,
+  decay_steps: kinds.NonNegative = 7820.0,
+  standardize: bool = False,
+) -> base.Method:
   """Curriculum temperature: the soft loss at a T trained to raise it.
 
   L = T^2 KL(p_t^T || p_s^T) with T = t_start + t_end sigmoid(tau). The student
@@ -27,10 +27,12 @@ def ctkd(**options) -> base.Method:
   The gradient flows through T^2 too.
 
   Args:
-    **options: t_start (1), t_end (20): T lies between t_start and t_start +
-      t_end; reversal (1), the final lambda; decay_steps (7820: ten epochs of
-      CIFAR-100 in batches of 64), over which it rises from 0; 0 has no rise;
-      standardize (False; static) z-scores the logits first.
+    t_start: the least T.
+    t_end: T lies between t_start and t_start + t_end.
+    reversal: the final lambda.
+    decay_steps: over which lambda rises from 0 (7820: ten epochs of CIFAR-100
+      in batches of 64); 0 has no rise.
+    standardize: z-scores the logits first; static.
 
   Returns:
     A method whose loss is f32 [B], in nats times T^2; 0 at equal logits. It
@@ -44,10 +46,12 @@ def ctkd(**options) -> base.Method:
     The paper's other variant, where a small network predicts T for each
     example, is not implemented.
   """
-  defaults, static = base.divide(
-    'ctkd', options, _HPARAMS, {'standardize': False}
-  )
-  standardize = static.get('standardize', False)
+  defaults = {
+    't_start': float(t_start),
+    't_end': float(t_end),
+    'reversal': float(reversal),
+    'decay_steps': float(decay_steps),
+  }
 
   def init(key, student, teacher):
     del key

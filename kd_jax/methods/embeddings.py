@@ -3,11 +3,12 @@
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import jax
 from flax import linen as nn
 
-from kd_jax import types
+from kd_jax import kinds, types
 from kd_jax.losses import contrastive, numerics
 from kd_jax.losses import relations as relation_losses
 from kd_jax.methods import adapters, base, features, layer_names
@@ -67,7 +68,7 @@ def on_embeddings(
   """
   name = function.__name__
   layers = layer_names.need(name, layers)
-  defaults, options = base.divide(name, options, *base.split_options(function))
+  defaults, options = base.divide(options, base.hparams_of(function))
 
   def plan(student, teacher):
     make = functools.partial(_embedding, dim)
@@ -94,7 +95,14 @@ def _embedding(dim, student, teacher) -> adapters.Adapter:
   )
 
 
-def cc(*, layers: Sequence = (), dim: int = DIM, **options) -> base.Method:
+def cc(
+  *,
+  layers: layer_names.Layers = (),
+  dim: kinds.Count = DIM,
+  variant: str = 'code',
+  gamma: kinds.NonNegative = 0.4,
+  order: Annotated[int, kinds.within(0, 32)] = 2,
+) -> base.Method:
   """Correlation congruence between two learned linear embeddings.
 
   With f = W F + b of either side, 'code' (default) is the mean over the B - 1
@@ -106,8 +114,9 @@ def cc(*, layers: Sequence = (), dim: int = DIM, **options) -> base.Method:
   Args:
     layers: [(student, teacher)], features [B, ...].
     dim: width of the embeddings.
-    **options: variant 'code' or 'paper', gamma (0.4), order (2; static), of
-      the loss; gamma and order have no effect in 'code'.
+    variant: 'code' or 'paper'.
+    gamma: of the kernel in 'paper'; no part of 'code'.
+    order: of its series; static; no part of 'code'.
 
   Returns:
     A batchwise method whose loss is f32 [B]; 0 where the embeddings agree.
@@ -117,11 +126,15 @@ def cc(*, layers: Sequence = (), dim: int = DIM, **options) -> base.Method:
     Distillation", equation 5, https://arxiv.org/abs/1904.01802; 128 and the
     compact form as in RepDistiller.
   """
+  options = {'variant': variant, 'gamma': gamma, 'order': order}
   return on_embeddings(relation_losses.cc, layers, options, dim)
 
 
 def info_nce(
-  *, layers: Sequence = (), dim: int = DIM, **options
+  *,
+  layers: layer_names.Layers = (),
+  dim: kinds.Count = DIM,
+  temperature: kinds.Temperature = 0.07,
 ) -> base.Method:
   """In-batch contrast: the student's embedding matches its teacher's.
 
@@ -133,7 +146,7 @@ def info_nce(
   Args:
     layers: [(student, teacher)], features [B, ...].
     dim: width of the embeddings.
-    **options: temperature, the paper's tau (0.07).
+    temperature: the paper's tau.
 
   Returns:
     A batchwise method whose loss is f32 [B], in nats, without tau^2; about
@@ -143,4 +156,5 @@ def info_nce(
     Predictive Coding", equation 4, https://arxiv.org/abs/1807.03748; tau and
     128 as in CRD, Tian et al. 2020, https://arxiv.org/abs/1910.10699.
   """
+  options = {'temperature': temperature}
   return on_embeddings(contrastive.info_nce, layers, options, dim)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kd_jax import kinds
 from kd_jax.losses import factors as losses
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import numerics, spatial
@@ -35,9 +36,9 @@ def ft(
   *,
   layers: layer_names.Layers = (),
   paraphraser_steps: int | None = None,
-  rate: float = 0.5,
+  rate: kinds.Positive = 0.5,
   variant: str = 'code',
-  reconstruction: float = 0.005,
+  reconstruction: kinds.NonNegative = 0.005,
 ) -> base.Method:
   """Factor transfer: the student translates the teacher's paraphrase.
 
@@ -104,7 +105,7 @@ def ft(
 
 
 def _need_steps(steps):
-  if isinstance(steps, int) and steps >= 0:
+  if steps is not None and steps >= 0:
     return steps
   raise ValueError(
     "method 'ft' needs paraphraser_steps, the updates that train its "

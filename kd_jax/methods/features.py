@@ -183,6 +183,7 @@ def on_features(
   batchwise: bool = False,
   joint: bool = False,
   static: Sequence[str] = (),
+  **legal,
 ) -> Callable:
   """Makes the maker of a method that compares pairs of features.
 
@@ -192,19 +193,19 @@ def on_features(
     batchwise: whether it couples the examples of a batch.
     joint: whether it takes all pairs at once, as two lists.
     static: floats that are not hyperparameters but known when compiling.
+    **legal: {option: kind} where `base.LEGAL` does not say it.
 
   Returns:
     A maker (layers=[(student, teacher), ..], adapter='auto', **options) ->
     Method. 'auto' adapts only features that `function` refuses otherwise, by
     `adapters.choose`; another name adapts every pair.
   """
-  hparams, rest = base.split_options(function)
-  rest |= {option: hparams.pop(option) for option in static}
+  hparams = base.hparams_of(function)
+  hparams = {k: v for k, v in hparams.items() if k not in static}
   name = function.__name__
 
   def make(**options) -> base.Method:
-    known = {**rest, 'layers': (), 'adapter': 'auto'}
-    defaults, options = base.divide(name, options, hparams, known)
+    defaults, options = base.divide(options, hparams)
     layers = layer_names.need(name, options.pop('layers', ()))
     adapter = options.pop('adapter', 'auto')
     plan = _Plan(function, joint, layers, adapter, options, defaults)
@@ -216,7 +217,8 @@ def on_features(
       batchwise or adapters.couples(adapter),
     )
 
-  return base.documented(make, function)
+  taken = {'layers': layer_names.Layers, 'adapter': str}
+  return base.documented(make, function, {**legal, **taken})
 
 
 def _connect(plan: _Plan, student: Mapping, teacher: Mapping) -> list[Pair]:

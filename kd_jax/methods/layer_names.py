@@ -4,7 +4,7 @@ import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 
-from kd_jax import types
+from kd_jax import kinds, types
 from kd_jax.methods import adapters
 
 Layers = Sequence[tuple[str, str]]  # names or globs: (student's, teacher's)
@@ -59,13 +59,15 @@ def need(name: str, layers: Layers) -> Layers:
     ValueError: there are none, or they are not pairs.
   """
   example = "layers=[('student layer', 'teacher layer')]"
-  if not layers:
+  if layers is None or layers == () or layers == []:
     raise ValueError(f"method '{name}' needs {example}")
-  if isinstance(layers, str) or any(
-    isinstance(pair, str) or len(pair) != 2 for pair in layers
-  ):
-    raise ValueError(f"method '{name}' needs {example}, not {layers!r}")
-  return tuple((str(ours), str(theirs)) for ours, theirs in layers)
+  try:
+    kinds.check('layers', layers, Layers)
+  except ValueError:
+    raise ValueError(
+      f"method '{name}' needs {example}, not {kinds.short(layers)}"
+    ) from None
+  return tuple((ours, theirs) for ours, theirs in layers)
 
 
 def _matches(pattern: str, outputs: Mapping, who: str) -> list[str]:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kd_jax import kinds
 from kd_jax.losses import features as losses
 from kd_jax.losses import numerics
 from kd_jax.methods import adapters, base, features, layer_names
@@ -29,7 +30,7 @@ class Generator(nn.Module):
 def mgd(
   *,
   layers: layer_names.Layers = (),
-  masked: float = 0.15,
+  masked: kinds.Share = 0.15,
   variant: str = 'channels',
 ) -> base.Method:
   """Masked generative distillation: rebuild the teacher's map from a part.

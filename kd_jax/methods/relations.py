@@ -8,7 +8,10 @@ from kd_jax.methods import adapters, base, features, layer_names
 
 
 def on_relations(
-  function: Callable, batchwise: bool = True, outputs: Sequence[str] = ()
+  function: Callable,
+  batchwise: bool = True,
+  outputs: Sequence[str] = (),
+  **legal,
 ) -> Callable:
   """Makes the maker of a method that sums a loss over pairs of features.
 
@@ -20,17 +23,18 @@ def on_relations(
       options) -> [B], from `kd_jax.losses`.
     batchwise: whether it couples the examples of a batch.
     outputs: options that name an output of the student, which `function` gets.
+    **legal: {option: kind} where its signature does not say it.
 
   Returns:
     A maker (layers=[(student, teacher), ..], **options) -> Method.
   """
-  hparams, static = base.split_options(function)
+  hparams = base.hparams_of(function)
   name = function.__name__
 
   def make(*, layers=(), **options) -> base.Method:
     layers = layer_names.need(name, layers)
-    defaults, options = base.divide(name, options, hparams, static)
-    names = {option: options.pop(option, '') for option in outputs}
+    defaults, options = base.divide(options, hparams)
+    names = {option: options.pop(option, None) for option in outputs}
 
     def compare(student, ours, teacher, theirs, hparams):
       arrays = _outputs_of(student, names, name)
@@ -40,7 +44,8 @@ def on_relations(
 
     return features.unadapted(name, layers, compare, defaults, batchwise)
 
-  return base.documented(make, function)
+  taken = {'layers': layer_names.Layers, **dict.fromkeys(outputs, str)}
+  return base.documented(make, function, {**legal, **taken})
 
 
 def _outputs_of(student, names, method) -> dict:
@@ -54,7 +59,7 @@ def _outputs_of(student, names, method) -> dict:
   return arrays
 
 
-def on_attention(function: Callable) -> Callable:
+def on_attention(function: Callable, **legal) -> Callable:
   """Makes the maker of a method on attention, from `losses.attention`.
 
   Returns:
@@ -62,10 +67,12 @@ def on_attention(function: Callable) -> Callable:
     student, f32 [B, L], that is 1 at real tokens; without it every position
     counts.
   """
-  return on_relations(function, batchwise=False, outputs=('tokens',))
+  return on_relations(function, batchwise=False, outputs=('tokens',), **legal)
 
 
-def ickd(*, layers: Sequence = (), variant: str = 'code') -> base.Method:
+def ickd(
+  *, layers: layer_names.Layers = (), variant: str = 'code'
+) -> base.Method:
   """Inter-channel correlation: which channels of an example correlate.
 
   sum over the pairs of layers of |n(G_s) - n(G_t)|^2_F / C (see

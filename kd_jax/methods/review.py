@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kd_jax import kinds
 from kd_jax.losses import features as losses
 from kd_jax.losses import spatial
 from kd_jax.methods import adapters, base, layer_names
@@ -48,7 +49,7 @@ class Review(nn.Module):
 
 
 def review_kd(
-  *, layers: layer_names.Layers = (), width: int = 0
+  *, layers: layer_names.Layers = (), width: kinds.Whole = 0
 ) -> base.Method:
   """Knowledge review: the student's layers, fused, match the teacher's.
 

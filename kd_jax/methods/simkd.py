@@ -1,18 +1,20 @@
 """SimKD: the student matches features and reuses the teacher's classifier."""
 
 import functools
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
+from kd_jax import kinds
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import numerics, spatial
 from kd_jax.methods import base, layer_names, teacher_head
 from kd_jax.models import lazy
 
 
-def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
+def simkd(
+  *, layers: layer_names.Layers = (), factor: kinds.Count = 2
+) -> base.Method:
   """Feature matching through a projector; reuses the teacher's classifier.
 
   L = mean (P(F_s) - F_t)^2, F the last maps before pooling, P a 1x1, a 3x3
@@ -46,9 +48,6 @@ def simkd(*, layers: Sequence = (), factor: int = 2) -> base.Method:
     its code; the paper uses a stride.
   """
   layers = layer_names.need('simkd', layers)
-  if factor < 1:
-    raise ValueError(f'simkd needs factor >= 1, not {factor}')
-
   project = functools.partial(_project, factor)
 
   def init(key, student, teacher):

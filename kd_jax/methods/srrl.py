@@ -1,10 +1,9 @@
 """SRRL: applies the teacher's classifier to the student's features."""
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 
+from kd_jax import kinds
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import logits as logit_losses
 from kd_jax.methods import base, layer_names, teacher_head
@@ -13,9 +12,9 @@ from kd_jax.models import lazy
 
 def srrl(
   *,
-  layers: Sequence = (),
-  feature_weight: float = 1.0,
-  logit_weight: float = 1.0,
+  layers: layer_names.Layers = (),
+  feature_weight: kinds.NonNegative = 1.0,
+  logit_weight: kinds.NonNegative = 1.0,
 ) -> base.Method:
   """Softmax regression representation learning: match features and logits.
 

@@ -55,8 +55,10 @@ def vid(
     alpha.
   """
   layers, variance = layer_names.need('vid', layers), float(initial_variance)
-  if not variance > 1e-5:
-    raise ValueError(f'initial_variance must be above 1e-5, not {variance}')
+  if not 1e-5 < variance <= 700:  # the exponential of more is infinite
+    raise ValueError(
+      f'initial_variance must be above 1e-5 and at most 700, not {variance}'
+    )
 
   def plan(student, teacher):
     def make(s, t):

@@ -1,10 +1,9 @@
 """MODELS: the table of networks by name; makes a network from its name."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kd_jax import memoize, types
+from kd_jax import kinds, memoize, types
 from kd_jax.models import (
   base,
   cnn,
@@ -59,8 +58,13 @@ MODELS: dict[str, Callable[..., base.Network]] = {
   'vit_base': vit.vit(768),
 }
 
-# What an option annotated with a type may be given as.
-_ACCEPTED = {float: (int, float), int: (int,), str: (str,), bool: (bool,)}
+# What every network may be given beside the options of its maker.
+_FURTHER = {
+  'classes': kinds.Count,
+  'exits': Sequence[str],
+  'branches': Mapping[str, Any] | None,
+  'quantize': str,
+}
 
 
 @memoize.memoize
@@ -87,19 +91,19 @@ def make_network(
     ValueError: one line, for an unknown name or option or a value of the
       wrong type, with those that are known.
   """
-  if name not in MODELS:
-    raise types.unknown('network', name, MODELS)
-  known = inspect.signature(MODELS[name]).parameters
-  options = {'classes': classes, **options}
-  for key, value in options.items():
-    if key not in known:
-      legal = [k for k in known if k != 'classes']
-      raise types.unknown(f"option of network '{name}'", key, legal)
-    _check_type(f"'{key}' of network '{name}'", value, known[key].annotation)
-  if classes < 1:
-    raise ValueError(f'classes must be at least 1; got {classes}')
-  network = MODELS[name](**options)
+  maker, owner = kinds.entry('network', MODELS, name), f"network '{name}'"
+  kinds.options(owner, maker, options, further=_FURTHER, passed=('classes',))
+  further = (classes, exits, branches, quantize)
+  for (key, kind), value in zip(_FURTHER.items(), further, strict=True):
+    kinds.check(f"'{key}' of {owner}", value, kind)
+  network = maker(classes=classes, **options)
   if branches:
+    kinds.options(
+      f"'branches' of {owner}",
+      heads.with_branches,
+      branches,
+      passed=('network', 'classes'),
+    )
     network = heads.with_branches(network, **branches, classes=classes)
   if exits:
     network = heads.with_exits(network, exits, classes)
@@ -113,20 +117,3 @@ def example_inputs(name: str) -> tuple[int, int, int]:
   if name.startswith(('imagenet_', 'vit_', 'mobilenet_v1')):
     return 224, 224, 3
   return (28, 28, 1) if name.startswith(('cnn', 'mlp')) else (32, 32, 3)
-
-
-def _check_type(what, value, wanted):
-  """Raises a one-line ValueError for a value of another type."""
-  if wanted in _ACCEPTED:
-    kinds, label = _ACCEPTED[wanted], wanted.__name__
-    good = isinstance(value, kinds) and (
-      wanted is bool or not isinstance(value, bool)
-    )
-  else:
-    label = 'list of int'
-    good = isinstance(value, (list, tuple)) and all(
-      isinstance(v, int) and not isinstance(v, bool) for v in value
-    )
-  if not good:
-    got = f'{type(value).__name__} {value!r}'
-    raise ValueError(f'{what} must be of type {label}; got {got}')

@@ -5,9 +5,10 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
-from kd_jax.types import Array, PyTree, Variables
+from kd_jax.types import PyTree, Variables
 
 # The names under which modules take a train flag (False: negated).
 _TRAIN_FLAGS = {
@@ -24,7 +25,7 @@ def collections(variables: Variables) -> dict[str, PyTree]:
   return {k: v for k, v in variables.items() if k != 'params'}
 
 
-def as_outputs(value: Any) -> dict[str, Array]:
+def as_outputs(value: Any) -> dict[str, jax.Array]:
   """The outputs of a module that returns logits [B, ..., K] or a dict."""
   outputs = dict(value) if isinstance(value, Mapping) else {'logits': value}
   if not hasattr(outputs.get('logits'), 'dtype'):
@@ -53,7 +54,7 @@ def patterns(taps: Sequence[str]) -> tuple[str, ...]:
 
 def check_taps(
   taps: Sequence[str],
-  tapped: Mapping[str, Array],
+  tapped: Mapping[str, jax.Array],
   known: Callable[[], Sequence[str]],
 ) -> None:
   """Raises ValueError, listing `known()`, for a tap that matched nothing."""

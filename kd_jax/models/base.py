@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kd_jax.models import adapt, linen_bridge
-from kd_jax.types import Array, Outputs, PyTree, Variables
+from kd_jax.types import Outputs, PyTree, Variables
 
 
 class Network(NamedTuple):
@@ -27,9 +27,9 @@ class Network(NamedTuple):
   classifier, for methods that reuse the teacher's; None where it is unknown.
   """
 
-  init: Callable[[Array, PyTree], Variables]
+  init: Callable[[jax.Array, PyTree], Variables]
   apply: Callable[..., tuple[Outputs, PyTree]]
-  head: Callable[[Variables], Mapping[str, Array]] | None = None
+  head: Callable[[Variables], Mapping[str, jax.Array]] | None = None
 
 
 def from_linen(
@@ -111,7 +111,7 @@ def from_function(apply: Callable[..., Any], variables: PyTree) -> Network:
   return Network(init, call)
 
 
-def make_forward(network: Network) -> Callable[[Variables, PyTree], Array]:
+def make_forward(network: Network) -> Callable[[Variables, PyTree], jax.Array]:
   """Makes (variables, inputs [B, ...]) -> logits, without train mode."""
 
   def forward(variables, inputs):

@@ -1,12 +1,13 @@
 """Adds classifiers to a network's features: exits and gated branches."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kd_jax import types
+from kd_jax import kinds, types
 from kd_jax.models import base
 
 WIDTH = 64  # of the hidden layer of a head
@@ -39,7 +40,10 @@ def with_exits(
 
 
 def with_branches(
-  network: base.Network, layer: str, count: int, classes: int
+  network: base.Network,
+  layer: str,
+  count: Annotated[int, kinds.at_least(2)],
+  classes: int,
 ) -> base.Network:
   """`network` with `count` branches, of which `count` - 1 are added.
 

@@ -1,6 +1,7 @@
 """What the options of the launcher ask for, made ready before it begins."""
 
 import argparse
+import pathlib
 import shlex
 from collections.abc import Callable, Mapping
 
@@ -20,41 +21,32 @@ def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
   """The work of a command line.
 
   Args:
-    options: of `experiments.launch`.
+    options: of `cli.parse`.
     changes: {dotted key: text} of the config.
 
   Raises:
     ValueError: one line, for what cannot be meant; nothing has begun.
   """
-  if options.workdir is not None:
-    folders.check_path(options.workdir, '--workdir')
-  away = options.status or options.executor != 'grid'
-  if away:  # the GPUs are for the children
+  if options.status or options.executor != 'grid':
+    # The GPUs are for the children.
     jax.config.update('jax_platforms', 'cpu')
   c = config.read(options.config, changes)
-  experiment = build.make_experiment(c)
   plan = loop.make_plan(options.strategy, options.lanes, options.halving)
-  workdir, data, many = options.workdir, experiment.data, {}
   if options.sweep is not None:
-    swept = sweep_run.named(options.config, options.sweep)
-    many = sweep_run.make(options.config, changes, swept, workdir)
-  if options.list:
-    return lambda stop: sweep_run.describe(many) if many else 'one setting'
-  if away:
-    return elsewhere(options, changes, c, swept, many)
-  if options.dry_run:
-    return lambda stop: describe.describe(experiment)
+    return swept(options, changes, c, plan)
   if options.search:
-    return searched(options, changes, data, plan)
-  if many:
-    return together(options, changes, c, swept, many, data, plan)
-  prepared = runs.build_all({'': c}, workdir, data)
+    return searched(options, changes, c, plan)
+  if options.dry_run or options.list:
+    experiment = build.make_experiment(c)
+    text = 'one setting' if options.list else describe.describe(experiment)
+    return lambda stop: text
+  prepared = runs.build_all({'': c}, options.workdir)
   make_room(options)
   runs.claim(prepared)
 
   def train(stop):
     result = runs.train_all(prepared, stop, plan, options.shelf)['']
-    return f'{table.table(result.unwrap())}\n\n{workdir}/report.html'
+    return f'{table.table(result.unwrap())}\n\n{options.workdir}/report.html'
 
   return train
 
@@ -65,26 +57,60 @@ def make_room(options) -> None:
     folders.make_room(options.workdir)
 
 
-def together(options, changes, c, swept, many, data, plan) -> Work:
-  """The settings as lanes of this process; raises as `make`."""
-  prepared = sweep_run.build_all(many, options.workdir, data)
+def swept(options, changes, c, plan) -> Work:
+  """The settings of a sweep: listed, looked at, or trained; raises as `make`.
+
+  Args:
+    options, changes: as in `make`.
+    c: the config that the settings change.
+    plan: how they are trained at once.
+  """
+  settings = sweep_run.named(options.config, options.sweep)
+  workdir = options.workdir or pathlib.Path()
+  many = sweep_run.make(options.config, changes, settings, workdir)
+  todo = jobs.jobs_of(options.config, changes, settings, workdir)
+  if options.status:
+    states = sweep_run.progress(workdir, todo)
+    return lambda stop: status.table(states)
+  if options.list:
+    text = sweep_run.describe(many)
+    return lambda stop: text
+  # No setting begins before all of them are built: the last may be a slip.
+  prepared = sweep_run.build_all(many, workdir)
+  if options.executor == 'slurm':
+    return on_slurm(options, c, todo)
+  if options.executor == 'process':
+    return in_processes(options, c, todo, many)
+  if options.dry_run:
+    (_, first), *_ = prepared.groups[0]
+    settings = sweep_run.describe(many, first.data)
+    text = f'{describe.describe(first)}\n\n{settings}'
+    return lambda stop: text
   make_room(options)
   runs.claim(prepared, sweep_of=config.to_json(c))
-  known = jobs.jobs_of(options.config, changes, swept, options.workdir)
 
   def all_of(stop):
-    with status.taken(known if jax.process_index() == 0 else []):
+    with status.taken(todo if jax.process_index() == 0 else []):
       rows = sweep_run.launch(many, prepared, stop, plan)
-      return sweep_run.summary(rows, options.workdir)
+      return sweep_run.summary(rows, workdir)
 
   return all_of
 
 
-def searched(options, changes, data, plan) -> Work:
+def searched(options, changes, c, plan) -> Work:
   """A search of many dimensions; raises as `make`."""
   search.require_optuna()
   space = search.space_of(options.config)
-  make_room(options)
+  # Read once, unless it is searched among data sets.
+  named = any(key == 'data' or key.startswith('data.') for key in space)
+  experiment = build.make_experiment(c)
+  data = None if named else experiment.data
+  search.check_space(options.config, changes, space, data)
+  if options.dry_run:
+    text = f'{describe.describe(experiment)}\n\n{search.describe(space)}'
+    return lambda stop: text
+  claim(options, c)
+  search.check_study(options.workdir, space)
   return lambda stop: sweep_run.summary(
     search.run(
       options.config,
@@ -101,39 +127,34 @@ def searched(options, changes, data, plan) -> Work:
 
 
 def claim(options, c) -> None:
-  """Claims the workdir of a sweep whose settings run elsewhere."""
+  """Claims the workdir of a sweep or a search, before it is filled."""
   make_room(options)
   folders.claim_sweep(options.workdir, config.to_json(c))
 
 
-def elsewhere(options, changes, c, swept, many) -> Work:
-  """What the settings of a sweep come to outside of this process.
+def on_slurm(options, c, todo) -> Work:
+  """The settings as jobs of a cluster; raises as `make`."""
+  given = slurm.make_options(
+    options.partition,
+    options.time,
+    options.gpus,
+    options.cpus,
+    options.workers,
+    options.sbatch,
+  )
+  if options.dry_run:
+    script = slurm.script(todo, given)
+    return lambda stop: script
+  claim(options, c)
+  numbers = slurm.run(todo, given, options.retry)
+  return lambda stop: slurm.said(numbers, todo)
 
-  Raises:
-    ValueError: as `make`.
-  """
-  todo = jobs.jobs_of(options.config, changes, swept, options.workdir)
-  if options.status:
-    return lambda stop: status.table(status.of(todo))
-  if options.executor == 'slurm':
-    told = slurm.make_options(
-      options.partition,
-      options.time,
-      options.gpus,
-      options.cpus,
-      options.workers,
-      options.sbatch,
-    )
-    if options.dry_run:
-      script = slurm.script(todo, told)
-      return lambda stop: script
-    claim(options, c)
-    numbers = slurm.run(todo, told, options.retry)
-    return lambda stop: slurm.said(numbers, todo)
+
+def in_processes(options, c, todo, many) -> Work:
+  """The settings in processes of this machine; raises as `make`."""
   process.slots_of(options.workers, hardware.cores())  # refuses what cannot be
   if options.dry_run:
     return lambda stop: '\n'.join(shlex.join(job.command) for job in todo)
-
   claim(options, c)
 
   def pool(stop):

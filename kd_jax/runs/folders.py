@@ -17,7 +17,15 @@ from collections.abc import Callable, Iterator, Mapping
 
 import jax
 
-from kd_jax import build, checkpoint, identities, locks, metrics, parallel
+from kd_jax import (
+  build,
+  checkpoint,
+  identities,
+  kinds,
+  locks,
+  metrics,
+  parallel,
+)
 
 CONFIG, INPUTS, SWEEP = 'config.json', 'inputs.json', 'sweep_config.json'
 LOCK = '.lock'
@@ -192,11 +200,7 @@ def check_path(path: str | os.PathLike, key: str) -> None:
   Raises:
     ValueError: for 'gs://...' and the like, which would become local folders.
   """
-  if '://' in os.fspath(path) or os.fspath(path).startswith(('gs:/', 's3:/')):
-    raise ValueError(
-      f'{key} {path} is not a path of this machine; remote storage is not '
-      'supported: mount it, or copy the result'
-    )
+  kinds.check(key, os.fspath(path), kinds.Folder)
 
 
 def environment() -> dict:

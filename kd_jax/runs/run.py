@@ -141,10 +141,9 @@ def build_all(
     make_group([places[key] for key in keys], read(asked[keys[0]]))
     for _, keys in groups_of(asked, read(next(iter(asked.values()))))
   ]
-  folders_of = {
-    name: [p.folder for p in places.values() if p.setting == workdir / name]
-    for name in configs
-  }
+  folders_of = {name: [] for name in configs}
+  for (name, _), place in places.items():
+    folders_of[name].append(place.folder)
   return Prepared(configs, folders_of, workdir, groups)
 
 

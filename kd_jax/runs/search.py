@@ -8,7 +8,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
-from kd_jax import config, errors, runs, sweep
+from kd_jax import config, errors, kinds, runs, sweep, user_file
 from kd_jax.runs import folders, sweep_run
 from kd_jax.training import halving, lane, loop
 
@@ -33,16 +33,83 @@ def space_of(file: str) -> dict[str, sweep.Draw]:
     ValueError: where it has none.
   """
   path = file.partition(':')[0]
-  module = config.load_module(path)
-  if not hasattr(module, 'search_space'):
-    raise ValueError(
-      f'{path} has no search_space(): a dict of dotted keys and '
-      'sweep.uniform, sweep.log_uniform or sweep.choice'
-    )
-  space = module.search_space()
+  values = vars(user_file.load(path))
+  legal = (
+    'a dict of dotted keys and sweep.uniform, sweep.log_uniform or sweep.choice'
+  )
+  if 'search_space' not in values:
+    raise ValueError(f'{path} has no search_space(): {legal}')
+  make = user_file.pick(path, values, 'search_space')
+  space = user_file.call(path, make)
+  what = f'search_space() of {path}'
+  kinds.check(what, space, Mapping)
   if not space:
-    raise ValueError(f'the search_space() of {path} is empty')
+    raise ValueError(f'the {what} is empty')
+  for key, draw in space.items():
+    kinds.check(f'a key of {what}', key, str)
+    if not isinstance(draw, sweep.Draw):
+      raise ValueError(
+        f"'{key}' of {what} is {kinds.short(draw)}; legal: {legal}"
+      )
   return space
+
+
+def check_space(
+  file: str, changes: Mapping[str, str], space: Mapping[str, sweep.Draw], data
+) -> None:
+  """Builds the ends of every distribution, one key at a time.
+
+  Args:
+    file, changes, space, data: as in `run`.
+
+  Raises:
+    ValueError: for a key or a value that cannot be, before any trial.
+  """
+  ends = [
+    {key: value}
+    for key, draw in space.items()
+    for value in draw.values or (draw.low, draw.high)
+  ]
+  swept = {
+    str(n): sweep_run.make_one(file, changes, setting, pathlib.Path(str(n)))
+    for n, setting in enumerate(ends)
+  }
+  sweep_run.build_all(swept, pathlib.Path(), data)
+
+
+def describe(space: Mapping[str, sweep.Draw]) -> str:
+  """A line for each dimension."""
+  rows = [
+    f'  {key}: {draw.kind} '
+    + (
+      ', '.join(map(str, draw.values))
+      if draw.values
+      else f'{draw.low:g} to {draw.high:g}'
+    )
+    for key, draw in space.items()
+  ]
+  return '\n'.join(['search:', *rows])
+
+
+def check_study(workdir: pathlib.Path, space: Mapping[str, sweep.Draw]) -> None:
+  """Refuses to go on with a study that searched elsewhere.
+
+  Raises:
+    ValueError: naming the keys of both.
+  """
+  if not (workdir / JOURNAL).exists():
+    return
+  for trial in open_study(require_optuna(), workdir).get_trials():
+    known = set(trial.params)
+    # One that was killed while it was drawn has only some.
+    if known != set(space) and (
+      trial.state.is_finished() or known - set(space)
+    ):
+      raise ValueError(
+        f'the study in {workdir} searches {", ".join(sorted(known))}, '
+        f'and search_space() now has {", ".join(sorted(space))}; use another '
+        '--workdir'
+      )
 
 
 def run(

@@ -1,7 +1,9 @@
 """Many settings of one config: trained at once, one table of all."""
 
 import csv
+import functools
 import io
+import itertools
 import pathlib
 import shlex
 import sys
@@ -10,11 +12,21 @@ from typing import NamedTuple
 
 import jax
 
-from kd_jax import checkpoint, config, identities, runs, sweep, types
+from kd_jax import (
+  checkpoint,
+  config,
+  identities,
+  kinds,
+  runs,
+  sweep,
+  types,
+  user_file,
+)
 from kd_jax.compare import family, results
 from kd_jax.compare import table as tables
 from kd_jax.executors import jobs, status
 from kd_jax.report import swept
+from kd_jax.runs import folders
 from kd_jax.training import halving, loop
 
 COLUMNS = (
@@ -47,24 +59,34 @@ def named(file: str, text: str) -> list[sweep.Setting]:
     text: 'a,b', names whose product is meant; or 'key=1,2;other=0:1:5'.
 
   Raises:
-    ValueError: for a name that the config does not have, or no settings.
+    ValueError: for a name that the config does not have, no settings, or what
+      its function raises or returns that is none.
   """
   if '=' in text:
     return sweep.parse(text)
-  module = config.load_module(file.partition(':')[0])
-  known = {
-    name.removeprefix('sweep_'): value
-    for name, value in vars(module).items()
-    if name.startswith('sweep_')
-  }
+  path = file.partition(':')[0]
+  values = vars(user_file.load(path))
+  known = [
+    name.removeprefix('sweep_') for name in values if name.startswith('sweep_')
+  ]
   parts = []
   for name in filter(None, text.split(',')):
     if name not in known:
       raise types.unknown('sweep', name, known)
-    parts.append(known[name]())
+    make = user_file.pick(path, values, f'sweep_{name}')
+    parts.append(_settings(f'sweep_{name}() of {path}', path, make))
   if not parts:
     raise ValueError(f'an empty sweep; known: {", ".join(sorted(known))}')
   return sweep.product(*parts)
+
+
+def _settings(what: str, path: str, make: Callable) -> list[sweep.Setting]:
+  """What a user's function gives, if it is settings."""
+  settings = user_file.call(path, make)
+  kinds.check(what, settings, Sequence[Mapping])
+  for key in itertools.chain(*settings):
+    kinds.check(f'a key of {what}', key, str)
+  return list(settings)
 
 
 class Swept(NamedTuple):
@@ -92,10 +114,16 @@ def make(
   Raises:
     ValueError: for a key or value that cannot be, before any work.
   """
-  return {
-    name: make_one(file, changes, setting, (workdir or pathlib.Path()) / name)
+  # The file is read once for each argument, not for each setting.
+  read = functools.cache(lambda path: config.read(path, changes))
+  root = workdir or pathlib.Path()
+  swept = {
+    name: make_one(file, changes, setting, root / name, read)
     for name, setting in sweep.expand(settings).items()
   }
+  runs_of_all = sum(one.config.seeds for one in swept.values())
+  sweep.check_count(runs_of_all, 'runs (settings times seeds)')
+  return swept
 
 
 def make_one(
@@ -103,13 +131,21 @@ def make_one(
   changes: Mapping[str, str],
   setting: sweep.Setting,
   folder: pathlib.Path,
+  read: Callable[[str], config.ConfigDict] | None = None,
 ) -> Swept:
-  """One setting, kept in `folder`; the rest as in `make`."""
+  """One setting, kept in `folder`; the rest as in `make`.
+
+  Args:
+    file, changes: as in `make`.
+    setting: what it changes.
+    folder: of its run.
+    read: 'FILE:arg' -> its config with `changes`, which is copied.
+  """
   path, rest = jobs.split(file, setting)
-  c = runs.changed(config.read(path, changes), rest)
+  c = runs.changed(read(path) if read else config.read(path, changes), rest)
   config.validate(c)
-  told = jobs.arguments(file, changes, setting, folder)
-  return Swept(setting, c, ('python', *told))
+  command = jobs.arguments(file, changes, setting, folder)
+  return Swept(setting, c, ('python', *command))
 
 
 def describe(swept: Mapping[str, Swept], data=None) -> str:
@@ -121,6 +157,26 @@ def describe(swept: Mapping[str, Swept], data=None) -> str:
     lines.append(f'{len(names)} at once{why}:')
     lines += [f'  {name}' for name in names]
   return '\n'.join(lines)
+
+
+def progress(
+  workdir: pathlib.Path, many: Sequence[jobs.Job]
+) -> dict[str, status.State]:
+  """{setting: how far it is}, from the folder of a sweep.
+
+  Raises:
+    ValueError: where it is no folder, or has nothing of the sweep.
+  """
+  if not workdir.is_dir():
+    what = 'is not a folder' if workdir.exists() else 'does not exist'
+    raise ValueError(f'no sweep to show: {workdir} {what}')
+  there = {path.name for path in workdir.iterdir()}
+  known = {folders.SWEEP, jobs.LOGS, *(job.name for job in many)}
+  if there and not there & known:
+    raise ValueError(
+      f'no sweep to show: {workdir} holds something else (no {folders.SWEEP})'
+    )
+  return status.of(many)
 
 
 def build_all(

@@ -1,9 +1,8 @@
 """Who teaches whom: SCHEMES, the one table of functions that return stages."""
 
-import inspect
 from collections.abc import Callable, Mapping
 
-from kd_jax import stages, types
+from kd_jax import kinds, stages, types
 from kd_jax.schemes import offline, online, progressive, self_distillation
 from kd_jax.schemes.base import Cast, hard
 
@@ -26,22 +25,27 @@ SCHEMES: Mapping[str, Callable[..., list[stages.Stage]]] = {
 }
 
 
-def make_stages(name: str, cast: Cast, **options) -> list[stages.Stage]:
+def make_stages(name: str, cast: Cast, /, **options) -> list[stages.Stage]:
   """The stages of the scheme `name`.
 
   Raises:
-    ValueError: for an unknown scheme, option, network or signal.
+    ValueError: for an unknown scheme, option, network or signal, and for an
+      option that cannot have its value.
   """
-  if name not in SCHEMES:
-    raise types.unknown('scheme', name, SCHEMES)
-  known = [*inspect.signature(SCHEMES[name]).parameters][1:]
-  for option in options:
-    if option not in known:
-      raise types.unknown(f"option of scheme '{name}'", option, known)
-  made = SCHEMES[name](cast, **options)
+  maker = kinds.entry('scheme', SCHEMES, name)
+  kinds.options(f"scheme '{name}'", maker, options, passed=('cast',))
+  made = maker(cast, **options)
   for stage in made:
     for network in (*stage.students, *stage.frozen):
       if network not in {*cast.networks, *stage.built_as}:
         raise types.unknown('network', network, cast.networks)
     stages.check(stage)
+  kept = [name for stage in made for name in stage.kept.values()]
+  kept += [f'{name}_best' for name in kept]
+  for name in kept:
+    if kept.count(name) > 1:
+      raise ValueError(
+        f"two networks would be kept as '{name}'; give the config's network "
+        f"'{name}' another name"
+      )
   return made

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from kd_jax import methods, stages, terms
+from kd_jax import methods, stages, terms, types
 
 # Teachers that a scheme puts names to.
 PEERS = 'peers'  # each of the other peers
@@ -36,6 +36,32 @@ class Cast(NamedTuple):
   classes: int = 0
   outputs: Mapping[str, Sequence[str]] = {}
   per_epoch: int = 1
+
+
+def need(cast: Cast, *names: str) -> None:
+  """Refuses networks that the config does not name.
+
+  Raises:
+    ValueError: for the first, with the known ones.
+  """
+  for name in names:
+    if name not in cast.networks:
+      raise types.unknown('network', name, cast.networks)
+
+
+def need_term(cast: Cast, teacher: str) -> None:
+  """Refuses a scheme whose teacher no term reads: it would teach nobody.
+
+  Raises:
+    ValueError: naming the teacher that a term must have.
+  """
+  read = {stages.network_of(t.teacher) for t in cast.terms.values()}
+  if teacher not in read:
+    raise ValueError(
+      f"no term learns from '{teacher}' (teachers of the terms: "
+      f'{", ".join(sorted(read))}); a term of this scheme needs '
+      f"teacher='{teacher}'"
+    )
 
 
 def hard(network: str, weight: float = 1.0) -> terms.Term:
@@ -165,6 +191,7 @@ def heads(cast: Cast, network: str, kind: str) -> list[str]:
   Raises:
     ValueError: where it has none.
   """
+  need(cast, network)
   prefix = f'logits_{kind}'
   found = [n for n in cast.outputs[network] if n.startswith(prefix)]
   if not found:

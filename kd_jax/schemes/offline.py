@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kd_jax import stages, types, views
+from kd_jax import kinds, stages, types, views
 from kd_jax.schemes import base
 
 
@@ -23,7 +23,7 @@ def ensemble(
   teachers: Sequence[str] = (),
   combine='mean_probs',
   weights: Sequence[float] = (),
-  temperature=1.0,
+  temperature: kinds.Temperature = 1.0,
   student='student',
 ) -> list[stages.Stage]:
   """Many frozen teachers, of any architectures, speak as one.
@@ -39,6 +39,8 @@ def ensemble(
   """
   if len(teachers) < 2:
     raise ValueError(f'an ensemble needs two teachers, not {list(teachers)}')
+  base.need(cast, *teachers)
+  base.need_term(cast, 'ensemble')
   options = {'sources': list(teachers)}
   if combine == 'weighted':
     options['weights'] = weights
@@ -53,8 +55,8 @@ def ensemble(
 def two_phase(
   cast: base.Cast,
   *,
-  first: Sequence[str] = ('hint',),
-  share=0.5,
+  first: kinds.Names = ('hint',),
+  share: kinds.Inside = 0.5,
   trains: Sequence[str] = (),
   student='student',
 ) -> list[stages.Stage]:
@@ -72,10 +74,8 @@ def two_phase(
     section 3.1 (algorithm 1).
 
   Raises:
-    ValueError: for an unknown term, or a share outside (0, 1).
+    ValueError: for an unknown term.
   """
-  if not 0 < share < 1:
-    raise ValueError(f'share must lie in (0, 1), not {share}')
   for name in first:
     if name not in cast.terms:
       raise types.unknown('term', name, cast.terms)
@@ -107,7 +107,7 @@ def two_phase(
 
 
 def head_start(
-  cast: base.Cast, *, order: Sequence[Sequence[str]] = (), student='student'
+  cast: base.Cast, *, order: Sequence[kinds.Names] = (), student='student'
 ) -> list[stages.Stage]:
   """Any stages in any order: each is a list of terms, trained in its turn.
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from kd_jax import stages, terms, views
+from kd_jax import kinds, stages, terms, views
 from kd_jax.schemes import base
 
 
@@ -16,6 +16,8 @@ def online(
   The teacher learns from the labels alone; with `both`, from the student by
   the same terms too.
   """
+  base.need(cast, student, teacher)
+  base.need_term(cast, teacher)
   of = dict(cast.terms)
   of[f'hard_{teacher}'] = base.hard(teacher)
   if both:
@@ -53,13 +55,15 @@ def mutual(
     2020 (the committee; theirs includes the learner and may weigh).
 
   Raises:
-    ValueError: for fewer than two peers, or no term that names 'peers'.
+    ValueError: for fewer than two peers, one that is named twice, or no term
+      that names 'peers'.
   """
-  if len(set(peers)) < 2:
-    raise ValueError(f'mutual learning needs two peers, not {list(peers)}')
-  wanted = {stages.network_of(t.teacher) for t in cast.terms.values()}
-  if base.PEERS not in wanted:
-    raise ValueError("mutual learning needs a term with teacher='peers'")
+  if len(set(peers)) < max(2, len(peers)):
+    raise ValueError(
+      f'mutual learning needs two peers or more, each once, not {list(peers)}'
+    )
+  base.need(cast, *peers)
+  base.need_term(cast, base.PEERS)
   of, committees = {}, {}
   for peer in peers:
     others = [name for name in peers if name != peer]
@@ -93,7 +97,7 @@ def _of_peer(cast, peer, others) -> dict[str, terms.Term]:
 
 
 def branches(
-  cast: base.Cast, *, student='student', ramp=5.0
+  cast: base.Cast, *, student='student', ramp: kinds.NonNegative = 5.0
 ) -> list[stages.Stage]:
   """Branches on one trunk learn from their gated ensemble.
 
@@ -111,6 +115,7 @@ def branches(
     key.removeprefix('logits_'): views.output([student], key)
     for key in base.heads(cast, student, 'branch')
   }
+  base.need_term(cast, 'ensemble')
   steps = cast.train.steps
 
   def rising(step):

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from kd_jax import stages, views
+from kd_jax import kinds, stages, views
 from kd_jax.schemes import base
 
 
 def progressive(
   cast: base.Cast,
   *,
-  chain: Sequence[str | Sequence[str]] = (),
+  chain: Sequence[str | kinds.Names] = (),
   combine='mean_probs',
 ) -> list[stages.Stage]:
   """Teacher assistants bridge the gap between a large and a small network.
@@ -38,6 +38,8 @@ def progressive(
   for name in names:
     if names.count(name) > 1:
       raise ValueError(f"a cycle in the chain: '{name}' would teach itself")
+  base.need(cast, *names)
+  base.need_term(cast, base.BEFORE)
   older = top[0]
   if len(top) > 1:
     older = 'ensemble'

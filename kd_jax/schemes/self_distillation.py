@@ -2,14 +2,14 @@
 
 import jax.numpy as jnp
 
-from kd_jax import stages, views
+from kd_jax import kinds, stages, views
 from kd_jax.schemes import base
 
 TEACHER = 'teacher'
 
 
 def self_snapshot(
-  cast: base.Cast, *, every=3, student='student', teacher='past'
+  cast: base.Cast, *, every: kinds.Count = 3, student='student', teacher='past'
 ) -> list[stages.Stage]:
   """The teacher is a copy of the student from every `every` epochs.
 
@@ -18,12 +18,7 @@ def self_snapshot(
   Source: the first description asks for every = 3 epochs and alpha = 0.5;
     Yang, Xie, Su, Yuille, Snapshot distillation, 2019,
     https://arxiv.org/abs/1812.00123, takes it at the end of each cycle.
-
-  Raises:
-    ValueError: for an interval below one epoch.
   """
-  if every < 1:
-    raise ValueError(f'a snapshot interval is at least 1 epoch, not {every}')
   first = every * cast.per_epoch
 
   def begun(step):
@@ -47,7 +42,7 @@ def self_snapshot(
 def self_ema(
   cast: base.Cast,
   *,
-  decay=0.999,
+  decay: kinds.Fraction = 0.999,
   ramp=True,
   student='student',
   teacher='average',
@@ -60,12 +55,7 @@ def self_ema(
   Source: Tarvainen, Valpola, Mean teachers, 2017,
     https://arxiv.org/abs/1703.01780, section 3. The first copy is the
     student itself. (A known code takes min(1e-3, ..), which keeps nothing.)
-
-  Raises:
-    ValueError: for a decay outside [0, 1).
   """
-  if not 0 <= decay < 1:
-    raise ValueError(f'an EMA decay lies in [0, 1), not {decay}')
 
   def schedule(step):
     return jnp.minimum(decay, 1 - 1 / (step + 2.0)) if ramp else decay
@@ -76,11 +66,7 @@ def self_ema(
 
 def _copied(cast, student, of, teacher, **copies) -> list[stages.Stage]:
   """A student that learns from its copy, and frozen teachers beside it."""
-  if not any(t.teacher == teacher for t in of.values()):
-    raise ValueError(
-      f"no term learns from the student's copy: a term needs teacher="
-      f"'{teacher}'"
-    )
+  base.need_term(cast._replace(terms=of), teacher)
   return [
     *base.before(cast, student),
     base.stage(cast, student, (student,), of, **copies),
@@ -104,6 +90,8 @@ def born_again(
   """
   if generations < 2:
     raise ValueError(f'born_again needs two generations, not {generations}')
+  base.need(cast, student)
+  base.need_term(cast, base.BEFORE)
   made = [
     *base.teachers(
       cast, [n for n in base.taught_by(cast, cast.terms) if n != student]
@@ -145,6 +133,7 @@ def self_exits(cast: base.Cast, *, student='student') -> list[stages.Stage]:
     key.removeprefix('logits_'): views.output([student], key)
     for key in base.heads(cast, student, 'exit')
   }
+  base.need_term(cast, 'deepest')
   of = {}
   for name, term in cast.terms.items():
     if term.teacher != 'deepest':
@@ -161,13 +150,18 @@ def self_exits(cast: base.Cast, *, student='student') -> list[stages.Stage]:
 
 
 def self_label(
-  cast: base.Cast, *, correct=0.99, student='student', teacher='virtual'
+  cast: base.Cast,
+  *,
+  correct: kinds.Inside = 0.99,
+  student='student',
+  teacher='virtual',
 ) -> list[stages.Stage]:
   """Teacher-free: the teacher is a hand-made distribution (tf-KD).
 
   Source: Yuan et al. 2020, https://arxiv.org/abs/1909.11723; see
     `views.virtual`.
   """
+  base.need_term(cast, teacher)
   view = views.virtual(cast.classes, correct)
   cast = cast._replace(views={**cast.views, teacher: view})
   return [

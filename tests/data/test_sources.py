@@ -93,7 +93,7 @@ def test_stratified_halves_are_exact_and_in_proportion():
     ({'train': (_images(6), np.ones((6, 3)))}, 'rows that sum to 1'),
     ({'train': (_images(2), np.eye(2)), 'classes': 3}, '2 columns; legal: 3'),
     ({'test': (_images(6)[0], np.arange(4))}, 'test have rank 3'),
-    ({'classes': True}, 'classes=True'),
+    ({'classes': True}, "'classes' .* type int; got bool True"),
     ({'validation': 1.0}, r'validation=1\.0.*\[0, 1\)'),
     ({'validation': 60}, r'validation=60.*0\.\.59'),
     ({'validation': -1}, 'validation=-1'),

@@ -110,7 +110,7 @@ def test_dropout_drops_only_in_training():
   'name, options, message',
   [
     ('cnn_studnet', {}, "unknown network 'cnn_studnet'; did you mean"),
-    ('cnn', {'hiden': 3}, "unknown option of network 'cnn' 'hiden'; did you"),
+    ('cnn', {'hiden': 3}, "network 'cnn' has no option 'hiden'; did you"),
     ('cnn', {'hidden': 2.5}, 'must be of type int; got float 2.5'),
     ('cnn', {'hidden': True}, 'must be of type int; got bool True'),
     ('cnn', {'hidden': 30}, 'multiple of 4; got 30'),
@@ -118,7 +118,11 @@ def test_dropout_drops_only_in_training():
     ('mlp', {'widths': [0]}, 'widths must be positive'),
     ('mlp', {'dropout': 1}, 'dropout must be at least 0 and below 1; got 1'),
     ('mlp', {'dtype': 'float16'}, "unknown dtype 'float16'; did you mean"),
-    ('mlp', {'classes': 0}, 'classes must be at least 1; got 0'),
+    (
+      'mlp',
+      {'classes': 0},
+      "'classes' of network 'mlp' must be at least 1, not 0",
+    ),
   ],
 )
 def test_mistakes_are_one_line(name, options, message):

@@ -9,12 +9,11 @@ Images are uint8, or f32 where black is 0. A step that blends pixels turns
 uint8 into f32 in [0, 1], which `pipeline.make_prepare` treats alike.
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
-from kd_jax import types
+from kd_jax import kinds, types
 from kd_jax.data.augment import color, geometry, mix, ops, rand_augment
 
 Augment = Callable[[jax.Array, types.Batch], types.Batch]
@@ -35,6 +34,7 @@ def make_augment(spec: Sequence, classes: int = 0) -> Augment:
   Raises:
     ValueError: an unknown name or option, or a value out of its range.
   """
+  kinds.check('a list of augmentations', spec, Sequence)
   steps = [_make_step(entry, classes) for entry in spec]
   names = [e if isinstance(e, str) else e['name'] for e in spec]
   if 'two_view' in names[:-1]:
@@ -61,15 +61,11 @@ def _make_step(entry: str | Mapping, classes: int) -> ops.Step:
     )
   options = dict(entry)
   name = options.pop('name')
-  if name not in AUGMENTS:
-    raise types.unknown('augmentation', name, AUGMENTS)
-  legal = inspect.signature(AUGMENTS[name]).parameters
-  for option in options:
-    if option not in legal:
-      raise types.unknown(f"option of augmentation '{name}'", option, legal)
-  if 'classes' in legal:
-    options.setdefault('classes', classes)
-  return AUGMENTS[name](**options)
+  maker = kinds.entry('augmentation', AUGMENTS, name)
+  kinds.options(f"augmentation '{name}'", maker, options, passed=('classes',))
+  if 'classes' in kinds.of_options(maker):
+    options['classes'] = classes
+  return maker(**options)
 
 
 def two_view(
@@ -88,8 +84,8 @@ def two_view(
   Source: Y. Jin, J. Wang, D. Lin, Multi-Level Logit Distillation, 2023,
     https://openaccess.thecvf.com/content/CVPR2023/html/Jin_Multi-Level_Logit_Distillation_CVPR_2023_paper.html
   """
-  _unmixed((*weak, *strong), 'two_view')
   weakly, strongly = make_augment(weak), make_augment(strong)
+  _unmixed((*weak, *strong), 'two_view')
 
   def view(key: jax.Array, keys: jax.Array, batch: types.Batch) -> types.Batch:
     del keys
@@ -115,8 +111,8 @@ def teacher_view(steps: Sequence = ()) -> ops.Step:
   Source: L. Beyer et al., Knowledge distillation: A good teacher is patient
     and consistent, 2022, https://arxiv.org/abs/2106.05237, section 3.1.
   """
-  _unmixed(steps, 'teacher_view')
   change = make_augment(steps)
+  _unmixed(steps, 'teacher_view')
 
   def view(key: jax.Array, keys: jax.Array, batch: types.Batch) -> types.Batch:
     del keys
@@ -128,7 +124,7 @@ def teacher_view(steps: Sequence = ()) -> ops.Step:
 def _unmixed(steps: Sequence, where: str) -> None:
   """Refuses steps that change more than the image of an example."""
   for entry in steps:
-    name = entry if isinstance(entry, str) else entry.get('name')
+    name = entry['name'] if hasattr(entry, 'keys') else entry
     if name in ('mixup', 'cutmix', 'two_view', 'teacher_view'):
       raise ValueError(f"'{name}' within {where}; legal: before it")
 

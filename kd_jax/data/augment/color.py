@@ -4,17 +4,20 @@ Functions that blend take a factor: 1 gives the image, 0 its opposite (black,
 gray, blurred), a larger factor the image farther from its opposite.
 """
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
+from kd_jax import kinds
 from kd_jax.data.augment import ops
 
 
 def color_jitter(
-  brightness: float = 0.4,
-  contrast: float = 0.4,
-  saturation: float = 0.4,
-  hue: float = 0.0,
+  brightness: kinds.Share = 0.4,
+  contrast: kinds.Share = 0.4,
+  saturation: kinds.Share = 0.4,
+  hue: Annotated[float, kinds.within(0, 0.5)] = 0.0,
 ) -> ops.Step:
   """Changes brightness, contrast, saturation and hue at random, in this order.
 
@@ -29,9 +32,6 @@ def color_jitter(
     A step; images become f32 in [0, 1].
   """
   strengths = (brightness, contrast, saturation)
-  for name, value in zip(('brightness', 'contrast', 'saturation'), strengths):
-    ops.fraction(name, value)
-  ops.fraction('twice hue', 2 * hue)
 
   def jitter(key: jax.Array, image: jax.Array) -> jax.Array:
     image = ops.unit(image)

@@ -2,31 +2,31 @@
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
-from kd_jax import types
+from kd_jax import kinds, types
 from kd_jax.data.augment import ops
 
 
-def shift(pixels: int = 2) -> ops.Step:
+def shift(pixels: kinds.Whole = 2) -> ops.Step:
   """Shifts an image by up to `pixels` each way; the gap is black.
 
   Source: the jitter of Hinton, Vinyals, Dean, Distilling the Knowledge in a
     Neural Network, 2015, https://arxiv.org/abs/1503.02531, section 3.
   """
-  return pad_crop(ops.whole('pixels', pixels))
+  return pad_crop(pixels)
 
 
-def pad_crop(pad: int = 4, mode: str = 'constant') -> ops.Step:
+def pad_crop(pad: kinds.Whole = 4, mode: str = 'constant') -> ops.Step:
   """Pads by `pad` pixels and crops to the original size at a random place.
 
   Args:
     pad: pixels on each side.
     mode: 'constant' (black) or 'reflect'.
   """
-  ops.whole('pad', pad)
   if mode not in ('constant', 'reflect'):
     raise types.unknown('mode', mode, ('constant', 'reflect'))
 
@@ -39,7 +39,8 @@ def pad_crop(pad: int = 4, mode: str = 'constant') -> ops.Step:
 
 
 def resized_crop(
-  scale: Sequence[float] = (0.08, 1.0), ratio: Sequence[float] = (3 / 4, 4 / 3)
+  scale: Annotated[ops.Interval, ops.AT_MOST_ONE] = (0.08, 1.0),
+  ratio: ops.Interval = (3 / 4, 4 / 3),
 ) -> ops.Step:
   """Crops a random part and scales it to the image's size, as for ImageNet.
 
@@ -54,8 +55,6 @@ def resized_crop(
   Source: C. Szegedy et al., Going Deeper with Convolutions, 2015,
     https://arxiv.org/abs/1409.4842, section 6.
   """
-  ops.interval('scale', scale, 1.0)
-  ops.interval('ratio', ratio, math.inf)
 
   def crop(key: jax.Array, image: jax.Array) -> jax.Array:
     keys = jax.random.split(key, 3)
@@ -74,9 +73,8 @@ def resized_crop(
   return ops.each(crop)
 
 
-def flip(probability: float = 0.5) -> ops.Step:
+def flip(probability: kinds.Share = 0.5) -> ops.Step:
   """Mirrors an image left to right, with a probability."""
-  ops.fraction('probability', probability)
 
   def mirror(key: jax.Array, image: jax.Array) -> jax.Array:
     chosen = jax.random.bernoulli(key, probability)
@@ -85,7 +83,9 @@ def flip(probability: float = 0.5) -> ops.Step:
   return ops.each(mirror)
 
 
-def cutout(size: int = 16, fill: float | Sequence[float] = 0.0) -> ops.Step:
+def cutout(
+  size: kinds.Whole = 16, fill: float | Sequence[float] = 0.0
+) -> ops.Step:
   """Blanks a square at a random place; a part of it may lie outside.
 
   Args:
@@ -97,7 +97,6 @@ def cutout(size: int = 16, fill: float | Sequence[float] = 0.0) -> ops.Step:
     https://arxiv.org/abs/1708.04552. Their code blanks after normalization:
     give the data's mean as `fill` for the same.
   """
-  ops.whole('size', size)
 
   def blank(key: jax.Array, image: jax.Array) -> jax.Array:
     height, width, channels = image.shape

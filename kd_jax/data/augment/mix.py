@@ -11,12 +11,12 @@ all devices share.
 import jax
 import jax.numpy as jnp
 
-from kd_jax import types
+from kd_jax import kinds, types
 from kd_jax.data.augment import ops
 
 
 def mixup(
-  alpha: float = 1.0, probability: float = 1.0, classes: int = 0
+  alpha: kinds.Positive = 1.0, probability: kinds.Share = 1.0, classes: int = 0
 ) -> ops.Step:
   """Blends each image and label with its partner's.
 
@@ -36,7 +36,6 @@ def mixup(
   Source: H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, mixup: Beyond Empirical
     Risk Minimization, 2018, https://arxiv.org/abs/1710.09412, equation 2.
   """
-  _check(alpha, probability)
 
   def step(key: jax.Array, keys: jax.Array, batch: types.Batch) -> types.Batch:
     del keys
@@ -54,7 +53,7 @@ def mixup(
 
 
 def cutmix(
-  alpha: float = 1.0, probability: float = 1.0, classes: int = 0
+  alpha: kinds.Positive = 1.0, probability: kinds.Share = 1.0, classes: int = 0
 ) -> ops.Step:
   """Pastes a box of the partner's image; the labels are mixed by area.
 
@@ -68,7 +67,6 @@ def cutmix(
     Classifiers with Localizable Features, 2019,
     https://arxiv.org/abs/1905.04899, equations 1 and 2.
   """
-  _check(alpha, probability)
 
   def step(key: jax.Array, keys: jax.Array, batch: types.Batch) -> types.Batch:
     del keys
@@ -108,11 +106,6 @@ def soft(labels: jax.Array, classes: int) -> jax.Array:
   if not classes:
     raise ValueError('mixing integer labels needs the number of classes')
   return jax.nn.one_hot(labels, classes)
-
-
-def _check(alpha: float, probability: float) -> None:
-  ops.positive('alpha', alpha)
-  ops.fraction('probability', probability)
 
 
 def _ratio(draw, toss, alpha: float, probability: float) -> jax.Array:

@@ -1,15 +1,21 @@
 """Helpers for augmentations: per-example vmap, boxes, checks of options."""
 
-import numbers
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
-from kd_jax import types
+from kd_jax import kinds, types
 
 # (key of the batch, keys of the examples [B], batch) -> batch
 Step = Callable[[jax.Array, jax.Array, types.Batch], types.Batch]
+
+Interval = Annotated[
+  tuple[float, float],
+  kinds.Rule('be 0 < low <= high', lambda x: 0 < x[0] <= x[1]),
+]
+AT_MOST_ONE = kinds.Rule('end at 1 or below', lambda x: x[1] <= 1)
 
 
 def each(change: Callable[[jax.Array, jax.Array], jax.Array]) -> Step:
@@ -35,30 +41,3 @@ def box(low: jax.Array, high: jax.Array, shape: tuple) -> jax.Array:
   columns = jnp.arange(shape[1])[None, :, None]
   inside = (rows >= low[0]) & (rows < high[0])
   return inside & (columns >= low[1]) & (columns < high[1])
-
-
-def whole(name: str, value: object) -> int:
-  """`value` as an integer >= 0."""
-  if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-    raise ValueError(f'{name}={value!r}; legal: an integer >= 0')
-  if value < 0:
-    raise ValueError(f'{name}={value}; legal: an integer >= 0')
-  return int(value)
-
-
-def fraction(name: str, value: object) -> None:
-  """Refuses what is no number in [0, 1]."""
-  if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
-    raise ValueError(f'{name}={value!r}; legal: a number in [0, 1]')
-
-
-def positive(name: str, value: object) -> None:
-  """Refuses what is no finite number > 0."""
-  if not isinstance(value, numbers.Real) or not 0 < value < float('inf'):
-    raise ValueError(f'{name}={value!r}; legal: a number > 0')
-
-
-def interval(name: str, value: object, most: float) -> None:
-  """Refuses what is no pair 0 < low <= high <= most."""
-  if len(value) != 2 or not 0 < value[0] <= value[1] <= most:
-    raise ValueError(f'{name}={value}; legal: two numbers in (0, {most}]')

@@ -1,8 +1,11 @@
 """RandAugment: applies a few changes, drawn at random from many."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
+from kd_jax import kinds
 from kd_jax.data.augment import color, ops
 
 # The largest change of each kind, as in torchvision's RandAugment.
@@ -12,7 +15,10 @@ _DEGREES = 30.0
 _BLEND = 0.9
 
 
-def rand_augment(operations: int = 2, magnitude: int = 9) -> ops.Step:
+def rand_augment(
+  operations: kinds.Whole = 2,
+  magnitude: Annotated[int, kinds.within(0, 30)] = 9,
+) -> ops.Step:
   """Applies `operations` changes, each drawn from fourteen.
 
   Five move pixels (shear and translate each way, rotate; nearest pixel, gaps
@@ -31,16 +37,13 @@ def rand_augment(operations: int = 2, magnitude: int = 9) -> ops.Step:
     https://arxiv.org/abs/1909.13719; the set of changes and their ranges are
     torchvision's; pixels are not rounded between changes.
   """
-  ops.whole('operations', operations)
-  if ops.whole('magnitude', magnitude) > 30:
-    raise ValueError(f'magnitude={magnitude}; legal: an integer in 0..30')
   level = magnitude / 30
   painters = _painters(level)
-  kinds = 5 + len(painters)
+  changes = 5 + len(painters)
 
   def change(key: jax.Array, image: jax.Array) -> jax.Array:
     choose, toss = jax.random.split(key)
-    kind = jax.random.randint(choose, (), 0, kinds)
+    kind = jax.random.randint(choose, (), 0, changes)
     sign = jnp.where(jax.random.bernoulli(toss), 1.0, -1.0)
     # The five that move share one warp: under vmap every branch is computed.
     image = warp(image, *_motion(kind, sign * level, image.shape))

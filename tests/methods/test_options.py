@@ -1,0 +1,77 @@
+"""What the options of methods may be is declared, and held against them."""
+
+import typing
+from typing import Annotated
+
+import pytest
+
+from kd_jax import kinds, methods
+from tests.helpers.methods import cases, harness
+
+
+@pytest.mark.parametrize('name', cases.CASES)
+def test_every_hyperparameter_has_a_range(name):
+  maker = methods.METHODS[name.partition('/')[0]]
+  declared = kinds.of_options(maker)
+  for option, value in harness.made_by(name).hparams.items():
+    assert typing.get_origin(declared[option]) is Annotated, option
+    kinds.check(option, value, declared[option])
+
+
+@pytest.mark.parametrize('name', methods.METHODS)
+@pytest.mark.parametrize('value', ['x', None, {}, float('nan')])
+def test_no_option_takes_what_it_is_not(name, value):
+  """One at a time; an option for which the value is legal is passed over."""
+  for option, kind in kinds.of_options(methods.METHODS[name]).items():
+    try:
+      kinds.check(option, value, kind)
+    except ValueError:
+      with pytest.raises(ValueError, match=option):
+        methods.make_method(name, **{option: value})
+
+
+def test_a_maker_tells_what_its_loss_takes():
+  known = kinds.of_options(methods.METHODS['kd'])
+  assert set(known) == {'temperature', 'standardize'}
+  known = kinds.of_options(methods.METHODS['at'])
+  assert set(known) == {'power', 'variant', 'layers', 'adapter'}
+
+
+@pytest.mark.parametrize(
+  'value, kind, message',
+  [
+    (True, float, 'x must be of type float; got bool True'),
+    (1.5, int, 'x must be of type int; got float 1.5'),
+    ('ab', typing.Sequence[str], "x must be of type list of str; got str 'ab'"),
+    ([1], typing.Sequence[str], 'an entry of x must be of type str; got int 1'),
+    ([1, 2, 3], tuple[int, int], 'x must have 2 entries, not 3: [1, 2, 3]'),
+    (3, str | None, 'x must be of type str; got int 3'),
+    (3, str | dict, 'x must be of type dict; got int 3'),
+    (1e39, float, 'x must be at most 3.4e+38 (float32 ends there), not 1e+39'),
+    (float('inf'), float, 'x must be finite, not inf'),
+    (2, kinds.Share, 'x must lie in [0, 1], not 2'),
+    (1, kinds.Fraction, 'x must lie in [0, 1), not 1'),
+    ([], kinds.Names, 'x must not be empty, not []'),
+  ],
+)
+def test_a_kind_that_does_not_fit(value, kind, message):
+  with pytest.raises(ValueError) as error:
+    kinds.check('x', value, kind)
+  assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+  'value, kind',
+  [
+    (1, float),
+    ((1, 2.0), typing.Sequence[float]),
+    ([1, 2], tuple[int, int]),
+    (None, str | None),
+    ('a', str | typing.Sequence[str]),
+    (['a'], str | kinds.Names),
+    ({'a': 1}, dict),
+    (0.0, kinds.Fraction),
+  ],
+)
+def test_a_kind_that_fits(value, kind):
+  kinds.check('x', value, kind)
