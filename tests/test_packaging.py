@@ -58,7 +58,7 @@ def test_a_packaged_config_is_found_from_anywhere(tmp_path):
   """In a process of its own, outside of the repository's root."""
   command = [sys.executable, '-m', 'kd_jax.cli', '--config']
   done = subprocess.run(
-    [*command, 'digits_mutual:both', '--dry_run'],
+    [*command, 'digits_online:both', '--dry_run'],
     cwd=tmp_path,
     env={**os.environ, 'PYTHONPATH': str(ROOT)},
     capture_output=True,

@@ -62,7 +62,7 @@ def measure(
       if twins:
         both.append(start(sides.start('PyTorch', THEIRS, pairs)))
       beside = sides.ask(both[1], 'known') if twins else []
-      used = dict.fromkeys(settings.METHODS[name].pair for name in left)
+      used = dict.fromkeys(settings.entry(name).pair for name in left)
       sides.ask(ours, 'build', [*(f'kd/{pair}' for pair in used), *left])
       # One that hangs takes its process with it: the rest gets a new one.
       while left and all(map(sides.alive, both)):
@@ -78,7 +78,7 @@ def measure(
 def row(name, both, beside, repeats, seconds) -> list[str]:
   """The row of a method: timed in turn with kd and with what is beside it."""
   ours = both[0]
-  entries = [(ours, f'kd/{settings.METHODS[name].pair}'), (ours, name)]
+  entries = [(ours, f'kd/{settings.entry(name).pair}'), (ours, name)]
   entries += [
     (both[1], other) for other in (name, f'library/{name}') if other in beside
   ]
@@ -101,12 +101,12 @@ def row(name, both, beside, repeats, seconds) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
   """The exit code: 0 done, 1 a method failed, 2 a user's mistake."""
   options = parse(argv)
-  names, pairs = options.methods or list(settings.METHODS), settings.PAIRS
+  names, pairs = options.methods or settings.names(), settings.PAIRS
   for name in names:
-    if name not in settings.METHODS:
+    if name not in settings.names():
       from kd_jax import types  # not above: PyTorch's side needs no JAX
 
-      error = types.unknown('method', name, settings.METHODS)
+      error = types.unknown('method', name, settings.names())
       print(f'error: {error}', file=sys.stderr)
       return 2
   missing = timing.missing_torch()

@@ -61,7 +61,7 @@ def tasks(
   and remembers.
 
   Args:
-    pairs: by the names in `settings.METHODS`.
+    pairs: by the names in `settings.names`.
     examples: of the data set, for what remembers them all.
   """
   shared = {
@@ -70,14 +70,14 @@ def tasks(
   }
 
   def make(name, which):
-    entry = settings.METHODS[name]
+    entry = settings.entry(name)
     options = dict(entry.options)
     if name == 'crd':
       options['examples'] = np.arange(examples) % pairs[which].classes
     return lambda: _task(name, options, *shared[which]())
 
   found = {
-    name: make(name, entry.pair) for name, entry in settings.METHODS.items()
+    name: make(name, settings.entry(name).pair) for name in settings.names()
   }
   return found | {f'kd/{which}': make('kd', which) for which in pairs}
 

@@ -74,32 +74,8 @@ _PRE = _alike('stage1_pre', 'stage2_pre', 'stage3_pre')
 _STAGE2, _STAGE3 = _alike('stage2'), _alike('stage3')
 _FINAL, _POOLED = _alike('final'), _alike('pooled')
 
-# The layers that the papers, or RepDistiller, read; the rest is the default.
-METHODS = {
-  'cross_entropy': Entry(),
-  **{
-    name: Entry()
-    for name in (
-      'kd',
-      'dkd',
-      'nkd',
-      'dist',
-      'lskd',
-      'mlld',
-      'ttm',
-      'wsld',
-      'logit_mse',
-      'reverse_kl',
-      'generalized_jsd',
-      'skew_kl',
-      'skew_reverse_kl',
-      'symmetric_kl',
-      'js',
-      'tv',
-      'ofa',
-      'topk_kd',
-    )
-  },
+# The layers that the papers, or RepDistiller, read, and other options.
+_OPTIONS = {
   'ctkd': Entry({'decay_steps': 100.0}),
   'fitnet': _layers(_STAGE2),
   'at': _layers(_STAGES),
@@ -130,6 +106,23 @@ METHODS = {
   'attention_kl': Entry({'layers': _alike('block2_scores')}, 'vit'),
   'value_relation': Entry({'layers': _alike('block2_value')}, 'vit'),
 }
+
+
+def names() -> list[str]:
+  """Every method of the table."""
+  from kd_jax import methods  # PyTorch's side does without JAX
+
+  return list(methods.METHODS)
+
+
+def entry(name: str) -> Entry:
+  """How a method is made: as above, or on the logits or the last stage."""
+  if name in _OPTIONS:
+    return _OPTIONS[name]
+  from kd_jax import methods
+
+  return _layers(_STAGE3) if methods.reads_layers(name) else Entry()
+
 
 # A data set of CIFAR's size, for what remembers every example.
 EXAMPLES = 50_000

@@ -9,35 +9,11 @@ which one is best. The student alone is in every row's comparison.
 """
 
 from experiments.configs import digits
-from kd_jax import config, sweep
+from kd_jax import config, methods, sweep
 
 MAPS = [('pool1', 'pool1'), ('pool2', 'pool2')]
 PRE = [('conv1_pre', 'conv1_pre'), ('conv2_pre', 'conv2_pre')]
 VECTORS = [('features', 'features')]
-
-# Instead of part of the hard loss: (1 - alpha) CE + alpha method.
-SOFT = {
-  name: {}
-  for name in (
-    'kd',
-    'lskd',
-    'ttm',
-    'wsld',
-    'ctkd',
-    'logit_mse',
-    'topk_kd',
-    'dist',
-    'mlld',
-    'reverse_kl',
-    'generalized_jsd',
-    'skew_kl',
-    'skew_reverse_kl',
-    'symmetric_kl',
-    'js',
-    'tv',
-    'ofa',
-  )
-} | {'topk_kd': {'k': 3}, 'ctkd': {'decay_steps': 200.0}}
 
 # Beside the whole hard loss: CE + weight method.
 BESIDE = {
@@ -68,6 +44,19 @@ BESIDE = {
   'crd': dict(weight=0.8, layers=VECTORS, negatives=512),
   'info_nce': dict(weight=1.0, layers=VECTORS),
   'srrl': dict(weight=1.0, layers=VECTORS),
+}
+
+# A method that is not above: on logits, instead of part of the hard loss,
+# (1 - alpha) CE + alpha method; on layers, CE + method.
+SOFT = {
+  name: {}
+  for name in methods.METHODS
+  if name not in (*BESIDE, *methods.HARD) and not methods.reads_layers(name)
+} | {'topk_kd': {'k': 3}, 'ctkd': {'decay_steps': 200.0}}
+BESIDE |= {
+  name: dict(weight=1.0, layers=MAPS)
+  for name in methods.METHODS
+  if name not in (*BESIDE, *SOFT, *methods.HARD, *methods.ATTENTION)
 }
 
 

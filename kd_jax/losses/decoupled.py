@@ -27,9 +27,9 @@ def dkd(
   teacher: Array,
   labels: Array,
   *,
-  alpha=1.0,
-  beta=8.0,
-  temperature=4.0,
+  alpha: float = 1.0,
+  beta: float = 8.0,
+  temperature: float = 4.0,
 ) -> Array:
   """Decoupled KD: the target class and the others, weighted apart.
 
@@ -64,7 +64,12 @@ def dkd(
 
 
 def nkd(
-  student: Array, teacher: Array, labels: Array, *, temperature=1.0, gamma=1.5
+  student: Array,
+  teacher: Array,
+  labels: Array,
+  *,
+  temperature: float = 1.0,
+  gamma: float = 1.5,
 ) -> Array:
   """Normalized KD: cross-entropies with the target and with the others.
 
@@ -100,8 +105,8 @@ def ofa(
   teacher: Array,
   labels: Array,
   *,
-  eps=1.0,
-  temperature=1.0,
+  eps: float = 1.0,
+  temperature: float = 1.0,
   variant: str = 'code',
 ) -> Array:
   """One-for-all: the teacher's target probability enhanced by a power.
@@ -142,7 +147,7 @@ def topk_kd(
   teacher: Array,
   *,
   k: int = 10,
-  temperature=4.0,
+  temperature: float = 4.0,
   variant: str = 'tail',
 ) -> Array:
   """KL on the teacher's k largest classes, with one bin for all others.

@@ -36,7 +36,7 @@ def forward_kl(
   student: Array,
   teacher: Array,
   *,
-  temperature=1.0,
+  temperature: float = 1.0,
   t_squared: bool = False,
   variant: str = 'kl',
 ) -> Array:
@@ -71,7 +71,11 @@ def forward_kl(
 
 
 def reverse_kl(
-  student: Array, teacher: Array, *, temperature=1.0, t_squared: bool = False
+  student: Array,
+  teacher: Array,
+  *,
+  temperature: float = 1.0,
+  t_squared: bool = False,
 ) -> Array:
   """KL from student to teacher: the student may drop modes, not invent them.
 
@@ -97,8 +101,8 @@ def symmetric_kl(
   student: Array,
   teacher: Array,
   *,
-  mix=0.9,
-  temperature=1.0,
+  mix: float = 0.9,
+  temperature: float = 1.0,
   t_squared: bool = False,
   variant: str = 'kl',
 ) -> Array:
@@ -134,8 +138,8 @@ def generalized_jsd(
   student: Array,
   teacher: Array,
   *,
-  beta=0.5,
-  temperature=1.0,
+  beta: float = 0.5,
+  temperature: float = 1.0,
   normalize: bool = False,
   t_squared: bool = False,
 ) -> Array:
@@ -175,8 +179,8 @@ def js(
   student: Array,
   teacher: Array,
   *,
-  mix=0.9,
-  temperature=1.0,
+  mix: float = 0.9,
+  temperature: float = 1.0,
   t_squared: bool = False,
 ) -> Array:
   """Jensen-Shannon divergence with unequal shares.
@@ -209,8 +213,8 @@ def skew_kl(
   student: Array,
   teacher: Array,
   *,
-  skew=0.1,
-  temperature=1.0,
+  skew: float = 0.1,
+  temperature: float = 1.0,
   t_squared: bool = False,
   variant: str = 'kl',
 ) -> Array:
@@ -249,8 +253,8 @@ def skew_reverse_kl(
   student: Array,
   teacher: Array,
   *,
-  skew=0.1,
-  temperature=1.0,
+  skew: float = 0.1,
+  temperature: float = 1.0,
   t_squared: bool = False,
 ) -> Array:
   """KL from the student to a mixture of teacher and student.
@@ -274,7 +278,7 @@ def skew_reverse_kl(
   return skew_kl(teacher, student, skew=skew, **scale)
 
 
-def tv(student: Array, teacher: Array, *, temperature=1.0) -> Array:
+def tv(student: Array, teacher: Array, *, temperature: float = 1.0) -> Array:
   """Total variation distance.
 
   L = 1/2 sum |p_s - p_t|. Its gradient falls as 1 / T, not 1 / T^2.

@@ -8,7 +8,9 @@ from kd_jax.losses import numerics
 Array = numerics.Array
 
 
-def cross_entropy(student: Array, labels: Array, *, smoothing=0.0) -> Array:
+def cross_entropy(
+  student: Array, labels: Array, *, smoothing: float = 0.0
+) -> Array:
   """Cross-entropy of the student with the labels: the hard loss.
 
   L = -sum_k y'_k log softmax(z)_k with y' = (1 - s) y + s / K.
@@ -37,7 +39,7 @@ def cross_entropy(student: Array, labels: Array, *, smoothing=0.0) -> Array:
   return -(1 - smoothing) * hit - smoothing * spread
 
 
-def kd(student: Array, teacher: Array, *, temperature=4.0) -> Array:
+def kd(student: Array, teacher: Array, *, temperature: float = 4.0) -> Array:
   """Hinton's soft loss: T^2 times the KL from teacher to student.
 
   L = T^2 KL(p_t || p_s), p = softmax(z / T). Its gradient by the student's
@@ -88,7 +90,7 @@ def standardize(logits: Array) -> Array:
   return centered / (numerics.root(variance) + 1e-7)
 
 
-def lskd(student: Array, teacher: Array, *, temperature=2.0) -> Array:
+def lskd(student: Array, teacher: Array, *, temperature: float = 2.0) -> Array:
   """Hinton's soft loss on standardized logits.
 
   L = T^2 KL(softmax(Z(z_t) / T) || softmax(Z(z_s) / T)), Z = `standardize`.
@@ -130,7 +132,11 @@ def logit_mse(student: Array, teacher: Array) -> Array:
 
 
 def ttm(
-  student: Array, teacher: Array, *, temperature=4.0, variant: str = 'ttm'
+  student: Array,
+  teacher: Array,
+  *,
+  temperature: float = 4.0,
+  variant: str = 'ttm',
 ) -> Array:
   """KL from a tempered teacher to an untempered student.
 
@@ -170,7 +176,7 @@ def wsld(
   teacher: Array,
   labels: Array,
   *,
-  temperature=2.0,
+  temperature: float = 2.0,
   variant: str = 'cross_entropy',
 ) -> Array:
   """Soft loss that counts less where the student already beats the teacher.

@@ -32,7 +32,12 @@ def _unlike(a: Array, b: Array, axis: int) -> Array:
 
 
 def dist(
-  student: Array, teacher: Array, *, beta=1.0, gamma=1.0, temperature=1.0
+  student: Array,
+  teacher: Array,
+  *,
+  beta: float = 1.0,
+  gamma: float = 1.0,
+  temperature: float = 1.0,
 ) -> Array:
   """Correlation of the predictions, within examples and within classes.
 
@@ -76,12 +81,16 @@ def _gram(rows: Array) -> Array:
   return jnp.matmul(rows, rows.T, precision='highest')
 
 
-def mlld_instance(student: Array, teacher: Array, *, temperature=4.0) -> Array:
+def mlld_instance(
+  student: Array, teacher: Array, *, temperature: float = 4.0
+) -> Array:
   """The instance level of MLLD, which is `logits.kd`; f32 [B, ...]."""
   return logits.kd(student, teacher, temperature=temperature)
 
 
-def mlld_class(student: Array, teacher: Array, *, temperature=4.0) -> Array:
+def mlld_class(
+  student: Array, teacher: Array, *, temperature: float = 4.0
+) -> Array:
   """The class level of MLLD: distance of the class-by-class Gram matrices.
 
   L = ||P_s^T P_s - P_t^T P_t||_F^2 / K, P = softmax(z / T) as [N, K]; no T^2.
@@ -104,7 +113,9 @@ def mlld_class(student: Array, teacher: Array, *, temperature=4.0) -> Array:
   return jnp.full(student.shape[:-1], jnp.sum(gap**2) / gap.shape[0])
 
 
-def mlld_batch(student: Array, teacher: Array, *, temperature=4.0) -> Array:
+def mlld_batch(
+  student: Array, teacher: Array, *, temperature: float = 4.0
+) -> Array:
   """The batch level of MLLD: distance of the example-by-example Grams.
 
   L_b = ||(P_s P_s^T - P_t P_t^T)_b||^2, row b, P = softmax(z / T) as [N, K];
@@ -131,9 +142,9 @@ def mlld(
   teacher: Array,
   *,
   temperatures: Sequence[float] = (4.0, 3.0, 5.0, 2.0, 6.0),
-  instance_weight=1.0,
-  class_weight=1.0,
-  batch_weight=1.0,
+  instance_weight: float = 1.0,
+  class_weight: float = 1.0,
+  batch_weight: float = 1.0,
 ) -> Array:
   """Multi-level logit distillation: three levels at several temperatures.
 

@@ -1,5 +1,6 @@
 """METHODS: the table of methods, name -> maker; makes a method by name."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -29,6 +30,8 @@ from kd_jax.methods import (
 
 # The methods that read the labels and no teacher.
 HARD = ('cross_entropy',)
+# Those that read outputs which transformers alone have.
+ATTENTION = ('attention_mse', 'attention_kl', 'value_relation')
 
 METHODS = {
   # Labels.
@@ -110,3 +113,8 @@ def make_method(name: str, **options) -> base.Method:
     f"method '{name}'", maker, options, unchecked=('layers', 'examples')
   )
   return maker(**options)
+
+
+def reads_layers(name: str) -> bool:
+  """Whether the method `name` compares layers that a user names."""
+  return 'layers' in inspect.signature(METHODS[name]).parameters

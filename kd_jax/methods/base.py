@@ -64,12 +64,16 @@ def nothing(key, student, teacher) -> types.Variables:
 
 
 def hparams_of(function: Callable) -> dict[str, float]:
-  """The hyperparameters of a loss: its keyword-only floats, and defaults."""
+  """The hyperparameters of a loss, with their defaults.
+
+  They are its keyword-only parameters that are annotated `float`, whether the
+  default is written 4.0 or 4; the others are static.
+  """
   return {
-    name: parameter.default
+    name: float(parameter.default)
     for name, parameter in inspect.signature(function).parameters.items()
     if parameter.kind is parameter.KEYWORD_ONLY
-    and isinstance(parameter.default, float)
+    and parameter.annotation is float
   }
 
 

@@ -1,11 +1,13 @@
 """What the options of methods may be is declared, and held against them."""
 
+import inspect
 import typing
 from typing import Annotated
 
 import pytest
 
 from kd_jax import kinds, methods
+from kd_jax.methods import base
 from tests.helpers.methods import cases, harness
 
 
@@ -75,3 +77,23 @@ def test_a_kind_that_does_not_fit(value, kind, message):
 )
 def test_a_kind_that_fits(value, kind):
   kinds.check('x', value, kind)
+
+
+def test_a_hyperparameter_is_declared_not_guessed():
+  """`temperature: float = 4` is one; a default written 4.0 alone is none."""
+
+  def declared(student, teacher, *, temperature: float = 4, power=2.0):
+    del power
+    return ((student - teacher) ** 2).sum(-1) / temperature
+
+  method = base.on_logits(declared)()
+  assert method.hparams == {'temperature': 4.0}
+  assert isinstance(method.hparams['temperature'], float)
+
+
+@pytest.mark.parametrize('name', methods.METHODS)
+def test_every_float_of_a_method_is_a_hyperparameter_or_static_by_choice(name):
+  signature = inspect.signature(methods.METHODS[name])
+  for parameter in signature.parameters.values():
+    if isinstance(parameter.default, float):
+      assert parameter.annotation is not parameter.empty, parameter

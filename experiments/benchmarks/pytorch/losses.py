@@ -42,7 +42,7 @@ def on_logits(loss):
 
 def on_layers(name, loss, parts=None):
   """The sum of loss(parts of the pair, student's, teacher's) over the pairs."""
-  layers = settings.METHODS[name].options['layers']
+  layers = settings.entry(name).options['layers']
 
   def total(made, s, t, labels):
     made = made if parts else [None] * len(layers)

@@ -53,7 +53,7 @@ def _at(mid_level):
   def side(name):
     return {'path': name, 'io': _OUTPUT}
 
-  layers = settings.METHODS['at'].options['layers']
+  layers = settings.entry('at').options['layers']
   loss = mid_level.ATLoss(
     {
       ours: {'student': side(ours), 'teacher': side(theirs)}

@@ -63,7 +63,9 @@ def start(name):
 
 
 def test_every_method_of_the_table_is_measured():
-  assert set(settings.METHODS) == set(methods.METHODS)
+  assert settings.names() == list(methods.METHODS)
+  for name in settings.names():
+    assert settings.entry(name).pair in settings.PAIRS
 
 
 @pytest.mark.slow
@@ -169,7 +171,7 @@ def test_a_twin_computes_the_same(name, outputs, torch):
   from experiments.benchmarks.pytorch import torchdistill
 
   student, teacher, batch = outputs
-  made = methods.make_method(name, **settings.METHODS[name].options)
+  made = methods.make_method(name, **settings.entry(name).options)
   variables = made.init(jax.random.key(0), student, teacher)
   want, _ = made.loss(variables, student, teacher, batch, made.hparams)
   twin = torch_losses.TWINS[name]
