@@ -372,15 +372,5 @@ def write_json(path: pathlib.Path, value: Any, sort_keys: bool = True) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any:
-  """The JSON of a file.
-
-  Raises:
-    errors.DamagedError: naming it, where it holds none, or no object or list.
-  """
-  try:
-    value = json.loads(path.read_text())
-  except (IsADirectoryError, ValueError) as error:
-    raise errors.DamagedError(f'{path} is damaged: {error}') from None
-  if not isinstance(value, dict | list):
-    raise errors.DamagedError(f'{path} is damaged: it holds {value!r}')
-  return value
+  """The JSON of a file."""
+  return json.loads(path.read_text())

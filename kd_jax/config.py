@@ -24,7 +24,7 @@ TRAINING = {
   'batch_size': kinds.Count,
   'augment': Sequence,
   'views': kinds.Whole,
-  'optimizer.learning_rate': kinds.Positive,
+  'optimizer.learning_rate': kinds.NonNegative,
   'optimizer.weight_decay': kinds.NonNegative,
   'optimizer.clip_norm': kinds.NonNegative,
   'optimizer.accumulate': kinds.Count,

@@ -57,7 +57,7 @@ def between(low: float, high: float) -> Rule:
 
 def is_local(path: str) -> bool:
   """Whether a path is one of a file system, and not an address as gs://."""
-  return '\0' not in path and not re.match(r'[A-Za-z][\w+.-]*:/', path)
+  return not re.match(r'[A-Za-z][\w+.-]*:/', path)
 
 
 def _is_folder_name(name: str) -> bool:
@@ -80,9 +80,10 @@ Seed = Annotated[int, within(0, 2**32 - 1)]
 Steps = Annotated[int, within(0, 2**31 - 1)]  # counted in int32
 Local = Annotated[
   str,
+  Rule('hold no NUL character', lambda x: '\0' not in x),
   Rule(
-    'be a path of this machine (remote storage such as gs:// is not supported: '
-    'mount it, or copy the result)',
+    'be local (gs:// and the like is not a path of this machine: mount it, or '
+    'copy the result)',
     is_local,
   ),
 ]

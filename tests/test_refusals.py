@@ -91,7 +91,7 @@ VALUES = [
     ["all terms of stage 'student' have the weight 0"],
   ),
   # Training in which nothing moves.
-  ('train.optimizer.learning_rate=0', ['train.optimizer.learning_rate', '0']),
+  ('train.optimizer.learning_rate=-1', ['train.optimizer.learning_rate', '-1']),
   ('train.optimizer.accumulate=10000', ['accumulate=10000', '30 steps']),
   ('train.optimizer.schedule.delay=30', ['delay=30', '30 steps']),
   ('train.optimizer.schedule.warmup=31', ['warmup=31', '30 steps', 'peak']),
@@ -131,7 +131,7 @@ VALUES = [
   ('train.optimizer.options.clip_norm=1', ['clip_norm', 'optimizer']),
   # Numbers that 32 bits do not hold.
   ('seed=4294967296', ['seed', '4294967295', '4294967296']),
-  ('seed=99999999999999999999999', ['seed', '4294967295']),
+  ('seed=99999999999999999999999', ['seed', '2**63']),
   ('data.seed=-1', ['data.seed', '-1']),
   ('teacher.seed=-4', ['teacher.seed', '-4']),
   ('keep=99999999999999999999', ['keep', '2**63']),
@@ -177,7 +177,7 @@ VALUES = [
   ('networks.student={}', ["'student'", 'needs a name or a folder']),
   ('networks.student={"load":5}', ['networks.student.load', 'str', '5']),
   ('networks.teacher={"load":""}', ["'teacher'", 'needs a name or a folder']),
-  ('networks.teacher={"load":"gs://b/x"}', ['load', 'remote', 'gs://b/x']),
+  ('networks.teacher={"load":"gs://b/x"}', ['load', 'local', 'gs://b/x']),
   ('networks.teacher=None', ['networks.teacher', 'dict', 'None']),
   ('networks.student.inputs=(3,3,3)', ["'student' has no option 'inputs'"]),
   ('networks.student.depth=3', ["'mlp' has no option 'depth'"]),
@@ -220,8 +220,8 @@ VALUES = [
   ('data.train_only=3', ["'train_only'", 'list of int', '3']),
   ('data.data_dir=3', ["'data_dir'", 'str', '3']),
   ('data.raw_dir=3', ["'raw_dir'", 'str', '3']),
-  ('data.raw_dir=s3://b/x', ["'raw_dir'", 'remote', 's3://b/x']),
-  ('data.data_dir=gs://b/x', ["'data_dir'", 'remote', 'gs://b/x']),
+  ('data.raw_dir=s3://b/x', ["'raw_dir'", 'local', 's3://b/x']),
+  ('data.data_dir=gs://b/x', ["'data_dir'", 'local', 'gs://b/x']),
   ('data.validation=1', ['validation=1', '10 classes']),
   ('data.validation=2', ['validation=2', '10 classes']),
   ('data.validation=[]', ['validation=[]']),
@@ -231,7 +231,7 @@ VALUES = [
   ('cache.dtype=int4', ['int4', 'int8']),
   ('cache.outputs=()', ['cache.outputs', 'empty']),
   ('cache.outputs=(3,)', ['cache.outputs', 'str']),
-  ('cache.folder=gs://b/x', ['cache.folder', 'remote', 'gs://b/x']),
+  ('cache.folder=gs://b/x', ['cache.folder', 'local', 'gs://b/x']),
   # The loop.
   ('log_every=-1', ['log_every', '-1']),
   ('train.augment=(3,)', ['augmentation 3']),
@@ -327,7 +327,7 @@ def test_a_config_file_that_is_none(capsys, tmp_path):
   binary = tmp_path / 'binary.py'
   binary.write_bytes(bytes(range(256)))
   refused(capsys, [str(binary)], '--config', binary, '--dry_run')
-  refused(capsys, ['embedded', 'path'][1:], '--config', 'a\0b', '--dry_run')
+  refused(capsys, ['config file', 'NUL'], '--config', 'a\0b', '--dry_run')
   refused(capsys, ['gs://b/x.py'], '--config', 'gs://b/x.py', '--dry_run')
   refused(capsys, ['unknown config file'], '--config', tmp_path, '--dry_run')
 
@@ -391,10 +391,15 @@ def test_options(text, words, file, capsys):
 
 @pytest.mark.parametrize('option', ['--workdir', '--shelf'])
 @pytest.mark.parametrize(
-  'path', ['', 'a\0b', 'gs://b/x', 's3://b/x', 'hdfs:/x']
+  'path, word',
+  [
+    ('', 'empty'),
+    ('a\0b', 'NUL'),
+    *((f'{scheme}/b/x', 'local') for scheme in ('gs:/', 's3:/', 'hdfs:')),
+  ],
 )
-def test_a_path_that_is_none_of_this_machine(option, path, file, capsys):
-  words = [option, 'empty' if path == '' else 'path of this machine']
+def test_a_path_that_is_none_of_this_machine(option, path, word, file, capsys):
+  words = [option, word]
   refused(capsys, words, '--config', file, '--dry_run', option, path)
 
 
