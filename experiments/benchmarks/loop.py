@@ -1,0 +1,253 @@
+"""Times the loop around a step: single steps, chunks of steps, a bare scan.
+
+  python -m experiments.benchmarks.loop [--quick] [--write]
+
+The same distillation steps on 8x8 digits, five ways that take turns: as commit
+8dc8783 dispatched them (a minimal copy of its loop), as the loop dispatches
+single steps, as it takes them in chunks, chunks fed by a cached teacher, and a
+bare `lax.scan` whose metrics are fetched once. Nothing validates or saves.
+
+The exit code is 1 where a small dense network is less than 5 times as fast in
+chunks as by the old loop, or takes more than 1.3 times a bare scan.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.benchmarks import timing
+
+MODULE, SECTION = 'experiments.benchmarks.loop', 'loop'
+PACKAGES = ('jax', 'jaxlib', 'numpy')
+LEAST, MOST = 5.0, 1.3
+# teacher, student
+PAIRS = {
+  'small dense network': (
+    dict(name='mlp', widths=[64]),
+    dict(name='mlp', widths=[10]),
+  ),
+  'cnn 8': (dict(name='cnn', hidden=64), dict(name='cnn', hidden=8)),
+  'cnn 32': (dict(name='cnn', hidden=64), dict(name='cnn', hidden=32)),
+}
+WAYS = ('old loop', 'single', 'chunks', 'chunks, cached', 'scan')
+
+
+class Effort(NamedTuple):
+  """Steps of a timing, timings, and which pairs."""
+
+  steps: int
+  repeats: int
+  pairs: Sequence[str]
+
+
+FULL = Effort(300, 9, tuple(PAIRS))
+QUICK = Effort(40, 2, ('small dense network',))
+
+
+def make_ways(pair: str) -> dict[str, Callable[[int], None]]:
+  """{way: a function that takes so many steps and waits for the last}."""
+  import jax
+  import jax.numpy as jnp
+
+  from kd_jax import build, config
+  from kd_jax.training import runtime as runtimes
+
+  c = config.default()
+  c.parallel = 'one'
+  c.networks.teacher, c.networks.student = PAIRS[pair]
+  c.terms.hard = dict(method='cross_entropy', weight=0.1)
+  c.terms.soft = dict(method='kd', weight=0.9, temperature=4.0)
+  experiment = build.make_experiment(c)
+  stage = experiment.stages[-1]
+  runtime = runtimes.make_runtime(experiment, stage)
+  example = jnp.zeros((1, *experiment.data.train.inputs.shape[1:]))
+  teacher = experiment.networks['teacher'].init(jax.random.key(1), example)
+  case = _Case(experiment, stage, runtime, {'teacher': teacher})
+  return {
+    'old loop': _old(case),
+    'single': _ours(case, 1),
+    'chunks': _ours(case, 100),
+    'chunks, cached': _ours(_cached(case), 100),
+    'scan': _scan(case),
+  }
+
+
+class _Case(NamedTuple):
+  """What the ways have in common."""
+
+  experiment: object
+  stage: object
+  runtime: object
+  frozen: Mapping
+
+  def state(self):
+    return self.runtime.init(self.stage, {})
+
+
+def _old(case: _Case) -> Callable[[int], None]:
+  """A minimal copy of what 8dc8783's loop dispatched for each step."""
+  import jax
+
+  runtime = case.runtime
+
+  def run(steps):
+    state, waiting, sums = case.state(), None, {}
+    for n in range(steps):
+      batch = runtime.feed(n)
+      signals, batch = runtime.signals(np.int32(n), case.frozen, batch)
+      state, values = runtime.update(state, signals, batch)
+      if waiting is not None:
+        _add(sums, waiting)
+      waiting = values
+    _add(sums, waiting)
+    jax.block_until_ready(state)
+
+  def _add(sums, values):
+    row = {name: float(v) for name, v in jax.device_get([values])[0].items()}
+    assert all(np.isfinite(v) for k, v in row.items() if k.startswith('loss'))
+    {name: float(np.mean([row[name]])) for name in row}
+    for name, value in row.items():
+      sums[name] = sums.get(name, 0.0) + value
+
+  return run
+
+
+def _ours(case: _Case, at_once: int) -> Callable[[int], None]:
+  """The loop's own way from call to call."""
+  import jax
+
+  from kd_jax import metrics
+  from kd_jax.training import finished, lane, loop, strategies
+
+  strategy = strategies.STRATEGIES['loop'](case.runtime)
+  state = case.state()
+  chunks = None
+  if at_once > 1:
+    chunks = case.runtime.make_chunks(state, case.frozen, at_once)
+  advance = loop._make_advance(case.runtime, case.frozen, strategy, chunks)
+  session = finished.Session(None, metrics.silent())
+  quiet = metrics.Progress(lambda step, values: None, lambda: None)
+
+  def run(steps):
+    member = lane.Lane(case.stage, session, None, 0, None, {})
+    moving = loop._Moving((member,), (0,), strategy.pack([case.state()]))
+    n = 0
+    while n < steps:
+      moving, n = advance(moving, n, steps, quiet)
+    moving = loop._read(moving, quiet)
+    jax.block_until_ready(moving.packed)
+
+  return run
+
+
+def _cached(case: _Case) -> _Case:
+  """The case with the teacher's logits in memory."""
+  import jax
+
+  from kd_jax.training import cached_teachers
+  from kd_jax.training import runtime as runtimes
+
+  inputs = case.experiment.prepare(case.experiment.data.train.inputs)
+  network = case.experiment.networks['teacher']
+  outputs, _ = network.apply(case.frozen['teacher'], inputs)
+  logits = np.asarray(jax.device_get(outputs['logits']))
+
+  def read(step, index):
+    del step
+    return {'teacher': {'logits': logits[index]}}
+
+  teachers = cached_teachers.CachedTeachers(read, True)
+  runtime = runtimes.make_runtime(case.experiment, case.stage, teachers)
+  return case._replace(runtime=runtime)
+
+
+def _scan(case: _Case) -> Callable[[int], None]:
+  """A bare `lax.scan` over the steps; metrics are fetched once."""
+  import jax
+  import jax.numpy as jnp
+
+  from kd_jax.data import pipeline
+
+  split = pipeline.to_device(case.experiment.data.train)
+  recipe, size = case.stage.recipe, split.labels.shape[0]
+
+  @jax.jit
+  def scanned(state, frozen, data, examples):
+    def turn(state, index):
+      return case.runtime.halves.step(state, frozen, pipeline.take(data, index))
+
+    return jax.lax.scan(turn, state, examples)
+
+  def run(steps):
+    examples = jnp.asarray(
+      np.stack(
+        [
+          pipeline.indices(recipe.data_seed, n, size, recipe.batch_size)
+          for n in range(steps)
+        ]
+      ).astype(np.int32)
+    )
+    state, values = scanned(case.state(), case.frozen, split, examples)
+    jax.device_get(values)
+    jax.block_until_ready(state)
+
+  return run
+
+
+def measure(pair: str, effort: Effort) -> dict[str, list[float]]:
+  """{way: seconds a step, of every repeat}; the ways take turns."""
+  ways = make_ways(pair)
+  for way in ways.values():
+    way(effort.steps)  # compiles
+  seconds = {name: [] for name in ways}
+  for number in range(effort.repeats):
+    order = list(ways) if number % 2 else list(ways)[::-1]
+    for name in order:
+      begun = time.perf_counter()
+      ways[name](effort.steps)
+      seconds[name].append((time.perf_counter() - begun) / effort.steps)
+  return seconds
+
+
+def verdict(seconds: Mapping[str, Sequence[float]]) -> tuple[float, float]:
+  """(times as fast as the old loop, times a bare scan), of the shortest."""
+  best = {name: min(values) for name, values in seconds.items()}
+  return best['old loop'] / best['chunks'], best['chunks'] / best['scan']
+
+
+def section(found: Mapping[str, Mapping], argv, effort: Effort) -> str:
+  """The section of README.md."""
+  rows = [
+    [pair, *(timing.shown(timing.spread(s[way]), 0, 1e6) for way in WAYS)]
+    for pair, s in found.items()
+  ]
+  return '\n\n'.join(
+    [
+      f'{timing.command(MODULE, argv)}: microseconds a step, median '
+      f'(quartiles) of {effort.repeats} timings of {effort.steps} steps of 64 '
+      'digits.',
+      timing.table(['student', *WAYS], rows),
+      timing.machine(PACKAGES),
+    ]
+  )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """The exit code: 1 where chunks miss their aims."""
+  options = timing.make_parser(MODULE, __doc__).parse_args(argv)
+  effort = QUICK if options.quick else FULL
+  found = {pair: measure(pair, effort) for pair in effort.pairs}
+  faster, slower = verdict(found['small dense network'])
+  timing.publish(SECTION, section(found, argv, effort), options.write)
+  print(
+    f"small dense network: {faster:.1f} times 8dc8783's loop, {slower:.2f} "
+    'times a bare lax.scan'
+  )
+  return int(faster < LEAST or slower > MOST)
+
+
+if __name__ == '__main__':
+  sys.exit(main())
