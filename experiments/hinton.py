@@ -79,10 +79,10 @@ def errors_of(folder: pathlib.Path, row: str) -> int:
 
 def corrected(folder, experiment, classes) -> tuple[int, float]:
   """Test errors once the biases are moved, and by how much they are."""
-  from kd_jax import checkpoint
+  from kd_jax import network_files
   from kd_jax.compare import predict
 
-  student, _ = checkpoint.load_network(folder / 'networks/student')
+  student, _ = network_files.load_network(folder / 'networks/student')
   held = experiment.data.validation
   logits = predict.predict(experiment, 'student', student, held)
   offset = best_offset(logits, np.asarray(held.labels), classes)

@@ -20,14 +20,14 @@ _PUBLIC = {
   'from_function': 'kd_jax.models.base',
   'from_linen': 'kd_jax.models.base',
   'from_nnx': 'kd_jax.models.base',
-  'load_network': 'kd_jax.checkpoint',
+  'load_network': 'kd_jax.network_files',
   'make_data': 'kd_jax.data.sources',
   'make_eval_step': 'kd_jax.step',
   'make_experiment': 'kd_jax.build',
   'make_method': 'kd_jax.methods',
   'make_network': 'kd_jax.models',
   'make_halves': 'kd_jax.step',
-  'save_network': 'kd_jax.checkpoint',
+  'save_network': 'kd_jax.network_files',
   'train_alone': 'kd_jax.api',
 }
 

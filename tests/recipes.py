@@ -23,11 +23,11 @@ from experiments.benchmarks import ours
 from experiments.configs import pairs, weights
 from kd_jax import (
   build,
-  checkpoint,
   config,
   errors,
   metrics,
   models,
+  network_files,
   state,
   terms,
   training,
@@ -152,7 +152,9 @@ def drawn(file: str, name: str) -> tempfile.TemporaryDirectory:
   network = models.make_network(name, CLASSES[file])
   variables = ours.initialize(network, jnp.zeros((1, *shape)), 0)
   built = {'name': name, 'classes': CLASSES[file], 'inputs': shape}
-  checkpoint.save_network(folder.name + '/network', variables, {'build': built})
+  network_files.save_network(
+    folder.name + '/network', variables, {'build': built}
+  )
   return folder
 
 

@@ -14,7 +14,7 @@ from flax import linen as nn
 from flax import nnx
 
 import kd_jax
-from kd_jax import checkpoint, config, errors, runs
+from kd_jax import checkpoint, config, errors, network_files, runs
 from tests.helpers import children
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -114,7 +114,7 @@ def test_another_call_in_the_folder_is_refused(changes, word, teacher, first):
     call(teacher, folder, **changes)
   assert str(folder) in str(refused.value)
   assert '\n' not in str(refused.value)
-  kept, _ = checkpoint.load_network(folder / 'networks/student')
+  kept, _ = network_files.load_network(folder / 'networks/student')
   assert equal(kept, done.variables)
 
 
@@ -135,7 +135,7 @@ def test_overwrite_moves_the_old_aside(teacher, tmp_path):
   before = call(teacher, folder)
   after = call(teacher, folder, temperature=1.0, overwrite=True)
   assert not equal(before.variables, after.variables)
-  kept, _ = checkpoint.load_network(tmp_path / 'w.replaced/networks/student')
+  kept, _ = network_files.load_network(tmp_path / 'w.replaced/networks/student')
   assert equal(kept, before.variables)
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import api, build, checkpoint, cli, config, models
+from kd_jax import api, build, cli, config, models, network_files
 from kd_jax.data import sources
 from kd_jax.runs import folders
 
@@ -125,7 +125,7 @@ def teacher(tmp_path_factory):
   variables = made.networks['teacher'].init(
     jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32)
   )
-  checkpoint.save_network(
+  network_files.save_network(
     folder, variables, {'build': made.specs['teacher'], 'made_by': ''}
   )
   return folder
@@ -142,12 +142,12 @@ def test_a_teacher_folder_of_another_network(teacher, capsys, tmp_path):
 
 
 def test_a_teacher_folder_with_other_shapes(teacher, capsys, tmp_path):
-  variables, spec = checkpoint.load_network(teacher)
+  variables, spec = network_files.load_network(teacher)
   layer = sorted(variables['params'])[0]
   kernel = variables['params'][layer]['kernel']
   variables['params'][layer]['kernel'] = kernel[:, :5]
   other = tmp_path / 'other'
-  checkpoint.save_network(other, variables, spec)
+  network_files.save_network(other, variables, spec)
   line = refuse(capsys, tmp_path, f'--config.networks.teacher.load={other}')
   assert f'params/{layer}/kernel' in line
   assert '(64, 5)' in line
@@ -156,9 +156,9 @@ def test_a_teacher_folder_with_other_shapes(teacher, capsys, tmp_path):
 
 def test_a_teacher_folder_that_is_damaged(teacher, capsys, tmp_path):
   other = tmp_path / 'other'
-  variables, spec = checkpoint.load_network(teacher)
-  checkpoint.save_network(other, variables, spec)
-  path = other / checkpoint.VARIABLES
+  variables, spec = network_files.load_network(teacher)
+  network_files.save_network(other, variables, spec)
+  path = other / network_files.VARIABLES
   path.write_bytes(path.read_bytes()[:-9])
   line = refuse(capsys, tmp_path, f'--config.networks.teacher.load={other}')
   assert 'damaged' in line

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import ours
-from kd_jax import checkpoint, cli, errors, export, methods, models, schemes
+from kd_jax import cli, errors, export, methods, models, network_files, schemes
 from kd_jax.models import torch_weights
 from kd_jax.models.torch_weights import __main__ as torch_weights_main
 from tests.helpers import tiny
@@ -108,7 +108,7 @@ def test_weights_of_pytorch_become_a_teacher(tmp_path, monkeypatch):
     state = torch_weights.state_dict(variables, 'resnet32x4')
     torch.save({k: torch.tensor(v) for k, v in state.items()}, argv[0])
   assert torch_weights_main.main(argv) == 0
-  found, _ = checkpoint.load_network(argv[argv.index('--out') + 1])
+  found, _ = network_files.load_network(argv[argv.index('--out') + 1])
   assert tiny.distance(found, variables) == 0
 
 

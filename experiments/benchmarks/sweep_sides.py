@@ -28,7 +28,7 @@ def prepare(folder: str, images: int, raw_dir: str) -> str:
     The file of the data.
   """
   from experiments.benchmarks import ours
-  from kd_jax import checkpoint
+  from kd_jax import network_files
   from kd_jax.data import sources
 
   path = str(pathlib.Path(folder) / 'data.npz')
@@ -50,7 +50,7 @@ def prepare(folder: str, images: int, raw_dir: str) -> str:
     'made_by': '',
   }
   place = pathlib.Path(folder) / 'teacher'
-  checkpoint.save_network(place, cast.variables['teacher'], spec)
+  network_files.save_network(place, cast.variables['teacher'], spec)
   return path
 
 

@@ -6,16 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import (
-  checkpoint,
-  guards,
-  methods,
-  models,
-  schemes,
-  terms,
-  types,
-  views,
-)
+from kd_jax import methods, models, network_files, schemes, terms, types, views
 from kd_jax.build import fingerprint
 from kd_jax.build import terms as build_terms
 from kd_jax.methods import reused_head
@@ -66,7 +57,7 @@ def make_networks(
         networks[name], example_inputs(data)
       )
       own, _ = reused_head.split(variables)
-      guards.check_shapes(own, shapes, source)
+      network_files.check_shapes(own, shapes, source)
       loaded[name] = variables
   return networks, specs, loaded
 
@@ -78,7 +69,7 @@ def _named(name: str, spec, data) -> tuple:
     raise types.lacks(f"network '{name}'", 'option', key, ())
   folder, variables = spec.pop('load', None), None
   if folder:
-    variables, stored = checkpoint.load_network(folder)
+    variables, stored = network_files.load_network(folder)
     spec = _same_network(name, folder, spec, stored)
   spec = {'classes': data.classes, **spec}
   if spec['classes'] != data.classes:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from kd_jax import checkpoint, guards, types
+from kd_jax import network_files, types
 from kd_jax.build import networks
 from kd_jax.methods import reused_head
 from kd_jax.models import base
@@ -26,7 +26,7 @@ def load(
       one that its network.json does not describe.
   """
   folder = pathlib.Path(folder)
-  variables, spec = checkpoint.load_network(folder)
+  variables, spec = network_files.load_network(folder)
   if 'build' not in spec:
     raise ValueError(f'{folder} does not say how its network is built')
   try:
@@ -65,10 +65,13 @@ def check(
       f'{_said(folder)} describes no network for inputs {shape}: {line}'
     ) from error
   plain, _ = reused_head.split(variables)
-  guards.check_shapes(
-    plain, shapes, folder, f'the network that its {checkpoint.SPEC} describes'
+  network_files.check_shapes(
+    plain,
+    shapes,
+    folder,
+    f'the network that its {network_files.SPEC} describes',
   )
 
 
 def _said(folder: pathlib.Path) -> str:
-  return f'the {checkpoint.SPEC} in {folder}'
+  return f'the {network_files.SPEC} in {folder}'

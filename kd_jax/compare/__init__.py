@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kd_jax import build, checkpoint, metrics, types
+from kd_jax import build, metrics, network_files, types
 from kd_jax.compare import (
   cost,
   fidelity,
@@ -215,7 +215,7 @@ def other_moments(
     for moment, networks in moments.items():
       beside = place.with_name(f'{place.name}_{moment}')
       if beside.is_dir():
-        networks[row], _ = checkpoint.load_network(beside)
+        networks[row], _ = network_files.load_network(beside)
   return moments
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kd_jax import checkpoint, identities
+from kd_jax import identities, network_files
 from kd_jax.build import LOOP
 from kd_jax.compare import results
 from kd_jax.data import pipeline, sources
@@ -77,7 +77,7 @@ def _twin(folder: pathlib.Path, digest: str) -> str | None:
   """
   folder = folder.resolve()
   base_name = folder.name.removesuffix('_best')
-  for path in sorted(folder.parent.glob(f'*/{checkpoint.SPEC}')):
+  for path in sorted(folder.parent.glob(f'*/{network_files.SPEC}')):
     name = path.parent.name
     pair = name.removesuffix('_best') == base_name
     if not pair and source.read_json(path).get('hash') == digest:

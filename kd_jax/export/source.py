@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import build, checkpoint, config, types
+from kd_jax import build, checkpoint, config, network_files, types
 from kd_jax.build import stored
 from kd_jax.compare import results
 from kd_jax.data import sources
@@ -55,7 +55,7 @@ def load(source: str | os.PathLike, name: str = '') -> Student:
     ValueError: one line, where there is none, or a file is damaged.
   """
   source = pathlib.Path(source)
-  if (source / checkpoint.SPEC).exists():
+  if (source / network_files.SPEC).exists():
     run = run_of(source)
     return _load(source, run, run)
   if not (source / CONFIG).exists():
@@ -84,14 +84,14 @@ def _finished(source: pathlib.Path, name: str) -> pathlib.Path:
   folders = [
     place / NETWORKS / name
     for place in places
-    if (place / NETWORKS / name / checkpoint.SPEC).exists()
+    if (place / NETWORKS / name / network_files.SPEC).exists()
   ]
   if not folders:
     known = sorted(
       {
         path.parent.name
         for place in places
-        for path in place.glob(f'{NETWORKS}/*/{checkpoint.SPEC}')
+        for path in place.glob(f'{NETWORKS}/*/{network_files.SPEC}')
       }
     )
     raise ValueError(
@@ -103,7 +103,7 @@ def _finished(source: pathlib.Path, name: str) -> pathlib.Path:
 
 def _score(folder: pathlib.Path) -> float:
   """The score of a network on validation; 0 where it is not known."""
-  path = folder / checkpoint.SPEC
+  path = folder / network_files.SPEC
   spec = read_json(path)
   with intact(path):
     scores = spec.get('validation') or {}
@@ -175,7 +175,7 @@ def teachers(student: Student) -> dict[str, Student]:
     with intact(student.run / CONFIG):
       loaded = student.config.get('networks', {}).get(row, {}).get('load')
       place = pathlib.Path(loaded or student.run / NETWORKS / str(row))
-    if (place / checkpoint.SPEC).exists() and place != student.folder:
+    if (place / network_files.SPEC).exists() and place != student.folder:
       networks[row] = _load(place, None, None)
   return networks
 

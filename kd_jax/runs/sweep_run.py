@@ -17,6 +17,7 @@ from kd_jax import (
   config,
   identities,
   kinds,
+  network_files,
   runs,
   sweep,
   types,
@@ -307,7 +308,7 @@ def row_of(
   seeds = sorted(folder.glob('seed_*')) or [folder]
   first = next(iter(report['students']))  # the one that the run is about
   specs = [
-    checkpoint.read_json(seed / 'networks' / first / checkpoint.SPEC)
+    checkpoint.read_json(seed / 'networks' / first / network_files.SPEC)
     for seed in seeds
   ]
   scores = [spec['validation'][spec['select']] for spec in specs]

@@ -8,7 +8,15 @@ from typing import NamedTuple
 
 import jax
 
-from kd_jax import checkpoint, identities, locks, metrics, parallel, types
+from kd_jax import (
+  checkpoint,
+  identities,
+  locks,
+  metrics,
+  network_files,
+  parallel,
+  types,
+)
 from kd_jax.training import resume
 
 
@@ -149,7 +157,7 @@ def copy_from_store(experiment, stage, session) -> None:
     for network in sorted(place.iterdir()):
       target = session.folder / 'networks' / network.name
       if not target.exists():
-        checkpoint.copy_folder(network, target)
+        network_files.copy_folder(network, target)
   parallel.meet(f'{stage.name} is copied')
 
 
@@ -160,7 +168,7 @@ def copy_to_store(experiment, stage, session) -> None:
     return
   part = place.with_name(f'.{place.name}.{os.getpid()}')
   for name in _names(stage):
-    checkpoint.copy_folder(session.folder / 'networks' / name, part / name)
+    network_files.copy_folder(session.folder / 'networks' / name, part / name)
   part.rename(place)
 
 
@@ -205,8 +213,8 @@ def _write(place: pathlib.Path, variables, spec) -> None:
   """Writes a network; the same one, of a stage killed here before, stays."""
   if place.exists():
     with contextlib.suppress(ValueError):
-      _, stored = checkpoint.load_network(place)
+      _, stored = network_files.load_network(place)
       if stored['hash'] == checkpoint.content_hash(dict(variables)):
         return
     metrics.say(f'moved {place} to {checkpoint.move_aside(place)}')
-  checkpoint.save_network(place, variables, spec)
+  network_files.save_network(place, variables, spec)

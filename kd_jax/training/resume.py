@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from kd_jax import checkpoint, identities, types
+from kd_jax import identities, network_files, types
 
 FRESH, AT, FINISHED, FOREIGN, DAMAGED = (
   'fresh',
@@ -80,7 +80,7 @@ def read_network(
   if not place.exists():
     return Status(FRESH), None
   try:
-    variables, spec = checkpoint.load_network(place)
+    variables, spec = network_files.load_network(place)
   except ValueError as error:
     return Status(DAMAGED, why=str(error)), None
   if spec.get('network') != name:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from kd_jax import checkpoint, errors
+from kd_jax import checkpoint, errors, network_files
 from kd_jax.cache import encoding, shards, store
 
 SIZE, VIEWS, BATCH = 20_000, 2, 1000
@@ -154,7 +154,7 @@ def damaged(folder, how):
 
 @pytest.mark.parametrize('how', ['missing', 'truncated', 'corrupted', 'empty'])
 def test_a_damaged_shard_is_named(how, whole, tmp_path):
-  checkpoint.copy_folder(whole, tmp_path / 'copy')
+  network_files.copy_folder(whole, tmp_path / 'copy')
   damaged(tmp_path / 'copy', how)
   name = r'00000-000008192\.array_record'
   with pytest.raises(errors.CacheError, match=f'damaged.*{name}') as refused:
@@ -163,7 +163,7 @@ def test_a_damaged_shard_is_named(how, whole, tmp_path):
 
 
 def test_a_damaged_record_on_disk_is_named_when_read(whole, tmp_path):
-  checkpoint.copy_folder(whole, tmp_path / 'copy')
+  network_files.copy_folder(whole, tmp_path / 'copy')
   damaged(tmp_path / 'copy', 'corrupted')
   opened = store.open_cache(tmp_path / 'copy', IDENTITY, memory=0)
   assert opened.read(np.arange(8), 0)

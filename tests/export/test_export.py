@@ -14,7 +14,7 @@ import pytest
 from jax import export as jax_export
 from safetensors import numpy as safetensors
 
-from kd_jax import checkpoint, errors, export
+from kd_jax import checkpoint, errors, export, network_files
 from kd_jax.export import formats, job, parity, source, stablehlo
 from kd_jax.export.onnx import walk
 from kd_jax.models import base, torch_weights
@@ -118,7 +118,7 @@ def test_meta_says_how_to_prepare(exported):
 def test_card_has_what_one_asks_of_a_student(run, exported):
   card = (exported / 'card.md').read_text()
   for folder in ('student', 'teacher'):
-    _, spec = checkpoint.load_network(run / 'networks' / folder)
+    _, spec = network_files.load_network(run / 'networks' / folder)
     assert spec['hash'] in card
   for words in (
     'license: MIT',
@@ -163,7 +163,7 @@ def test_the_printed_line_says_what_was_measured_and_how(
 def test_torch_names_are_those_of_torch_weights(alone, tmp_path):
   make(alone, tmp_path / 'out', names='torch')
   found = safetensors.load_file(tmp_path / 'out/model.safetensors')
-  variables, _ = checkpoint.load_network(alone)
+  variables, _ = network_files.load_network(alone)
   wanted = torch_weights.state_dict(variables, 'cnn')
   assert found.keys() == wanted.keys()
   for name, array in wanted.items():

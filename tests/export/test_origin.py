@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from kd_jax import checkpoint, export
+from kd_jax import checkpoint, export, network_files
 from kd_jax.export import origin, parity, source
 from tests.helpers import networks_on_disk
 
@@ -88,7 +88,7 @@ def test_a_network_of_another_hash_than_the_report(
   run, tmp_path, capsys, monkeypatch
 ):
   note(run, network=lambda row: row)
-  _, spec = checkpoint.load_network(run / 'networks/student')
+  _, spec = network_files.load_network(run / 'networks/student')
   report = json.loads((run / 'report.json').read_text())
   report['networks']['student']['hash'] = spec['hash']
   checkpoint.write_json(run / 'report.json', report)

@@ -8,7 +8,7 @@ import tempfile
 import jax
 import numpy as np
 
-from kd_jax import build, checkpoint, compare, config, report
+from kd_jax import build, checkpoint, compare, config, network_files, report
 from kd_jax.compare import seeds
 from kd_jax.data import sources
 
@@ -99,9 +99,9 @@ def run(folder: pathlib.Path, seed: int = 0, calls: list | None = None) -> dict:
   (folder / 'metrics.jsonl').write_text(text)
   for row, value in found.items():
     place = folder / 'networks' / row
-    checkpoint.save_network(place, value, {})
+    network_files.save_network(place, value, {})
     best = variables(of, seed=seed + 50)[row]
-    checkpoint.save_network(place.with_name(f'{row}_best'), best, {})
+    network_files.save_network(place.with_name(f'{row}_best'), best, {})
   made = compare.run(of, found, folder)
   report.write(folder)
   return made

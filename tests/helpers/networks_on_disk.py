@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kd_jax import build, checkpoint
+from kd_jax import build, checkpoint, network_files
 from kd_jax.data import sources
 from kd_jax.methods import make_method, reused_head
 from kd_jax.models import convolution
@@ -56,7 +56,7 @@ def save(folder, seed: int = 0, draw: int = 0, **spec):
   """Writes a network folder, said to be of `seed`; network and variables."""
   spec = {'classes': CLASSES, 'inputs': list(SHAPE), **spec}
   network, variables = drawn(json.dumps(spec), draw)
-  checkpoint.save_network(
+  network_files.save_network(
     folder,
     variables,
     {

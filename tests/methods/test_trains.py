@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.configs import digits_methods
-from kd_jax import build, checkpoint, config, methods, metrics, training
+from kd_jax import build, config, methods, metrics, network_files, training
 from tests.helpers import marks
 
 FILE = 'experiments/configs/digits_methods.py'
@@ -48,7 +48,7 @@ def taught(tmp_path_factory):
   done = training.run(made, training.Session(None, metrics.silent()))
   folder = tmp_path_factory.mktemp('networks') / 'teacher'
   spec = {'build': made.specs['teacher'], 'made_by': ''}
-  checkpoint.save_network(folder, done['teacher'], spec)
+  network_files.save_network(folder, done['teacher'], spec)
   return made.data, folder
 
 

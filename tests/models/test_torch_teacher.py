@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import ours
-from kd_jax import build, checkpoint, config, metrics, models, training
+from kd_jax import build, config, metrics, models, network_files, training
 from kd_jax.data import sources
 from kd_jax.models import torch_weights
 from kd_jax.models.torch_weights import __main__ as command
@@ -69,7 +69,7 @@ def test_from_safetensors_without_torch(tmp_path, state, monkeypatch):
   file = tmp_path / 'teacher.safetensors'
   safetensors.save_file(state, file)
   check(distil(file, tmp_path), state)
-  _, spec = checkpoint.load_network(tmp_path / 'run/networks/student')
+  _, spec = network_files.load_network(tmp_path / 'run/networks/student')
   assert spec['build']['name'] == 'mlp'
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
-from kd_jax import checkpoint, models
+from kd_jax import checkpoint, models, network_files
 from kd_jax.models import torch_weights
 from kd_jax.models.torch_weights import __main__ as command
 from tests.helpers import networks_on_disk
@@ -216,7 +216,7 @@ def test_the_command_goes_both_ways(tmp_path, capsys):
   )
   assert code == 0
   assert 'mlp, 4 classes, 58 parameters' in capsys.readouterr().out
-  found, spec = checkpoint.load_network(folder)
+  found, spec = network_files.load_network(folder)
   _equal(found, variables)
   assert spec['build'] == {
     'name': 'mlp',
@@ -275,13 +275,13 @@ def test_nothing_that_is_there_is_deleted(tmp_path, capsys, caplog):
     assert str(thesis) in line and 'thesis.txt' in line
   assert (thesis / 'thesis.txt').read_text() == 'x'
   net = network(tmp_path / 'net')
-  before, _ = checkpoint.load_network(net)
+  before, _ = network_files.load_network(net)
   line = line_of(capsys, [*given, net])
   assert str(net) in line and '--overwrite' in line
-  _equal(checkpoint.load_network(net)[0], before)
+  _equal(network_files.load_network(net)[0], before)
   assert command.main([*map(str, given), str(net), '--overwrite']) == 0
-  _equal(checkpoint.load_network(f'{net}.replaced')[0], before)
-  _equal(checkpoint.load_network(net)[0], variables)
+  _equal(network_files.load_network(f'{net}.replaced')[0], before)
+  _equal(network_files.load_network(net)[0], variables)
   assert f'moved {net} to {net}.replaced' in caplog.text
   capsys.readouterr()
   # The other way.
@@ -374,7 +374,7 @@ EDITS = {
 def test_an_edited_network_is_named_in_one_line(case, tmp_path, capsys):
   change, words = EDITS[case]
   net = network(tmp_path / 'net')
-  path = net / checkpoint.SPEC
+  path = net / network_files.SPEC
   spec = {**checkpoint.read_json(path), **change}
   checkpoint.write_json(path, {k: v for k, v in spec.items() if v is not None})
   line = line_of(capsys, [net, '--out', tmp_path / 'a.safetensors'])

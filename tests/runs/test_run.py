@@ -7,7 +7,7 @@ import shutil
 import jax
 import pytest
 
-from kd_jax import build, checkpoint, cli, config, errors
+from kd_jax import build, cli, config, errors, network_files
 from kd_jax.runs import folders
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ def copy(whole, tmp_path):
 
 
 def student(folder) -> str:
-  return checkpoint.load_network(folder / 'networks/student')[1]['hash']
+  return network_files.load_network(folder / 'networks/student')[1]['hash']
 
 
 def test_a_loaded_teacher_whose_contents_changed_is_refused(
@@ -58,10 +58,10 @@ def test_a_loaded_teacher_whose_contents_changed_is_refused(
   load = f'--config.networks.teacher={json.dumps({"load": str(teacher)})}'
   assert launch(tmp_path / 'run', load) == 0
   before = student(tmp_path / 'run')
-  variables, spec = checkpoint.load_network(teacher)
+  variables, spec = network_files.load_network(teacher)
   shutil.rmtree(teacher)
   changed = jax.tree.map(lambda x: x + 0.1, variables)
-  checkpoint.save_network(teacher, changed, spec)
+  network_files.save_network(teacher, changed, spec)
   capsys.readouterr()
   # Finished, and half-way: the checkpoints are there, the report is not.
   for remains in ('report.json', 'checkpoints'):
@@ -76,7 +76,7 @@ def test_a_loaded_teacher_whose_contents_changed_is_refused(
 def test_a_finished_run_says_what_is_lacking(how, copy, whole, capsys):
   place = copy / 'networks/student'
   if how == 'damaged':
-    path = place / checkpoint.VARIABLES
+    path = place / network_files.VARIABLES
     path.write_bytes(path.read_bytes()[:-3])
   else:
     shutil.rmtree(place)

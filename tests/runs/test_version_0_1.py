@@ -9,7 +9,16 @@ import shutil
 
 import pytest
 
-from kd_jax import build, checkpoint, cli, compare, config, errors, export
+from kd_jax import (
+  build,
+  checkpoint,
+  cli,
+  compare,
+  config,
+  errors,
+  export,
+  network_files,
+)
 from kd_jax import report as pages
 from kd_jax.models import base
 
@@ -79,7 +88,7 @@ def test_its_networks_are_teachers(run, file):
   spec = json.dumps({'load': str(run / 'networks/teacher')})
   c = config.read(file, {'networks.teacher': spec})
   experiment = build.make_experiment(c)
-  stored, _ = checkpoint.load_network(run / 'networks/teacher')
+  stored, _ = network_files.load_network(run / 'networks/teacher')
   loaded = experiment.loaded['teacher']
   assert checkpoint.content_hash(loaded) == checkpoint.content_hash(stored)
   assert base.num_params(loaded) == 460

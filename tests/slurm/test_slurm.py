@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import checkpoint, cli
+from kd_jax import cli, network_files
 from kd_jax.executors import jobs, slurm, status
 from tests.helpers import children, standin
 
@@ -160,7 +160,7 @@ def test_a_training_is_killed_requeued_and_resumed(tmp_path):
       time.sleep(0.02)
     slurm_says('scontrol', 'requeue', number)
     wait_for([made], 'stopped')
-    teacher = folder / 'networks' / 'teacher' / checkpoint.SPEC
+    teacher = folder / 'networks' / 'teacher' / network_files.SPEC
     before = teacher.stat().st_mtime
     reached = max(int(p.name) for p in newest.glob('[0-9]*'))
     assert 20 <= reached < 400
@@ -210,7 +210,9 @@ def test_two_processes_of_a_step_train_as_one(tmp_path):
   )
   found, want = (
     [
-      checkpoint.load_network(tmp_path / name / f'seed_{n}/networks/student')[0]
+      network_files.load_network(
+        tmp_path / name / f'seed_{n}/networks/student'
+      )[0]
       for n in range(2)
     ]
     for name in ('two', 'one')

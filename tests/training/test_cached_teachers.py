@@ -6,7 +6,16 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import build, checkpoint, cli, config, errors, metrics, training
+from kd_jax import (
+  build,
+  checkpoint,
+  cli,
+  config,
+  errors,
+  metrics,
+  network_files,
+  training,
+)
 from kd_jax.cache import store
 from kd_jax.training import cached_teachers, runtime
 from tests.helpers import running
@@ -39,7 +48,7 @@ def experiment(changes, teacher=None) -> build.Experiment:
 
 def student(folder) -> str:
   """The content hash of the trained student."""
-  return checkpoint.load_network(folder / 'networks/student')[1]['hash']
+  return network_files.load_network(folder / 'networks/student')[1]['hash']
 
 
 def manifest(folder, name='teacher') -> dict:
@@ -146,7 +155,7 @@ def test_devices_share_the_stored_signals(way, teacher, tmp_path):
   many = running.run(experiment(changes, teacher), tmp_path / way)
   for a, b in zip(
     *(
-      jax.tree.leaves(checkpoint.load_network(f / 'networks/student')[0])
+      jax.tree.leaves(network_files.load_network(f / 'networks/student')[0])
       for f in (one, many)
     ),
     strict=True,
@@ -244,9 +253,9 @@ def test_a_cache_of_something_else(changes, what, teacher, stored, tmp_path):
 def test_a_cache_of_another_teacher_is_one_line(
   teacher, stored, tmp_path, capsys
 ):
-  variables, spec = checkpoint.load_network(teacher)
+  variables, spec = network_files.load_network(teacher)
   other = jax.tree.map(lambda x: x * 1.5, variables)
-  checkpoint.save_network(tmp_path / 'other', other, spec)
+  network_files.save_network(tmp_path / 'other', other, spec)
   changes = {
     **FEATURES,
     **STORED,

@@ -4,7 +4,16 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import build, checkpoint, config, errors, metrics, runs, training
+from kd_jax import (
+  build,
+  checkpoint,
+  config,
+  errors,
+  metrics,
+  network_files,
+  runs,
+  training,
+)
 from kd_jax.training import chunks, loop
 from tests.helpers import quick, running
 
@@ -20,7 +29,7 @@ def experiment(**changes):
 
 def hashes(folder) -> dict[str, str]:
   return {
-    path.name: checkpoint.load_network(path)[1]['hash']
+    path.name: network_files.load_network(path)[1]['hash']
     for path in sorted((folder / 'networks').iterdir())
   }
 
@@ -101,8 +110,8 @@ def test_lanes_in_chunks_are_single_runs_in_chunks(strategy, tmp_path):
   for name in ('2', '4'):
     launch([name], tmp_path / name)
     place = f'{name}/networks/student'
-    both, _ = checkpoint.load_network(tmp_path / 'both' / place)
-    alone, _ = checkpoint.load_network(tmp_path / name / place)
+    both, _ = network_files.load_network(tmp_path / 'both' / place)
+    alone, _ = network_files.load_network(tmp_path / name / place)
     check = (
       np.testing.assert_array_equal
       if strategy == 'loop'

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import build, checkpoint, config, errors, metrics, runs, training
+from kd_jax import build, config, errors, metrics, network_files, runs, training
 from kd_jax.data import sources
 from kd_jax.training import halving, loop, strategies
 from tests.helpers import tiny
@@ -37,7 +37,7 @@ def settings(changes=SETTINGS, **common) -> dict[str, config.ConfigDict]:
 def networks(folder) -> dict[str, dict]:
   """{network: variables} that a run left."""
   return {
-    path.name: checkpoint.load_network(path)[0]
+    path.name: network_files.load_network(path)[0]
     for path in sorted((folder / 'networks').iterdir())
   }
 

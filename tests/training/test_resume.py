@@ -13,7 +13,15 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import build, checkpoint, config, errors, metrics, training
+from kd_jax import (
+  build,
+  checkpoint,
+  config,
+  errors,
+  metrics,
+  network_files,
+  training,
+)
 from kd_jax.training import resume
 from tests.helpers import children, running
 
@@ -34,7 +42,7 @@ def experiment(**changes):
 def hashes(folder) -> dict[str, str]:
   """{network: content hash} of the finished networks."""
   return {
-    path.name: checkpoint.load_network(path)[1]['hash']
+    path.name: network_files.load_network(path)[1]['hash']
     for path in sorted((folder / 'networks').iterdir())
   }
 
@@ -106,7 +114,7 @@ def test_the_predicate_knows_all_five(whole, tmp_path):
   assert status(tmp_path) == resume.Status('at', 30)
   assert status(tmp_path, other).what == 'foreign'
   shutil.copytree(whole / 'networks', tmp_path / 'networks')
-  path = tmp_path / 'networks/student' / checkpoint.VARIABLES
+  path = tmp_path / 'networks/student' / network_files.VARIABLES
   path.write_bytes(path.read_bytes()[:-3])
   assert status(tmp_path).what == 'damaged'
   assert stage.name == 'student'
@@ -119,7 +127,7 @@ def test_a_finished_network_that_is_not_whole_is_made_again(
   shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
   student = tmp_path / 'networks/student'
   if how == 'damaged':
-    path = student / checkpoint.VARIABLES
+    path = student / network_files.VARIABLES
     path.write_bytes(path.read_bytes()[:-3])
   else:
     shutil.rmtree(student)

@@ -15,7 +15,7 @@ import os
 import pathlib
 import sys
 
-from kd_jax import checkpoint, errors, guards, models
+from kd_jax import checkpoint, errors, models, network_files
 from kd_jax.build import stored
 from kd_jax.models import base, torch_weights
 
@@ -73,8 +73,8 @@ def from_torch(
     known = ', '.join(sorted(models.MODELS))
     raise ValueError(f'--model is needed to read weights; known: {known}')
   inputs = tuple(inputs or models.example_inputs(name))
-  files = {checkpoint.SPEC, checkpoint.VARIABLES}
-  guards.check_place(pathlib.Path(folder), files, overwrite)
+  files = {network_files.SPEC, network_files.VARIABLES}
+  network_files.check_place(pathlib.Path(folder), files, overwrite)
   state = torch_weights.read(source)
   if classes is None:
     classes = torch_weights.count_classes(state, name, inputs, **options)
@@ -88,7 +88,7 @@ def from_torch(
     'from': {'file': pathlib.Path(source).name, 'sha256': content},
   }
   try:
-    checkpoint.save_network(folder, variables, spec, overwrite=overwrite)
+    network_files.save_network(folder, variables, spec, overwrite=overwrite)
   except OSError as error:
     raise errors.unwritable(folder, error) from error
   count = base.num_params(variables)

@@ -1,14 +1,107 @@
-"""Checks of what is written as a network, where to, and of what is read."""
+"""Writes and reads finished networks: a folder of variables and a description.
 
+A network is written beside its place and renamed into it, carries the hash of
+its content, and is read without unpickling anything.
+"""
+
+import json
 import os
 import pathlib
+import shutil
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
+from flax import serialization
 
-from kd_jax import types
+from kd_jax import checkpoint, types
+
+VARIABLES, SPEC = 'variables.msgpack', 'network.json'
+
+
+def save_network(
+  folder: str | os.PathLike,
+  variables: types.Variables,
+  spec: Mapping[str, Any],
+  *,
+  overwrite: bool = False,
+) -> str:
+  """Writes a finished network: its variables and how to build it.
+
+  Args:
+    folder: made as a whole; a folder that holds anything but a network is
+      refused.
+    variables: of the network.
+    spec: JSON; 'build' is the name and the options of its maker and 'inputs'
+      [H, W, C]; whatever else should be known of the network.
+    overwrite: moves a network that is there aside (`move_aside`); without it
+      the network is refused.
+
+  Returns:
+    The content hash, which `network.json` also holds.
+
+  Raises:
+    ValueError: one line, before anything is written, for a folder that is in
+      use and for variables that are not arrays of numbers.
+    OSError: where the folder cannot be written; nothing has changed.
+  """
+  folder = pathlib.Path(folder)
+  check_arrays(variables)
+  check_place(folder, {SPEC, VARIABLES}, overwrite)
+  place = folder.resolve()  # a link stays a link
+  part = place.with_name(f'.{place.name}.{os.getpid()}')
+  shutil.rmtree(part, ignore_errors=True)
+  variables = jax.device_get(dict(variables))
+  digest = checkpoint.content_hash(variables)
+  try:
+    part.mkdir(parents=True)
+    (part / VARIABLES).write_bytes(serialization.msgpack_serialize(variables))
+    checkpoint.write_json(part / SPEC, {**spec, 'hash': digest})
+    if (place / SPEC).exists():
+      logging.warning('moved %s to %s', folder, checkpoint.move_aside(place))
+    part.rename(place)
+  except OSError as error:
+    # What a full disk raises names no file.
+    raise OSError(error.errno, error.strerror, os.fspath(folder)) from error
+  finally:
+    shutil.rmtree(part, ignore_errors=True)
+  return digest
+
+
+def load_network(folder: str | os.PathLike) -> tuple[types.Variables, dict]:
+  """The variables and the spec of a finished network.
+
+  Raises:
+    ValueError: where the folder is no network, or is damaged.
+  """
+  folder = pathlib.Path(folder)
+  if not (folder / SPEC).exists():
+    known = sorted(p.parent.name for p in folder.parent.glob(f'*/{SPEC}'))
+    raise ValueError(
+      f'no network in {folder} ({SPEC} is missing); networks beside it: '
+      f'{", ".join(known) or "none"}'
+    )
+  try:
+    spec = json.loads((folder / SPEC).read_text())
+    check_spec(spec)
+    data = (folder / VARIABLES).read_bytes()
+    variables = serialization.msgpack_restore(data)
+  except Exception as error:
+    raise ValueError(f'the network in {folder} is damaged: {error}') from error
+  if checkpoint.content_hash(variables) != spec['hash']:
+    raise ValueError(f'the network in {folder} is damaged: its hash differs')
+  return variables, spec
+
+
+def copy_folder(source: pathlib.Path, target: pathlib.Path) -> None:
+  """Copies a folder beside its place and renames it into it."""
+  part = target.with_name(f'.{target.name}.{os.getpid()}')
+  shutil.rmtree(part, ignore_errors=True)
+  part.parent.mkdir(parents=True, exist_ok=True)
+  shutil.copytree(source, part)
+  part.rename(target)
 
 
 def check_place(
