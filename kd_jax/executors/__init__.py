@@ -1,5 +1,5 @@
-"""Trains the settings of a sweep elsewhere: a pool of processes, a cluster.
+"""Trains the settings of a sweep in a pool of processes or on a cluster.
 
 `jobs.jobs_of` writes the command of each setting; `process.run` and
-`slurm.run` give them; `status.of` reads from disk how far they are.
+`slurm.run` run them; `status.of` reads from disk how far they are.
 """

@@ -1,4 +1,4 @@
-"""What the operating system gives a process: cores, and memory."""
+"""Reads the cores that a process may use, and sets how it keeps memory."""
 
 import ctypes
 import os
@@ -18,12 +18,12 @@ def keep_freed() -> bool:
   """Asks glibc to keep freed memory; other C libraries are left alone.
 
   XLA takes a step's temporaries from the C library and frees them after it.
-  By its defaults glibc gives large ones back to the system, which hands them
-  out again empty, page by page: on a virtual machine of two cores that was 13
-  of the 33 ms of a student's step. It holds for the whole process.
+  By default glibc returns large ones to the system, and each later step
+  faults their pages in again: 13 of the 33 ms of a student's step on a virtual
+  machine of two cores. The setting holds for the whole process.
 
   Returns:
-    Whether glibc was asked.
+    Whether glibc took the setting.
   """
   try:
     mallopt = ctypes.CDLL(None).mallopt

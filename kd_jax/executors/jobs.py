@@ -1,4 +1,4 @@
-"""A job: a setting of a sweep as the command that trains it alone."""
+"""Writes each setting of a sweep as the command that trains it alone."""
 
 import ast
 import pathlib
@@ -17,8 +17,8 @@ class Job(NamedTuple):
   Attributes:
     name: of the setting, and of its folder.
     command: that trains it; given again, it resumes.
-    folder: of the run. Its log and what else is known of it are not in there
-      but in `records(job)`: a run takes no folder that is not empty.
+    folder: of the run. Its log and its records lie in `records(job)`, since a
+      run takes no folder that is not empty.
   """
 
   name: str
@@ -45,12 +45,13 @@ def jobs_of(
     ValueError: for an empty sweep, two settings with the same folder, or a
       value that cannot be written on a command line.
   """
-  made = []
+  jobs = []
   for name, setting in sweep.expand(settings).items():
-    told = arguments(file, changes, setting, workdir / name)
+    command = arguments(file, changes, setting, workdir / name)
     shelf = '--shelf', str(workdir / SHELF)
-    made.append(Job(name, (sys.executable, *told, *shelf), workdir / name))
-  return made
+    command = (sys.executable, *command, *shelf)
+    jobs.append(Job(name, command, workdir / name))
+  return jobs
 
 
 def arguments(
@@ -59,7 +60,7 @@ def arguments(
   setting: sweep.Setting,
   folder: pathlib.Path,
 ) -> tuple[str, ...]:
-  """What Python is given to train a setting alone; the rest as `jobs_of`."""
+  """The arguments of Python that train a setting alone; see `jobs_of`."""
   path, rest = split(file, setting)
   # The setting comes last, as it does in one process.
   texts = {k: v for k, v in changes.items() if k not in rest}
@@ -76,7 +77,7 @@ def arguments(
 
 
 def split(file: str, setting: sweep.Setting) -> tuple[str, sweep.Setting]:
-  """'FILE:arg' with the setting's own arg, and what else it changes."""
+  """'FILE:arg' with the arg of the setting, and its other changes."""
   rest = dict(setting)
   if 'arg' in rest:
     file = f'{file.partition(":")[0]}:{rest.pop("arg")}'
@@ -84,7 +85,7 @@ def split(file: str, setting: sweep.Setting) -> tuple[str, sweep.Setting]:
 
 
 def text_of(key: str, value: Any) -> str:
-  """A value as the text that is read as this value again.
+  """The text that is read back as this value.
 
   Raises:
     ValueError: where there is none.
@@ -106,5 +107,5 @@ def text_of(key: str, value: Any) -> str:
 
 
 def records(job: Job) -> pathlib.Path:
-  """The folder of the log of a job and what else is known of it."""
+  """The folder of the log and the records of a job."""
   return job.folder.parent / LOGS / job.name

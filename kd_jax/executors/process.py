@@ -1,4 +1,4 @@
-"""A pool of processes on this machine, each with its own cores or GPU."""
+"""Runs jobs in a pool of processes, each on cores or a GPU of its own."""
 
 import contextlib
 import os
@@ -22,14 +22,14 @@ _THREADS = (
 
 
 class Slot(NamedTuple):
-  """What a worker runs on: its cores, and the environment that says so."""
+  """The cores of a worker, and the environment that tells libraries of them."""
 
   cores: tuple[int, ...]
   env: Mapping[str, str]
 
 
 class Child(NamedTuple):
-  """A job that runs."""
+  """A running job."""
 
   job: jobs.Job
   process: subprocess.Popen
@@ -40,7 +40,7 @@ class Child(NamedTuple):
 def gpus() -> tuple[str, ...]:
   """The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them.
 
-  JAX is not asked: it would take the memory that the children need.
+  Not read from JAX, which would take the memory that the children need.
   """
   if 'CUDA_VISIBLE_DEVICES' in os.environ:
     named = os.environ['CUDA_VISIBLE_DEVICES'].split(',')
@@ -48,7 +48,7 @@ def gpus() -> tuple[str, ...]:
   if not shutil.which('nvidia-smi'):
     return ()
   try:
-    found = subprocess.run(
+    listing = subprocess.run(
       ['nvidia-smi', '-L'],
       capture_output=True,
       text=True,
@@ -57,7 +57,7 @@ def gpus() -> tuple[str, ...]:
     )
   except subprocess.TimeoutExpired:
     return ()
-  lines = [l for l in found.stdout.splitlines() if l.startswith('GPU ')]
+  lines = [l for l in listing.stdout.splitlines() if l.startswith('GPU ')]
   return tuple(map(str, range(len(lines))))
 
 
@@ -67,9 +67,9 @@ def slots_of(
   """Shares the cores and the GPUs among the workers.
 
   Args:
-    workers: how many; 0 is one for each GPU, without GPUs for each core.
+    workers: how many; 0: one per GPU, or without GPUs one per core.
     cores: to share evenly; more workers than cores take turns on them.
-    gpus: to give one of each; more workers than GPUs share their memory.
+    gpus: each worker gets a GPU; more workers than GPUs share their memory.
 
   Raises:
     ValueError: for less than no workers.
@@ -77,7 +77,7 @@ def slots_of(
   if workers < 0:
     raise ValueError(f'workers must be at least 0, not {workers}')
   workers = workers or len(gpus) or len(cores)
-  made = []
+  slots = []
   for n in range(workers):
     first, last = (k * len(cores) // workers for k in (n, n + 1))
     mine = tuple(cores[first:last]) or (cores[first],)
@@ -87,8 +87,8 @@ def slots_of(
       together = -(-workers // len(gpus))
       if together > 1:
         env['XLA_PYTHON_CLIENT_MEM_FRACTION'] = f'{0.9 / together:.3f}'
-    made.append(Slot(mine, env))
-  return made
+    slots.append(Slot(mine, env))
+  return slots
 
 
 def start(
@@ -120,7 +120,7 @@ def start(
 
 @contextlib.contextmanager
 def _pinned(slot: Slot | None) -> Iterator[None]:
-  """This thread on the cores of a slot, so that a child starts there.
+  """Pins this thread to the cores of a slot, so that a child starts there.
 
   Code between fork and exec would not be safe: JAX has threads.
   """
@@ -136,7 +136,7 @@ def _pinned(slot: Slot | None) -> Iterator[None]:
 
 
 def say(text: str) -> None:
-  """A line on standard error."""
+  """Prints a line on standard error."""
   print(text, file=sys.stderr, flush=True)
 
 
@@ -153,8 +153,8 @@ def run(
     many: the jobs. Those that are done are not run again; those that run
       already, under another command, are waited for.
     workers: how many at once; 0: see `slots_of`.
-    stop: asked all the time; where it says so, the children are asked to
-      save, and waited for.
+    stop: called all the time; once it is true, the children are told to save
+      and are waited for.
     retry: whether those that failed before are run again.
     gpus: see `slots_of`.
 
@@ -162,21 +162,21 @@ def run(
     {name: exit code}: 0 done, 130 stopped or not begun, else failed.
 
   Raises:
-    ValueError: for workers that cannot be.
+    ValueError: for less than no workers.
     KeyboardInterrupt: passed on; the children are killed then.
   """
   pool = _Pool(slots_of(workers, hardware.cores(), gpus), list(many), [], {})
   before = status.of(many)
   forgiven = {n for n in before if retry and before[n].what == status.FAILED}
-  asked = False
+  stopping = False
   try:
     while pool.waiting or pool.active:
-      if stop() and not asked:
-        asked = True
+      if stop() and not stopping:
+        stopping = True
         pool.waiting.clear()
         for child in pool.active:
           child.process.terminate()
-      _reap(pool, asked)
+      _reap(pool, stopping)
       for job in list(pool.waiting):
         _give(pool, job, forgiven)
       time.sleep(EVERY)
@@ -193,7 +193,7 @@ def run(
 
 
 class _Pool(NamedTuple):
-  """What the loop changes: free slots, jobs to come, children, exit codes."""
+  """State of the loop: free slots, jobs to come, children, exit codes."""
 
   free: list[Slot]
   waiting: list[jobs.Job]
@@ -201,31 +201,31 @@ class _Pool(NamedTuple):
   codes: dict[str, int]
 
 
-def _reap(pool: _Pool, asked: bool) -> None:
-  """Takes the slots of the children that have ended, and says how."""
+def _reap(pool: _Pool, stopping: bool) -> None:
+  """Frees the slots of the children that have ended, and prints how."""
   for child in list(pool.active):
     code = child.process.poll()
     if code is None:
       continue
     pool.active.remove(child)
     pool.free.append(child.slot)
-    found = status.end(child.job, child.life, code, asked)
-    failed = found.what == status.FAILED
-    stopped = status.is_stopped(code, asked)
+    state = status.end(child.job, child.life, code, stopping)
+    failed = state.what == status.FAILED
+    stopped = status.is_stopped(code, stopping)
     pool.codes[child.job.name] = (
       errors.STOPPED if stopped else (code or 1) if failed else 0
     )
-    say(f'{child.job.name}: {found.what}{": " if failed else ""}{found.detail}')
+    say(f'{child.job.name}: {state.what}{": " if failed else ""}{state.detail}')
 
 
 def _give(pool: _Pool, job: jobs.Job, forgiven: set[str]) -> None:
   """Starts a job if it is to be run and there is room for it."""
-  found = status.state_of(job)
-  if found.what == status.DONE or (
-    found.what == status.FAILED and job.name not in forgiven
+  state = status.state_of(job)
+  if state.what == status.DONE or (
+    state.what == status.FAILED and job.name not in forgiven
   ):
     pool.waiting.remove(job)
-    pool.codes[job.name] = int(found.what == status.FAILED)
+    pool.codes[job.name] = int(state.what == status.FAILED)
     return
   life = status.begin(job) if pool.free else None
   if life is None:

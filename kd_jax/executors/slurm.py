@@ -1,4 +1,4 @@
-"""Job arrays of a Slurm cluster, through submitit.
+"""Submits jobs to a Slurm cluster as an array, through submitit.
 
 A job that is preempted, or out of time, saves, goes back into the queue and
 resumes from its checkpoint, as the same command does by hand.
@@ -24,7 +24,7 @@ _COMMANDS = 'sbatch', 'srun', 'squeue', 'scontrol'
 
 
 class Options(NamedTuple):
-  """What a job of the array is given.
+  """Resources of each job of the array.
 
   Attributes:
     partition: '' is the cluster's default.
@@ -55,7 +55,7 @@ def make_options(
   """The options, where more is ['flag=value', or 'flag', ..] of sbatch.
 
   Raises:
-    ValueError: for one that cannot be.
+    ValueError: for an invalid option.
   """
   flags = {}
   for text in more:
@@ -63,9 +63,9 @@ def make_options(
     if not re.fullmatch(r'[a-z][a-z-]*', flag):
       raise ValueError(f"a flag of sbatch is NAME=VALUE or NAME, not '{text}'")
     flags[flag] = value if equals else True
-  made = Options(partition, time, gpus, cpus, workers, flags)
-  parameters(made)
-  return made
+  options = Options(partition, time, gpus, cpus, workers, flags)
+  parameters(options)
+  return options
 
 
 def minutes_of(text: str) -> int:
@@ -74,12 +74,12 @@ def minutes_of(text: str) -> int:
   Raises:
     ValueError: for what is no time.
   """
-  found = re.fullmatch(
+  match = re.fullmatch(
     r'(?:(\d+)-)?(\d+):(\d\d):(\d\d)|(\d+)', str(text).strip()
   )
-  if not found:
+  if not match:
     raise ValueError(f"time is minutes, H:MM:SS or D-HH:MM:SS, not '{text}'")
-  days, hours, minutes, seconds, alone = (int(x or 0) for x in found.groups())
+  days, hours, minutes, seconds, alone = (int(x or 0) for x in match.groups())
   total = days * 1440 + hours * 60 + minutes + math.ceil(seconds / 60) + alone
   if not total:
     raise ValueError(f"time must be more than nothing, not '{text}'")
@@ -87,47 +87,47 @@ def minutes_of(text: str) -> int:
 
 
 def parameters(options: Options) -> dict[str, Any]:
-  """What submitit is told.
+  """The parameters of submitit.
 
   Raises:
-    ValueError: for an option that cannot be.
+    ValueError: for an invalid option.
   """
   for name in ('gpus', 'cpus', 'workers'):
     if getattr(options, name) < 0:
       raise ValueError(f'{name} must not be negative: {getattr(options, name)}')
   minutes = minutes_of(options.time)
-  made = {
+  values = {
     'job_name': 'kd_jax',
     'time': minutes,
-    # So long before the end of its time is a job asked to save.
+    # Seconds before the end of its time at which a job is told to save.
     'signal_delay_s': min(90, minutes * 20),
     'stderr_to_stdout': True,
     'additional_parameters': {'requeue': True, **options.more},
   }
   if options.partition:
-    made['partition'] = options.partition
+    values['partition'] = options.partition
   if options.gpus:
-    made['gpus_per_node'] = options.gpus
+    values['gpus_per_node'] = options.gpus
   if options.cpus:
-    made['cpus_per_task'] = options.cpus
-    # srun does not take it from sbatch any more.
-    made['srun_args'] = [f'--cpus-per-task={options.cpus}']
+    values['cpus_per_task'] = options.cpus
+    # Since Slurm 22.05 srun does not take it from sbatch.
+    values['srun_args'] = [f'--cpus-per-task={options.cpus}']
   if options.workers:
-    made['array_parallelism'] = options.workers
-  return made
+    values['array_parallelism'] = options.workers
+  return values
 
 
 def script(many: Sequence[jobs.Job], options: Options) -> str:
   """The batch script of the jobs; needs no Slurm.
 
   Raises:
-    ValueError: for an option that cannot be, or without submitit.
+    ValueError: for an invalid option, or without submitit.
   """
   folder = _folder(many)
   slurm = _submitit().slurm.slurm
   count = {'map_count': len(many)} if len(many) > 1 else {}
   command = [sys.executable, '-u', '-m', 'submitit.core._submit', str(folder)]
-  # The public way asks for `srun` first, which a dry run does without.
+  # The public function looks for `srun` first, which a dry run does without.
   text = slurm._make_sbatch_string(
     command=shlex.join(command), folder=folder, **parameters(options), **count
   )
@@ -160,17 +160,17 @@ def run(
   Args:
     many: the jobs. Left out are those that are done, that run, that are in
       the queue already, and without `retry` those that failed.
-    options: what each is given.
+    options: resources of each.
     retry: whether those that failed before are run again.
 
   Returns:
     {name: number of the Slurm job} of those that were put into the queue.
 
   Raises:
-    ValueError: for an option that cannot be, without Slurm or submitit, or
+    ValueError: for an invalid option, without Slurm or submitit, or
       with the line with which Slurm refuses.
   """
-  folder, told, submitit = _folder(many), parameters(options), _submitit()
+  folder, settings, submitit = _folder(many), parameters(options), _submitit()
   for name in _COMMANDS:
     if not shutil.which(name):
       raise ValueError(
@@ -188,20 +188,20 @@ def run(
     return {}
   utils = submitit.core.utils
   executor = submitit.SlurmExecutor(folder, max_num_timeout=_TIMEOUTS)
-  executor.update_parameters(**told)
+  executor.update_parameters(**settings)
   try:
-    with contextlib.redirect_stderr(io.StringIO()):  # said again below
-      given = executor.submit_array([task.Task(job) for job in todo])
+    with contextlib.redirect_stderr(io.StringIO()):  # repeated below
+      submitted = executor.submit_array([task.Task(job) for job in todo])
   except (utils.FailedJobError, utils.FailedSubmissionError) as error:
     raise ValueError(f'Slurm refuses: {_why(error)}') from None
-  for job, one in zip(todo, given):
+  for job, slurm_job in zip(todo, submitted):
     jobs.records(job).mkdir(parents=True, exist_ok=True)
-    (jobs.records(job) / status.SUBMITTED).write_text(one.job_id)
-  return {job.name: one.job_id for job, one in zip(todo, given)}
+    (jobs.records(job) / status.SUBMITTED).write_text(slurm_job.job_id)
+  return {job.name: slurm_job.job_id for job, slurm_job in zip(todo, submitted)}
 
 
-def said(numbers: Mapping[str, str], many: Sequence[jobs.Job]) -> str:
-  """What a user is told after `run`."""
+def summary(numbers: Mapping[str, str], many: Sequence[jobs.Job]) -> str:
+  """What `run` submitted, as text for the user."""
   lines = [f'{name}: Slurm job {number}' for name, number in numbers.items()]
   rest = len(many) - len(numbers)
   lines.append(
@@ -232,7 +232,7 @@ def _queue() -> set[str]:
 
 
 def _why(text: object) -> str:
-  """The line of Slurm's that says what is wrong."""
+  """The line in which Slurm says what is wrong."""
   lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-  said = [line for line in lines if re.match(r'\w+: (error|fatal|unrec)', line)]
-  return (said or lines or ['no reason given'])[0]
+  reasons = [x for x in lines if re.match(r'\w+: (error|fatal|unrec)', x)]
+  return (reasons or lines or ['no reason given'])[0]

@@ -1,9 +1,9 @@
-"""How far the jobs of a sweep are, read from disk alone.
+"""Reads from disk how far the jobs of a sweep are.
 
 WORKDIR/NAME/report.json         done
 WORKDIR/logs/NAME/running.json   locked by the process that trains it
 WORKDIR/logs/NAME/failed.txt     the line with which it failed
-WORKDIR/logs/NAME/log.txt        what it said
+WORKDIR/logs/NAME/log.txt        its output
 """
 
 import contextlib
@@ -37,7 +37,7 @@ class State(NamedTuple):
   Attributes:
     what: of `STATES`; 'stopped' began, and goes on with the same command;
       'dropped' lagged behind the others, see `halving`.
-    detail: the last error line, where it runs, or ''.
+    detail: the last line of the error, the process that runs it, or ''.
   """
 
   what: str
@@ -77,7 +77,7 @@ def is_done(job: jobs.Job) -> bool:
 
 
 def _failures(job: jobs.Job) -> list[pathlib.Path]:
-  """Where it is said why the job failed: by a pool, by the run, by a seed."""
+  """The files that say why the job failed: of a pool, the run, a seed."""
   known = [jobs.records(job) / FAILURE, job.folder / FAILURE]
   known += sorted(job.folder.glob(f'seed_*/{FAILURE}'))
   return [path for path in known if path.exists()]
@@ -100,14 +100,14 @@ def begin(job: jobs.Job) -> BinaryIO | None:
 
 
 def started(job: jobs.Job, life: BinaryIO, pid: int) -> None:
-  """Notes which process trains the job; what was said of an earlier is gone."""
+  """Notes which process trains the job, and removes older failures."""
   locks.sign(life, pid)
   for path in _failures(job):
     path.unlink(missing_ok=True)
 
 
 def beat(life: BinaryIO) -> None:
-  """A sign of life, for other machines."""
+  """Gives a sign of life, for other machines."""
   os.utime(life.fileno())
 
 
@@ -124,9 +124,9 @@ def taken(many: Sequence[jobs.Job]) -> Iterator[None]:
       if life is not None:
         stack.callback(locks.release, life)
         started(job, life, os.getpid())
-      elif (found := state_of(job)).what != DONE:
+      elif (state := state_of(job)).what != DONE:
         raise errors.BusyError(
-          f'{job.folder} is already being trained by {found.detail}'
+          f'{job.folder} is already being trained by {state.detail}'
         )
     yield
 
@@ -139,20 +139,20 @@ def open_log(job: jobs.Job) -> BinaryIO:
   return log
 
 
-def end(job: jobs.Job, life: BinaryIO, code: int, asked: bool) -> State:
+def end(job: jobs.Job, life: BinaryIO, code: int, stopping: bool) -> State:
   """Notes how a job ended, and lets go of it.
 
   Args:
     job: that ended.
     life: from `begin`.
     code: of the process; negative for a signal.
-    asked: whether it had been asked to stop.
+    stopping: whether it had been told to stop.
   """
-  if not is_done(job) and not is_stopped(code, asked):
+  if not is_done(job) and not is_stopped(code, stopping):
     line = last_line(jobs.records(job) / LOG)
     why = f'exit code {code}'
     if code < 0:
-      # What it said before is no reason: it was killed.
+      # It was killed: its last output is not the reason.
       line, why = '', f'killed by {signal.Signals(-code).name}'
     elif code == 0:
       line, why = '', 'it ended without a report'
@@ -168,14 +168,14 @@ def refuse(job: jobs.Job, life: BinaryIO, why: object) -> State:
   return state_of(job)
 
 
-def is_stopped(code: int, asked: bool) -> bool:
+def is_stopped(code: int, stopping: bool) -> bool:
   """Whether an exit code means: saved, and goes on another time."""
-  # Asked before it listens, it is ended by the signal itself.
-  return code == errors.STOPPED or (asked and code == -signal.SIGTERM)
+  # A signal that comes before its handler is installed ends the process.
+  return code == errors.STOPPED or (stopping and code == -signal.SIGTERM)
 
 
 def last_line(log: pathlib.Path) -> str:
-  """The line of a log that says why; else its last one."""
+  """The line of a log that names an error, else its last line."""
   with log.open('rb') as file:
     file.seek(max(log.stat().st_size - 20_000, 0))
     text = file.read().decode(errors='replace')
@@ -183,12 +183,12 @@ def last_line(log: pathlib.Path) -> str:
   # A progress bar returns to the start of its line.
   lines = [line.split('\r')[-1].strip() for line in text.split('\n')]
   lines = [line for line in lines if line]
-  said = [line for line in lines if re.match(r'(error: |[\w.]+Error\b)', line)]
-  return (said or lines or [''])[-1]
+  reasons = [x for x in lines if re.match(r'(error: |[\w.]+Error\b)', x)]
+  return (reasons or lines or [''])[-1]
 
 
 def table(states: Mapping[str, State]) -> str:
-  """How far the jobs are, as text: a line each, and how many of each kind."""
+  """The jobs as text: a line each, and the number in each state."""
   width = max(map(len, states), default=0)
   lines = [
     f'{name:{width}}  {state.what:11}  {state.detail}'.rstrip()

@@ -1,4 +1,4 @@
-"""What a node of a Slurm cluster does with a job; submitit sends it there."""
+"""Runs a job on a node of a Slurm cluster, where submitit sends it."""
 
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ class Task:
   children: list[subprocess.Popen] = dataclasses.field(default_factory=list)
 
   def __call__(self) -> str:
-    """Runs the job; what it is at the end.
+    """Runs the job, and returns its state at the end.
 
     Raises:
       RuntimeError: with the last error line, so that Slurm sees a failure.
@@ -44,12 +44,12 @@ class Task:
       raise
     child = self.children[-1]
     # Slurm's SIGTERM reaches the whole job: the child has saved by itself.
-    found = status.end(self.job, life, child.returncode, asked=True)
-    if found.what == status.FAILED:
-      raise RuntimeError(found.detail)
-    if found.what == status.STOPPED:
+    state = status.end(self.job, life, child.returncode, stopping=True)
+    if state.what == status.FAILED:
+      raise RuntimeError(state.detail)
+    if state.what == status.STOPPED:
       requeue()
-    return found.what
+    return state.what
 
   def _train(self, life: BinaryIO) -> None:
     """Starts the child and stays until it has ended."""
@@ -64,15 +64,15 @@ class Task:
         beaten = time.monotonic()
 
   def checkpoint(self):
-    """Stops the child; what is to be done when the job comes again.
+    """Stops the child, and returns what runs when the job is requeued.
 
-    submitit asks for it at SIGUSR2: the job's time is nearly over.
+    submitit calls it at SIGUSR2: the job's time is nearly over.
     """
     from submitit import helpers
 
     for child in self.children:
       child.terminate()
-      # This runs inside a signal: `wait` could meet its own lock in `poll`.
+      # Inside a signal handler `wait` could meet the lock that `poll` holds.
       with contextlib.suppress(ChildProcessError):
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     return helpers.DelayedSubmission(Task(self.job))
@@ -80,7 +80,7 @@ class Task:
 
 @contextlib.contextmanager
 def _children_ignore(number: signal.Signals) -> Iterator[None]:
-  """Children that start inside do not hear a signal that Slurm sends to all."""
+  """Lets children that start inside ignore a signal that Slurm sends to all."""
   before = signal.signal(number, signal.SIG_IGN)
   try:
     yield

@@ -1,4 +1,4 @@
-"""What the options of the launcher ask for, made ready before it begins."""
+"""Turns the options of the command line into work, and validates them first."""
 
 import argparse
 import pathlib
@@ -13,19 +13,19 @@ from kd_jax.executors import hardware, jobs, process, slurm, status
 from kd_jax.runs import describe, folders, search, sweep_run
 from kd_jax.training import loop
 
-# Asked after every step -> what is said when all is done.
+# `stop`, called after every step -> the text to print at the end.
 Work = Callable[[Callable[[], bool]], str]
 
 
 def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
-  """The work of a command line.
+  """Makes the work of a command line.
 
   Args:
     options: of `cli.parse`.
     changes: {dotted key: text} of the config.
 
   Raises:
-    ValueError: one line, for what cannot be meant; nothing has begun.
+    ValueError: one line, for invalid options, before any work.
   """
   if options.status or options.executor != 'grid':
     # The GPUs are for the children.
@@ -52,13 +52,13 @@ def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
 
 
 def make_room(options) -> None:
-  """Moves what is in the workdir aside, where --overwrite says so."""
+  """Moves the content of the workdir aside where --overwrite is given."""
   if options.overwrite:
     folders.make_room(options.workdir)
 
 
 def swept(options, changes, c, plan) -> Work:
-  """The settings of a sweep: listed, looked at, or trained; raises as `make`.
+  """Lists the settings of a sweep, shows or trains them; raises as `make`.
 
   Args:
     options, changes: as in `make`.
@@ -75,7 +75,7 @@ def swept(options, changes, c, plan) -> Work:
   if options.list:
     text = sweep_run.describe(many)
     return lambda stop: text
-  # No setting begins before all of them are built: the last may be a slip.
+  # All settings are built before any begins: the last may be a mistake.
   prepared = sweep_run.build_all(many, workdir)
   if options.executor == 'slurm':
     return on_slurm(options, c, todo)
@@ -98,10 +98,10 @@ def swept(options, changes, c, plan) -> Work:
 
 
 def searched(options, changes, c, plan) -> Work:
-  """A search of many dimensions; raises as `make`."""
+  """Searches many dimensions; raises as `make`."""
   search.require_optuna()
   space = search.space_of(options.config)
-  # Read once, unless it is searched among data sets.
+  # The data set is read once, unless the search changes it.
   named = any(key == 'data' or key.startswith('data.') for key in space)
   experiment = build.make_experiment(c)
   data = None if named else experiment.data
@@ -133,7 +133,7 @@ def claim(options, c) -> None:
 
 
 def on_slurm(options, c, todo) -> Work:
-  """The settings as jobs of a cluster; raises as `make`."""
+  """Submits the settings as jobs of a cluster; raises as `make`."""
   given = slurm.make_options(
     options.partition,
     options.time,
@@ -147,12 +147,12 @@ def on_slurm(options, c, todo) -> Work:
     return lambda stop: script
   claim(options, c)
   numbers = slurm.run(todo, given, options.retry)
-  return lambda stop: slurm.said(numbers, todo)
+  return lambda stop: slurm.summary(numbers, todo)
 
 
 def in_processes(options, c, todo, many) -> Work:
-  """The settings in processes of this machine; raises as `make`."""
-  process.slots_of(options.workers, hardware.cores())  # refuses what cannot be
+  """Trains the settings in processes of this machine; raises as `make`."""
+  process.slots_of(options.workers, hardware.cores())  # refuses invalid workers
   if options.dry_run:
     return lambda stop: '\n'.join(shlex.join(job.command) for job in todo)
   claim(options, c)

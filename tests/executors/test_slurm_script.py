@@ -45,12 +45,12 @@ def test_more_flags_of_sbatch():
 
 def test_what_is_said(tmp_path):
   many = [standin.job(tmp_path, name) for name in 'ab']
-  assert slurm.said({'a': '7_0', 'b': '7_1'}, many).splitlines() == [
+  assert slurm.summary({'a': '7_0', 'b': '7_1'}, many).splitlines() == [
     'a: Slurm job 7_0',
     'b: Slurm job 7_1',
     '2 of 2 settings put into the queue; --status says how far they are',
   ]
-  assert '; 2 are done, failed, or there already;' in slurm.said({}, many)
+  assert '; 2 are done, failed, or there already;' in slurm.summary({}, many)
 
 
 def test_the_script_needs_no_slurm(tmp_path, monkeypatch):

@@ -12,14 +12,14 @@ from kd_jax.executors import jobs, process, status
 from tests.helpers import standin
 
 
-def ended(made, asked=False):
+def ended(made, stopping=False):
   """Runs a job to its end; how far it is then."""
   life = status.begin(made)
   child = process.start(made, life)
   assert status.state_of(made).what == 'running'
   assert status.begin(made) is None
   child.wait(30)
-  return status.end(made, life, child.returncode, asked)
+  return status.end(made, life, child.returncode, stopping)
 
 
 def test_from_nothing_to_done(tmp_path):
@@ -70,7 +70,7 @@ def test_stopped_is_no_failure(tmp_path):
   made = standin.job(tmp_path, 'a=1', 'import sys; sys.exit(130)')
   assert ended(made).what == 'stopped'
   other = standin.job(tmp_path, 'b=1', 'import os; os.kill(os.getpid(), 15)')
-  assert ended(other, asked=True).what == 'stopped'
+  assert ended(other, stopping=True).what == 'stopped'
   assert ended(other) == ('failed', 'killed by SIGTERM')
 
 
