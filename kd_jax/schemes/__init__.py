@@ -1,4 +1,4 @@
-"""Who teaches whom: SCHEMES, the one table of functions that return stages."""
+"""Makes the stages of a scheme: SCHEMES is the table of who teaches whom."""
 
 from collections.abc import Callable, Mapping
 
@@ -30,22 +30,22 @@ def make_stages(name: str, cast: Cast, /, **options) -> list[stages.Stage]:
 
   Raises:
     ValueError: for an unknown scheme, option, network or signal, and for an
-      option that cannot have its value.
+      option with an invalid value.
   """
   maker = kinds.entry('scheme', SCHEMES, name)
   kinds.options(f"scheme '{name}'", maker, options, passed=('cast',))
-  made = maker(cast, **options)
-  for stage in made:
+  trained = maker(cast, **options)
+  for stage in trained:
     for network in (*stage.students, *stage.frozen):
       if network not in {*cast.networks, *stage.built_as}:
         raise types.unknown('network', network, cast.networks)
     stages.check(stage)
-  kept = [name for stage in made for name in stage.kept.values()]
-  kept += [f'{name}_best' for name in kept]
-  for name in kept:
-    if kept.count(name) > 1:
+  names = [name for stage in trained for name in stage.kept.values()]
+  names += [f'{name}_best' for name in names]
+  for name in names:
+    if names.count(name) > 1:
       raise ValueError(
         f"two networks would be kept as '{name}'; give the config's network "
         f"'{name}' another name"
       )
-  return made
+  return trained

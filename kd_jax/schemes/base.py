@@ -1,11 +1,11 @@
-"""What every scheme has to work with, and the stages that most begin with."""
+"""Holds what every scheme works with, and the stages that most begin with."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from kd_jax import methods, stages, terms, types
 
-# Teachers that a scheme puts names to.
+# Teachers that a scheme replaces by networks.
 PEERS = 'peers'  # each of the other peers
 BEFORE = 'before'  # the network before, in a chain or among generations
 
@@ -91,14 +91,14 @@ def alone(
 def taught_by(cast: Cast, of: Mapping[str, terms.Term]) -> list[str]:
   """The networks that the terms and their views read, each once, in order."""
   names = [n for t in of.values() for n in (t.teacher, t.student)]
-  found = []
+  networks = []
   while names:
     name = stages.network_of(names.pop(0))
     if name in cast.views:
       names = [*cast.views[name].sources, *names]
     elif name in cast.networks:
-      found.append(name)
-  return list(dict.fromkeys(found))
+      networks.append(name)
+  return list(dict.fromkeys(networks))
 
 
 def stage(
@@ -186,17 +186,17 @@ def retarget(
 
 
 def heads(cast: Cast, network: str, kind: str) -> list[str]:
-  """The outputs of a network that are logits of a `kind` of its own heads.
+  """The outputs of a network that are logits of its heads of a `kind`.
 
   Raises:
     ValueError: where it has none.
   """
   need(cast, network)
   prefix = f'logits_{kind}'
-  found = [n for n in cast.outputs[network] if n.startswith(prefix)]
-  if not found:
+  outputs = [n for n in cast.outputs[network] if n.startswith(prefix)]
+  if not outputs:
     raise ValueError(
       f"network '{network}' has no {kind}; known outputs: "
       f'{", ".join(cast.outputs[network])}'
     )
-  return found
+  return outputs

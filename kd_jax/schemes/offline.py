@@ -1,4 +1,4 @@
-"""Schemes whose teachers are finished: offline, ensemble, two-phase."""
+"""Trains students by finished teachers: offline, ensemble, two phases."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def ensemble(
   temperature: kinds.Temperature = 1.0,
   student='student',
 ) -> list[stages.Stage]:
-  """Many frozen teachers, of any architectures, speak as one.
+  """A student learns from several frozen teachers, of any architectures.
 
   Terms whose teacher is 'ensemble' learn from all of them; a term may also
   name one of the teachers. `combine` is a key of `views.VIEWS`.
@@ -60,7 +60,7 @@ def two_phase(
   trains: Sequence[str] = (),
   student='student',
 ) -> list[stages.Stage]:
-  """First the terms named, then all the others; FitNet's own recipe.
+  """Trains by the terms `first`, then by all the others: the recipe of FitNets.
 
   Args:
     cast: see `Cast`.
@@ -109,7 +109,7 @@ def two_phase(
 def head_start(
   cast: base.Cast, *, order: Sequence[kinds.Names] = (), student='student'
 ) -> list[stages.Stage]:
-  """Any stages in any order: each is a list of terms, trained in its turn.
+  """Any stages in any order: each is a list of terms, trained in turn.
 
   Every stage has an even share of the steps and starts from the one before.
 
@@ -122,11 +122,11 @@ def head_start(
     if name not in cast.terms:
       raise types.unknown('term', name, cast.terms)
   share = cast.train.steps // len(order)
-  made, last = base.before(cast, student), len(order) - 1
+  phases, last = base.before(cast, student), len(order) - 1
   for i, names in enumerate(order):
     name = student if i == last else f'{student}_{i}'
     steps = cast.train.steps - share * last if i == last else share
-    made.append(
+    phases.append(
       base.stage(
         cast,
         name,
@@ -137,4 +137,4 @@ def head_start(
         hands_on={student: name},
       )
     )
-  return made
+  return phases

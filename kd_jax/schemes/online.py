@@ -1,4 +1,4 @@
-"""Schemes whose teachers learn too: online, mutual, branches of one trunk."""
+"""Trains teachers and students at once: online, mutual, branches of a trunk."""
 
 from collections.abc import Sequence
 
@@ -55,8 +55,8 @@ def mutual(
     2020 (the committee; theirs includes the learner and may weigh).
 
   Raises:
-    ValueError: for fewer than two peers, one that is named twice, or no term
-      that names 'peers'.
+    ValueError: for fewer than two peers, a peer that is named twice, or no
+      term that names 'peers'.
   """
   if len(set(peers)) < max(2, len(peers)):
     raise ValueError(
@@ -80,7 +80,7 @@ def mutual(
 
 
 def _of_peer(cast, peer, others) -> dict[str, terms.Term]:
-  """The terms by which one peer learns."""
+  """The terms by which a peer learns."""
   of = {}
   for name, term in cast.terms.items():
     learner = stages.signal_of(peer, like=term.student)
@@ -111,7 +111,7 @@ def branches(
     ensemble (ONE), 2018, https://arxiv.org/abs/1806.04606, equations 4 to 8;
     T = 3 and ramp = 5 there, over the first 80 epochs.
   """
-  made = {
+  branch_views = {
     key.removeprefix('logits_'): views.output([student], key)
     for key in base.heads(cast, student, 'branch')
   }
@@ -125,7 +125,7 @@ def branches(
   for name, term in cast.terms.items():
     if term.teacher == terms.LABELS:
       of[name] = term
-    for branch in made:
+    for branch in branch_views:
       of[f'{name}_{branch}'] = term._replace(
         student=stages.signal_of(branch, like=term.student),
         teacher=student if term.teacher == 'ensemble' else term.teacher,
@@ -135,5 +135,5 @@ def branches(
       )
   return [
     *base.baselines(cast, (student,)),
-    base.stage(cast, student, (student,), of, views=made),
+    base.stage(cast, student, (student,), of, views=branch_views),
   ]

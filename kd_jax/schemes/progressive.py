@@ -1,4 +1,4 @@
-"""Progressive distillation: a chain in which each teaches the next."""
+"""Trains a chain of networks, in which each teaches the next."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,12 @@ def progressive(
     cast: see `Cast`; terms whose teacher is 'before' read the network before
       in the chain.
     chain: names from the largest to the smallest; the first may be a list of
-      teachers, which then speak as an ensemble.
-    combine: how they do, a key of `views.VIEWS`.
+      teachers, which then form an ensemble.
+    combine: how it combines them, a key of `views.VIEWS`.
 
   Returns:
-    A stage for the first where it is not loaded, the last one alone, then a
-    stage for each link.
+    A stage for the first where it is not loaded, the last trained alone, then
+    a stage for each link.
 
   Source: Mirzadeh et al., Improved knowledge distillation via teacher
     assistant, 2019, https://arxiv.org/abs/1902.03393.
