@@ -156,10 +156,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     changes['data.raw_dir'] = options.raw_dir
   cli.set_up()
   from kd_jax import checkpoint
+  from kd_jax.runs import interrupts
 
-  caught = cli.watch()
   try:
-    found = run(options.workdir, options.seeds, changes, lambda: bool(caught))
+    with interrupts.heard() as caught:
+      stop = lambda: bool(caught())  # noqa: E731
+      found = run(options.workdir, options.seeds, changes, stop)
   except ValueError as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return errors.USER

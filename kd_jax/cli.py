@@ -17,7 +17,6 @@ import difflib
 import importlib.util
 import os
 import pathlib
-import signal
 import sys
 from collections.abc import Iterable
 
@@ -331,23 +330,6 @@ def set_up() -> None:
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
 
 
-def watch() -> list:
-  """Collects SIGTERM and the first Ctrl-C; a second Ctrl-C interrupts."""
-  caught = []
-
-  def handle(number, frame):
-    del frame
-    # A cluster may send SIGTERM twice: that is no hurry.
-    if caught and number == signal.SIGINT:
-      signal.default_int_handler(number, None)
-    caught.append(number)
-    print('\nstopping after this step ..', file=sys.stderr)
-
-  signal.signal(signal.SIGTERM, handle)
-  signal.signal(signal.SIGINT, handle)
-  return caught
-
-
 def main(argv: list[str] | None = None) -> int:
   """The exit code: 0 done, 1 failed, 2 a user's mistake, 130 stopped."""
   try:
@@ -360,16 +342,16 @@ def main(argv: list[str] | None = None) -> int:
       import jax
 
       from kd_jax.executors import distributed
-      from kd_jax.runs import command
+      from kd_jax.runs import command, interrupts
 
       options.config = packaged(options.config)
       distributed.find()
       work = command.make(options, changes)
   except ValueError as mistake:
     return _end(mistake)
-  caught = watch()
   try:
-    text = work(distributed.agreed(lambda: bool(caught)))
+    with interrupts.heard() as caught:
+      text = work(distributed.agreed(lambda: bool(caught())))
   except (
     errors.StoppedError,
     errors.DivergedError,
