@@ -80,7 +80,7 @@ def make_experiment(
       those that the config calls dict(given=True).
 
   Raises:
-    ValueError: one line for the first invalid value.
+    ValueError: one line, for the first invalid value.
   """
   config.validate(c)
   c = config.resolve(c)
@@ -152,7 +152,7 @@ def reader(data: sources.Data | None = None) -> Callable:
 
 
 def check(experiment: Experiment) -> None:
-  """Traces every stage once without computing: wrong layers and shapes.
+  """Traces every stage once without computing, to find wrong layers and shapes.
 
   Raises:
     ValueError: one line, naming the stage.
@@ -171,7 +171,7 @@ def check(experiment: Experiment) -> None:
 
 
 def check_views(experiment: Experiment, stage: stages.Stage) -> None:
-  """Refuses a strong view that nothing makes, or that is not stored.
+  """Refuses a strong view that no augmentation makes, or that is not cached.
 
   Raises:
     ValueError: naming the stage and the signal.

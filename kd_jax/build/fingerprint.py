@@ -1,5 +1,4 @@
-"""What each stage of an experiment depends on, so that nothing else's result
-is taken for it."""
+"""Lists all that the result of each stage of an experiment depends on."""
 
 import re
 from collections.abc import Mapping
@@ -12,25 +11,25 @@ import numpy as np
 from kd_jax import checkpoint, config, schemes, stages, terms
 from kd_jax.models import base as models
 
-# The keys that say how a run is watched and kept, not what it computes.
+# The keys of logging and checkpointing, which change no result.
 LOOP = ('checkpoint_every', 'keep', 'eval_every', 'log_every', 'select')
 
 
 def stage_identities(
   c: config.ConfigDict,
-  made: list[stages.Stage],
+  trained: list[stages.Stage],
   specs: Mapping[str, Mapping],
   hashes: Mapping[str, str],
   data,
 ) -> dict[str, dict[str, Any]]:
   """{stage: all that its result depends on, as JSON}.
 
-  A network alone depends on its own part of the config, so that it is found
-  again when only the distillation has changed; the rest on all of it.
+  A network alone depends on its part of the config, so that it is reused when
+  only the distillation has changed; the other stages depend on all of it.
 
   Args:
     c: the resolved config.
-    made: the stages.
+    trained: the stages.
     specs: {network: how it is built}.
     hashes: {network: content hash} of those that are loaded.
     data: the data set.
@@ -40,7 +39,7 @@ def stage_identities(
     k: v for k, v in whole.items() if k not in (*LOOP, 'seeds', 'networks')
   }
   identities = {}
-  for stage in made:
+  for stage in trained:
     names = (*stage.students, *stage.frozen)
     identities[stage.name] = {
       'data': {'fingerprint': data.fingerprint, 'seed': c.data.seed},
@@ -57,7 +56,7 @@ def stage_identities(
 
 
 def is_alone(stage: stages.Stage) -> bool:
-  """Whether the stage is one network that learns from the labels alone."""
+  """Whether the stage is a network that learns from the labels alone."""
   if not (len(stage.terms) == len(stage.students) == 1):
     return False
   (term,) = stage.terms.values()
@@ -72,8 +71,7 @@ def is_alone(stage: stages.Stage) -> bool:
 def of_network(network: models.Network, inputs: jax.ShapeDtypeStruct) -> str:
   """A hash of what a network computes: its jaxprs with their constants.
 
-  Two networks of equal programs and constants are equal, whatever the source
-  text that made them.
+  Networks of equal programs and constants are equal, whatever their source.
 
   Args:
     network: any.
@@ -94,7 +92,7 @@ def of_network(network: models.Network, inputs: jax.ShapeDtypeStruct) -> str:
     jax.make_jaxpr(predict)(variables, inputs),
   ]
   texts = [re.sub(r' at 0x[0-9a-f]+', '', str(p)) for p in programs]
-  constants = [list(map(_array, _constants(p))) for p in programs]
+  constants = [_constants(p) for p in programs]
   return checkpoint.content_hash(
     [np.frombuffer('\n'.join(texts).encode(), np.uint8), constants]
   )
@@ -111,12 +109,3 @@ def _constants(program) -> list:
       if isinstance(value, jex.ClosedJaxpr):
         constants += _constants(value)
   return constants
-
-
-def _array(x):
-  """A constant as an array; a typed key as its words."""
-  if isinstance(x, jax.Array) and jax.dtypes.issubdtype(
-    x.dtype, jax.dtypes.prng_key
-  ):
-    return jax.random.key_data(x)
-  return np.asarray(x)

@@ -1,4 +1,4 @@
-"""Builds networks and what a scheme is given, from a config."""
+"""Builds networks, and the arguments of a scheme, from a config."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class Given(NamedTuple):
 
   Attributes:
     network: any.
-    variables: of a network that is finished; None of one that is trained.
+    variables: of a finished network; None where it is to be trained.
   """
 
   network: networks_base.Network
@@ -56,8 +56,8 @@ def make_networks(
       shapes = networks_base.variable_shapes(
         networks[name], example_inputs(data)
       )
-      own, _ = reused_head.split(variables)
-      network_files.check_shapes(own, shapes, source)
+      plain, _ = reused_head.split(variables)
+      network_files.check_shapes(plain, shapes, source)
       loaded[name] = variables
   return networks, specs, loaded
 
@@ -86,7 +86,7 @@ def _named(name: str, spec, data) -> tuple:
 
 
 def _given(name: str, given: Mapping[str, Given], data) -> tuple:
-  """Network and spec of one from Python: the hash of what it computes."""
+  """Network and spec of a network from Python: the hash of what it computes."""
   if name not in given:
     raise ValueError(
       f"network '{name}' is given=True: it exists in Python alone, and is "
@@ -108,7 +108,7 @@ def _given(name: str, given: Mapping[str, Given], data) -> tuple:
 
 
 def make_cast(c, data, loaded, outputs) -> schemes.Cast:
-  """What the scheme has to work with."""
+  """The arguments of a scheme."""
   recipe, teacher = (
     build_terms.make_recipe(c[name].to_dict(), name, seed, data, c.data.seed)
     for name, seed in (('train', c.seed), ('teacher', c.teacher.seed))
@@ -185,14 +185,14 @@ def output_names(networks, data) -> dict[str, tuple[str, ...]]:
 
 
 def example_inputs(data) -> jax.ShapeDtypeStruct:
-  """The shape of one prepared example."""
+  """The shape of a prepared batch of one example."""
   return jax.ShapeDtypeStruct((1, *data.train.inputs.shape[1:]), jnp.float32)
 
 
 def number_keys(c, data) -> set[str]:
   """The keys of a config that are numbers of the state, or seeds of it.
 
-  Configs that differ in these alone are lanes of one grid.
+  Configs that differ in these alone are lanes that train together.
   """
   keys = {'temperature', 'alpha', 'beta', 'seed', 'seeds', 'teacher.seed'}
   for part in ('train', 'teacher'):

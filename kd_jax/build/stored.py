@@ -23,7 +23,7 @@ def load(
 
   Raises:
     ValueError: one line that names the folder, where it holds no network, or
-      one that its network.json does not describe.
+      a network that its network.json does not describe.
   """
   folder = pathlib.Path(folder)
   variables, spec = network_files.load_network(folder)
@@ -32,7 +32,7 @@ def load(
   try:
     network = networks.make_network(spec['build'])
   except (TypeError, ValueError) as error:
-    raise ValueError(f'{_said(folder)} builds nothing: {error}') from error
+    raise ValueError(f'{_spec_of(folder)} builds nothing: {error}') from error
   shape = spec['build'].get('inputs')
   if shape is not None:
     check(folder, network, variables, shape)
@@ -45,7 +45,7 @@ def check(
   variables: types.Variables,
   shape: Sequence[int],
 ) -> None:
-  """Refuses variables that are not of the network.
+  """Refuses variables that do not fit the network.
 
   Args:
     folder: where the variables were read.
@@ -62,7 +62,7 @@ def check(
   except Exception as error:  # a network may raise anything for other images
     line = str(error).strip().split('\n')[0][:200]
     raise ValueError(
-      f'{_said(folder)} describes no network for inputs {shape}: {line}'
+      f'{_spec_of(folder)} describes no network for inputs {shape}: {line}'
     ) from error
   plain, _ = reused_head.split(variables)
   network_files.check_shapes(
@@ -73,5 +73,5 @@ def check(
   )
 
 
-def _said(folder: pathlib.Path) -> str:
+def _spec_of(folder: pathlib.Path) -> str:
   return f'the {network_files.SPEC} in {folder}'

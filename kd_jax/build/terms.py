@@ -1,4 +1,4 @@
-"""Sub-trees of a config, as plain dicts, turned into terms and recipes."""
+"""Builds terms and recipes from sub-trees of a config, as plain dicts."""
 
 from collections.abc import Mapping
 
@@ -54,14 +54,14 @@ def make_recipe(
 
 
 def check_steps(steps: int, opt: Mapping) -> None:
-  """Refuses a training in which nothing would move.
+  """Refuses a training that would update nothing.
 
   Args:
     steps: of it.
     opt: 'optimizer' of a config.
 
   Raises:
-    ValueError: for more steps than are counted, fewer than one update takes,
+    ValueError: for more steps than are counted, fewer than an update takes,
       or a learning rate that is 0, or below its peak, to the end.
   """
   kinds.check('the number of steps', steps, kinds.Steps)
@@ -121,7 +121,7 @@ def make_method(name: str, spec: Mapping, data: sources.Data):
   options, method = method_options(spec), spec['method']
   try:
     maker = kinds.entry('method', methods.METHODS, method)
-    for option in {'name', 'examples'} & spec.keys():  # not a user's to give
+    for option in {'name', 'examples'} & spec.keys():  # set by us
       known = kinds.of_options(maker).keys() - {'examples'}
       raise types.lacks(f"method '{method}'", 'option', option, known)
     if 'examples' in kinds.of_options(maker):

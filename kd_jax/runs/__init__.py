@@ -1,4 +1,4 @@
-"""Runs in folders: one config with its seeds, a sweep, a search."""
+"""Runs a config with its seeds, a sweep or a search in a folder."""
 
 from kd_jax.runs.run import (
   FAILED,

@@ -1,7 +1,7 @@
-"""Claims the folder of a run or a sweep, and notes its surroundings.
+"""Claims the folder of a run or a sweep, and records its environment.
 
 config.json        the config of the run, resolved
-inputs.json        what was read from elsewhere, by content
+inputs.json        content hashes of the data and networks that it reads
 sweep_config.json  in the folder of a sweep: the config that it changes
 """
 
@@ -42,12 +42,12 @@ _PACKAGES = (
 
 
 def claim(folder: pathlib.Path, settings: dict, inputs: Mapping) -> None:
-  """Makes the folder of a run, or finds it again.
+  """Creates the folder of a run, or checks that it is the same run's.
 
   Args:
     folder: of the run.
     settings: its config as JSON.
-    inputs: fingerprints of what it reads from elsewhere, JSON.
+    inputs: fingerprints of its data and loaded networks, JSON.
 
   Raises:
     ValueError: it belongs to another config or to other inputs (the first
@@ -57,7 +57,7 @@ def claim(folder: pathlib.Path, settings: dict, inputs: Mapping) -> None:
 
 
 def claim_sweep(folder: pathlib.Path, settings: dict) -> None:
-  """Makes the folder of a sweep or search, or finds it again.
+  """Creates the folder of a sweep or search, or checks that it is the same's.
 
   Args:
     folder: of the sweep, which has one folder for each setting.
@@ -70,7 +70,7 @@ def claim_sweep(folder: pathlib.Path, settings: dict) -> None:
 
 
 def _first_then_others(folder, work: Callable[[], None]) -> None:
-  """Work of the first process; the others look when it is done."""
+  """Runs `work` in the first process, then in the others."""
   if jax.process_index():
     parallel.meet(f'{folder} is claimed')
     work()
@@ -82,7 +82,7 @@ def _first_then_others(folder, work: Callable[[], None]) -> None:
 
 
 def _claim_run(folder, settings, inputs) -> None:
-  """What each process does."""
+  """Claims the folder of a run in one process."""
   _make(folder)
   if (folder / SWEEP).exists():
     raise ValueError(f'{folder} is the folder of a sweep; use another workdir')
@@ -105,7 +105,7 @@ def _claim_run(folder, settings, inputs) -> None:
 
 
 def _claim_sweep(folder, settings) -> None:
-  """What each process does."""
+  """Claims the folder of a sweep in one process."""
   _make(folder)
   if (folder / CONFIG).exists():
     raise ValueError(
@@ -120,7 +120,7 @@ def _claim_sweep(folder, settings) -> None:
 
 
 def _make(folder: pathlib.Path) -> None:
-  """Makes the folder, or says why it cannot be written."""
+  """Creates the folder, or raises why it cannot be written."""
   try:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / '.writable').touch()
@@ -148,7 +148,7 @@ def _compare(folder, name: str, mine: Mapping, what: str) -> None:
 
 
 def _refuse_filled(folder, kind: str, name: str) -> None:
-  """Refuses a folder in which something else lies."""
+  """Refuses a folder that holds something else."""
   if any(path.name not in _OURS for path in folder.iterdir()):
     raise ValueError(f'{folder} is not empty and is not a {kind} (no {name})')
 
@@ -162,7 +162,7 @@ def make_room(folder: pathlib.Path) -> None:
   """Moves a run or sweep aside, so that its folder can be begun anew.
 
   Raises:
-    ValueError: there is something else.
+    ValueError: the folder holds something else.
     errors.BusyError: it is being trained.
   """
   if not folder.exists() or jax.process_index():
@@ -195,7 +195,7 @@ def lock(*folders: pathlib.Path) -> Iterator[None]:
 
 
 def check_path(path: str | os.PathLike, key: str) -> None:
-  """Refuses a path that is not one of this machine.
+  """Refuses a path that is not on this machine.
 
   Raises:
     ValueError: for 'gs://...' and the like, which would become local folders.

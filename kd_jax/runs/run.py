@@ -47,13 +47,13 @@ def changed(c: config.ConfigDict, setting: Mapping) -> config.ConfigDict:
 
 
 class Result(NamedTuple):
-  """What came of a setting: its report, or why there is none."""
+  """The report of a setting, or why there is none."""
 
   report: Mapping[str, Any] | None
   failure: Exception | None = None
 
   def unwrap(self) -> dict:
-    """The report; why there is none is raised."""
+    """The report; raises why there is none."""
     if self.failure:
       raise self.failure
     return self.report
@@ -71,10 +71,10 @@ def launch(
 
   Args:
     c: from a config file.
-    workdir: where it is kept.
-    stop: asked after every step.
+    workdir: folder of the run.
+    stop: called after every step; training saves and stops once it is true.
     data: in place of the data set that the config names.
-    shelf: where runs find what they share.
+    shelf: folder of the networks that runs share.
     plan: how seeds are trained at once.
 
   Returns:
@@ -89,7 +89,7 @@ def launch(
 
 
 class Place(NamedTuple):
-  """One seed of one setting: its config, its folder, the setting's."""
+  """A seed of a setting: its config, its folder, the folder of the setting."""
 
   config: config.ConfigDict
   folder: pathlib.Path
@@ -97,7 +97,7 @@ class Place(NamedTuple):
 
 
 class Prepared(NamedTuple):
-  """Configs that are built.
+  """Configs whose experiments are built.
 
   Attributes:
     configs: {setting: its config}.
@@ -117,9 +117,9 @@ def build_all(
   workdir: pathlib.Path,
   data: sources.Data | None = None,
 ) -> Prepared:
-  """Builds all that configs name; writes and trains nothing.
+  """Builds the experiments of configs; writes and trains nothing.
 
-  Configs that differ in numbers of the state alone share what is built.
+  Configs that differ in numbers of the state alone share networks and data.
 
   Args:
     configs: {folder in workdir: config}; '' is workdir itself.
@@ -129,17 +129,20 @@ def build_all(
     ValueError: for an invalid config.
   """
   places = {
-    (name, seed): Place(one, workdir / name / seed, workdir / name)
+    (name, seed): Place(seed_config, workdir / name / seed, workdir / name)
     for name, c in configs.items()
-    for seed, one in seeds_of(c).items()
+    for seed, seed_config in seeds_of(c).items()
   }
-  asked = {key: place.config for key, place in places.items()}
-  for c in asked.values():
+  seed_configs = {key: place.config for key, place in places.items()}
+  for c in seed_configs.values():
     config.validate(c)
   read = build.reader(data)
+  data = read(next(iter(seed_configs.values())))
   groups = [
-    make_group([places[key] for key in keys], read(asked[keys[0]]))
-    for _, keys in groups_of(asked, read(next(iter(asked.values()))))
+    make_group([places[key] for key in keys], read(seed_configs[keys[0]]))
+    for _, keys in groups_of(
+      seed_configs, read(next(iter(seed_configs.values())))
+    )
   ]
   folders_of = {name: [] for name in configs}
   for (name, _), place in places.items():
@@ -148,7 +151,7 @@ def build_all(
 
 
 def claim(prepared: Prepared, sweep_of: Mapping | None = None) -> Prepared:
-  """Claims the folders of all that is built.
+  """Claims the folders of all experiments.
 
   Args:
     prepared: from `build_all`.
@@ -179,19 +182,19 @@ def train_all(
   shelf: pathlib.Path | None = None,
   each: Callable[[], None] = lambda: None,
 ) -> dict[str, Result]:
-  """Trains, compares and reports, those at once that can be.
+  """Trains, compares and reports all settings, as many as possible at once.
 
   Args:
     prepared: from `claim`.
     stop, shelf: as in `launch`.
     plan: how lanes are trained at once.
-    each: called whenever some of them are finished.
+    each: called after every group of settings.
 
   Returns:
     {setting: its report, or why there is none}.
 
   Raises:
-    errors.StoppedError: asked to stop.
+    errors.StoppedError: `stop` was true.
     errors.BusyError: another process trains in one of the folders.
   """
   if shelf is None and sum(map(len, prepared.groups)) > 1:
@@ -241,9 +244,9 @@ def make_group(places: Sequence[Place], data=None) -> list[tuple]:
 
 
 def is_finished(experiment: build.Experiment, folder: pathlib.Path) -> bool:
-  """Whether a run has its report, and every network that it speaks of.
+  """Whether a run has its report, and every network in it.
 
-  A report without its networks is said: what lacks is then made again.
+  Prints which are missing: they are then trained again.
   """
   status = resume.of_run(folder)
   if status.what == resume.DAMAGED:
@@ -263,7 +266,7 @@ def is_finished(experiment: build.Experiment, folder: pathlib.Path) -> bool:
 
 
 def run_group(group, stop, plan=training.ALONE, shelf=None) -> dict:
-  """Trains and reports lanes; those that are finished are not done again.
+  """Trains and reports the lanes that are not finished.
 
   Returns:
     {folder: why it went no further}.
@@ -290,7 +293,7 @@ def run_group(group, stop, plan=training.ALONE, shelf=None) -> dict:
 
 
 def _report(todo, outcomes: Sequence[finished.Outcome], stop) -> dict:
-  """Compares and reports [(folder, experiment)] that are trained.
+  """Compares and reports trained [(folder, experiment)].
 
   Returns:
     {folder: why it went no further}.
@@ -343,7 +346,7 @@ def _train(todo, stop, plan, shelf) -> list[finished.Outcome]:
 
 
 def _together(folder, runs, failed) -> Result:
-  """The report of a setting: of its one run, or of all its seeds."""
+  """The report of a setting: of its only run, or of all its seeds."""
   for run in runs:
     if run in failed:
       return Result(None, failed[run])

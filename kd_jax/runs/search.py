@@ -1,7 +1,7 @@
-"""A search of many dimensions: Optuna proposes settings, a grid trains them.
+"""Searches many dimensions: Optuna proposes settings, lanes train them.
 
-The study is a journal in the workdir: the same command goes on with it, and
-what was running when it was killed is trained to its end.
+The study is a journal in the workdir: the same command continues it, and
+trials that were running when it was killed are trained to their end.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ JOURNAL, AT_ONCE = 'study.jsonl', 8
 
 
 def require_optuna():
-  """optuna, or a ValueError that says what to do without it."""
+  """The module optuna; a ValueError where it is not installed."""
   try:
     import optuna
   except ImportError as error:
@@ -57,13 +57,13 @@ def space_of(file: str) -> dict[str, sweep.Draw]:
 def check_space(
   file: str, changes: Mapping[str, str], space: Mapping[str, sweep.Draw], data
 ) -> None:
-  """Builds the ends of every distribution, one key at a time.
+  """Builds the ends of every distribution, key by key.
 
   Args:
     file, changes, space, data: as in `run`.
 
   Raises:
-    ValueError: for a key or a value that cannot be, before any trial.
+    ValueError: for an invalid key or value, before any trial.
   """
   ends = [
     {key: value}
@@ -92,7 +92,7 @@ def describe(space: Mapping[str, sweep.Draw]) -> str:
 
 
 def check_study(workdir: pathlib.Path, space: Mapping[str, sweep.Draw]) -> None:
-  """Refuses to go on with a study that searched elsewhere.
+  """Refuses to continue a study of other keys.
 
   Raises:
     ValueError: naming the keys of both.
@@ -101,7 +101,7 @@ def check_study(workdir: pathlib.Path, space: Mapping[str, sweep.Draw]) -> None:
     return
   for trial in open_study(require_optuna(), workdir).get_trials():
     known = set(trial.params)
-    # One that was killed while it was drawn has only some.
+    # A trial that was killed while it was drawn has only some of the keys.
     if known != set(space) and (
       trial.state.is_finished() or known - set(space)
     ):
@@ -124,23 +124,23 @@ def run(
 ) -> list[dict]:
   """Trains settings that Optuna proposes until there are `trials` of them.
 
-  TPE proposes as many at a time as are trained at once; its median pruner
-  drops lanes by their accuracy on validation.
+  TPE proposes as many at a time as are trained at once; a median pruner drops
+  lanes by their accuracy on validation.
 
   Args:
-    file, changes: as in `settings.make`.
+    file, changes: as in `sweep_run.make`.
     space: {dotted key: distribution}.
     trials: in all, those of earlier starts included.
     workdir: of the study and of a folder a trial.
-    stop, data, plan: as in `settings.launch`.
+    stop, data, plan: as in `runs.launch`.
 
   Returns:
-    As `settings.collect`.
+    As `sweep_run.collect`.
   """
   optuna = require_optuna()
   sweep_of = config.to_json(config.read(file, changes))
   folders.claim_sweep(workdir, sweep_of)
-  study, made = open_study(optuna, workdir), {}
+  study, settings = open_study(optuna, workdir), {}
 
   def swept(trial):
     name = f'trial_{trial.number:04d}'
@@ -148,24 +148,24 @@ def run(
     return name, sweep_run.make_one(file, changes, values, workdir / name)
 
   for trial in study.get_trials():
-    made |= [swept(optuna.trial.FixedTrial(trial.params, trial.number))]
+    settings |= [swept(optuna.trial.FixedTrial(trial.params, trial.number))]
   running = optuna.trial.TrialState.RUNNING
   batch = [
     optuna.trial.Trial(study, t._trial_id)
     for t in study.get_trials(states=(running,))
   ]
-  while batch or len(made) < trials:
-    while len(made) < trials and len(batch) < (plan.lanes or AT_ONCE):
+  while batch or len(settings) < trials:
+    while len(settings) < trials and len(batch) < (plan.lanes or AT_ONCE):
       batch.append(study.ask())
-      made |= [swept(batch[-1])]
+      settings |= [swept(batch[-1])]
     names = {f'trial_{trial.number:04d}': trial for trial in batch}
-    judged = plan._replace(pruner=make_pruner(names))
-    now = {name: made[name] for name in names}
-    prepared = runs.claim(sweep_run.build_all(now, workdir, data), sweep_of)
-    rows = sweep_run.launch(now, prepared, stop, judged)
+    pruned = plan._replace(pruner=make_pruner(names))
+    batched = {name: settings[name] for name in names}
+    prepared = runs.claim(sweep_run.build_all(batched, workdir, data), sweep_of)
+    rows = sweep_run.launch(batched, prepared, stop, pruned)
     tell(optuna, study, names, rows)
     batch = []
-  return sweep_run.collect(made, workdir)
+  return sweep_run.collect(settings, workdir)
 
 
 def open_study(optuna, workdir: pathlib.Path):
@@ -193,30 +193,31 @@ def propose(trial, key: str, draw: sweep.Draw):
 
 
 def make_pruner(trials: Mapping[str, object]) -> Callable:
-  """A pruner (see `loop.Plan`) that asks the study's pruner."""
+  """A pruner (see `loop.Plan`) that decides as the pruner of the study."""
 
   def pruner(lanes):
     scores, dropped = {}, {}
-    for i, one in lanes.items():
-      place = one.session.folder
+    for i, member in lanes.items():
+      place = member.session.folder
       place = place if place.name in trials else place.parent
-      found = i, lane.accuracy(one), one.step
-      scores.setdefault(place, []).append(found)
-    for place, found in scores.items():
-      mean, step = sum(x for _, x, _ in found) / len(found), found[0][2]
+      score = i, lane.accuracy(member), member.step
+      scores.setdefault(place, []).append(score)
+    for place, lane_scores in scores.items():
+      mean = sum(x for _, x, _ in lane_scores) / len(lane_scores)
+      step = lane_scores[0][2]
       trial = trials[place.name]
       trial.report(mean, step)
       if trial.should_prune():
         halving.note(place, step, mean)
         reason = errors.DroppedError(halving.read(place))
-        dropped |= {i: reason for i, _, _ in found}
+        dropped |= {i: reason for i, _, _ in lane_scores}
     return dropped
 
   return pruner
 
 
 def tell(optuna, study, trials: Mapping[str, object], rows) -> None:
-  """Tells the study how the trials ended."""
+  """Reports to the study how the trials ended."""
   states = optuna.trial.TrialState
   scores = {row['setting']: row['validation'] for row in rows}
   for name, trial in trials.items():

@@ -1,4 +1,4 @@
-"""Many settings of one config: trained at once, one table of all."""
+"""Trains the settings of a sweep at once, and writes the table of them."""
 
 import csv
 import functools
@@ -60,8 +60,8 @@ def named(file: str, text: str) -> list[sweep.Setting]:
     text: 'a,b', names whose product is meant; or 'key=1,2;other=0:1:5'.
 
   Raises:
-    ValueError: for a name that the config does not have, no settings, or what
-      its function raises or returns that is none.
+    ValueError: for a name that the config does not have, no settings, or a
+      function that raises or returns something else.
   """
   if '=' in text:
     return sweep.parse(text)
@@ -82,7 +82,7 @@ def named(file: str, text: str) -> list[sweep.Setting]:
 
 
 def _settings(what: str, path: str, make: Callable) -> list[sweep.Setting]:
-  """What a user's function gives, if it is settings."""
+  """The settings that a function of a user's file returns."""
   settings = user_file.call(path, make)
   kinds.check(what, settings, Sequence[Mapping])
   for key in itertools.chain(*settings):
@@ -91,7 +91,7 @@ def _settings(what: str, path: str, make: Callable) -> list[sweep.Setting]:
 
 
 class Swept(NamedTuple):
-  """One setting of a sweep: what it changes, its config, its command."""
+  """A setting of a sweep: what it changes, its config, its command."""
 
   values: sweep.Setting
   config: config.ConfigDict
@@ -113,7 +113,7 @@ def make(
     workdir: of the sweep, for the commands.
 
   Raises:
-    ValueError: for a key or value that cannot be, before any work.
+    ValueError: for an invalid key or value, before any work.
   """
   # The file is read once for each argument, not for each setting.
   read = functools.cache(lambda path: config.read(path, changes))
@@ -122,7 +122,7 @@ def make(
     name: make_one(file, changes, setting, root / name, read)
     for name, setting in sweep.expand(settings).items()
   }
-  runs_of_all = sum(one.config.seeds for one in swept.values())
+  runs_of_all = sum(setting.config.seeds for setting in swept.values())
   sweep.check_count(runs_of_all, 'runs (settings times seeds)')
   return swept
 
@@ -134,7 +134,7 @@ def make_one(
   folder: pathlib.Path,
   read: Callable[[str], config.ConfigDict] | None = None,
 ) -> Swept:
-  """One setting, kept in `folder`; the rest as in `make`.
+  """A setting whose run is in `folder`; the rest as in `make`.
 
   Args:
     file, changes: as in `make`.
@@ -166,7 +166,7 @@ def progress(
   """{setting: how far it is}, from the folder of a sweep.
 
   Raises:
-    ValueError: where it is no folder, or has nothing of the sweep.
+    ValueError: where the folder is missing, or holds nothing of the sweep.
   """
   if not workdir.is_dir():
     what = 'is not a folder' if workdir.exists() else 'does not exist'
@@ -194,7 +194,7 @@ def launch(
   stop: Callable[[], bool],
   plan: loop.Plan = loop.ALONE,
 ) -> list[dict]:
-  """Trains every setting; what is done is not done again.
+  """Trains every setting that is not finished.
 
   Settings that differ in numbers of the state alone are trained at once.
 
@@ -260,7 +260,7 @@ def failures(settings, workdir: pathlib.Path, finished) -> dict[str, str]:
 
 
 def alone_of(reports) -> float | None:
-  """Test accuracy of the student alone, in the last report that has one."""
+  """Test accuracy of the student alone, in the last report that has it."""
   alone = None
   for report in reports:
     (_, baseline), *_ = report['students'].items()
@@ -285,12 +285,12 @@ def unused(workdir: pathlib.Path) -> pathlib.Path:
   return folder
 
 
-def typed(one: Swept) -> dict:
-  """What a setting changes, as the config has it: numbers, not their text."""
-  flat = identities.flatten(config.to_json(one.config))
+def typed(setting: Swept) -> dict:
+  """What a setting changes, as values of the config: numbers, not text."""
+  flat = identities.flatten(config.to_json(setting.config))
   return {
     key: value if key == 'arg' else flat.get(key, value)
-    for key, value in one.values.items()
+    for key, value in setting.values.items()
   }
 
 
@@ -306,7 +306,7 @@ def row_of(
     corrected: its comparison within the sweep (see `family.correct`).
   """
   seeds = sorted(folder.glob('seed_*')) or [folder]
-  first = next(iter(report['students']))  # the one that the run is about
+  first = next(iter(report['students']))  # the network that the run is about
   specs = [
     checkpoint.read_json(seed / 'networks' / first / network_files.SPEC)
     for seed in seeds
@@ -315,7 +315,7 @@ def row_of(
   student = report['networks'][first]
   test = student['accuracy']
   test = test['values'] if isinstance(test, Mapping) else [test]
-  judged = report['verdict'] or {}
+  verdict = report['verdict'] or {}
   cost = specs[-1]['cost']
   return dict(
     zip(
@@ -326,8 +326,8 @@ def row_of(
         *_moments(scores),
         *_moments(test),
         *student['interval'],
-        judged.get('difference'),
-        *(judged.get('interval') or (None, None)),
+        verdict.get('difference'),
+        *(verdict.get('interval') or (None, None)),
         *(corrected[key] for key in ('p', 'p_holm', 'outcome', 'comparisons')),
         min(spec['cost']['seconds_per_step'] for spec in specs),
         cost['extra_parameters'],
@@ -338,7 +338,7 @@ def row_of(
 
 
 def _moments(values: Sequence[float]) -> tuple[float, float | None]:
-  """Mean and standard deviation (None for one value)."""
+  """Mean and standard deviation (None for a single value)."""
   mean = sum(values) / len(values)
   if len(values) < 2:
     return mean, None
@@ -347,7 +347,7 @@ def _moments(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def write(workdir: pathlib.Path, rows: Sequence[Mapping]) -> None:
-  """sweep.json and sweep.csv."""
+  """Writes sweep.json and sweep.csv."""
   checkpoint.write_json(workdir / 'sweep.json', list(rows))
   text = io.StringIO()
   writer = csv.DictWriter(text, COLUMNS, extrasaction='ignore')
@@ -357,7 +357,7 @@ def write(workdir: pathlib.Path, rows: Sequence[Mapping]) -> None:
 
 
 def summary(rows: Sequence[Mapping], workdir: pathlib.Path) -> str:
-  """What a sweep says at its end: the best setting, how much holds, a table.
+  """The result of a sweep as text: the best setting, its significance, a table.
 
   Args:
     rows: as `collect` makes them.
