@@ -1,13 +1,13 @@
-"""Many steps in one program, and the choice between that and single steps.
+"""Runs many steps in one program, or single steps where they are faster.
 
-A chunk is two programs, as a single step is: what the frozen networks say of N
-batches, which all lanes share, and N updates of a lane. Both are loops of a
-dynamic number of turns over buffers of N, so that a chunk of any length up to
+A chunk is two programs, as a single step is: the signals of the frozen networks
+on N batches, which all lanes share, and N updates of a lane. Both are loops of
+a dynamic number of turns over buffers of N, so that a chunk of any length up to
 N is the same program: where a run is cut into chunks changes no bit of it.
 
-XLA may fuse a step in a loop otherwise than a step alone, which moves the last
-digits of some networks. So the way of stepping belongs to a run: it is chosen
-once, kept with its checkpoints, and used again when the run is resumed.
+XLA may fuse a step in a loop differently from a step alone, which changes the
+last digits of some networks. So the way of stepping belongs to a run: it is
+chosen once, kept with its checkpoints, and used again when the run resumes.
 """
 
 import time
@@ -23,7 +23,7 @@ from kd_jax import types
 from kd_jax.data import pipeline
 
 SINGLE, CHUNK = 'single', 'chunk'
-MOST = 100  # steps in a chunk, where a config leaves it to us
+MOST = 100  # steps in a chunk, where the config has steps_at_once=0
 BYTES = 256 << 20  # of the buffers of batches and signals of a chunk
 SECONDS = 0.5  # that a chunk lasts at most: a stop is heard after it
 WORTH = 400  # steps of a stage for which a trial on CPU pays
@@ -57,7 +57,7 @@ def make_chunks(
   frozen: types.PyTree,
   most: int = MOST,
 ) -> Chunks:
-  """Makes the chunk programs of a stage whose data lie on one device.
+  """Makes the chunk programs of a stage whose data lie on a single device.
 
   Args:
     halves: of the step.
@@ -79,16 +79,18 @@ def make_chunks(
 
   first = index(0)
   stored = None if read is None else read(0, first)
-  one = jax.eval_shape(
+  step_shapes = jax.eval_shape(
     look_at, frozen, split, stored, jnp.asarray(first), jnp.int32(0)
   )
-  _, metrics = jax.eval_shape(halves.update, state, *one)
-  size = max(min(most, BYTES // max(_bytes((one, stored)), 1)), 1)
+  _, metrics = jax.eval_shape(halves.update, state, *step_shapes)
+  size = max(min(most, BYTES // max(_bytes((step_shapes, stored)), 1)), 1)
   names = tuple(sorted(metrics))
 
   @jax.jit
   def look(frozen, data, stored, examples, first, count):
-    buffers = jax.tree.map(lambda x: jnp.zeros((size, *x.shape), x.dtype), one)
+    buffers = jax.tree.map(
+      lambda x: jnp.zeros((size, *x.shape), x.dtype), step_shapes
+    )
 
     def turn(i, buffers):
       outputs = jax.tree.map(lambda x: x[i], stored)
@@ -140,14 +142,15 @@ def choose(
   frozen: Mapping[str, Any],
   steps: int,
 ) -> Chunks | None:
-  """How a run that begins takes its steps.
+  """Chooses how a new run takes its steps.
 
   Args:
-    at_once: as the config has it: steps in a program; 0 leaves it to us.
-    chunks: most -> the programs, or None where the data do not lie on one
-      device.
-    single: (state, frozen, step) -> state, one step.
-    state: of a lane; it stays whole.
+    at_once: `steps_at_once` of the config; 0: chunks on a GPU,
+      the faster of both on a CPU.
+    chunks: most -> the programs, or None where the data lie on several
+      devices.
+    single: (state, frozen, step) -> state, a single step.
+    state: of a lane; it is not donated.
     frozen: {network: variables}.
     steps: of the stage.
 
@@ -161,27 +164,27 @@ def choose(
   if jax.default_backend() != 'cpu':
     return chunks(MOST)
   # A convolution in a loop can be slower on CPU: both ways are tried.
-  made = chunks(MOST) if steps >= WORTH else None
-  if made is None:
+  programs = chunks(MOST) if steps >= WORTH else None
+  if programs is None:
     return None
-  update = jax.jit(made.update)
+  update = jax.jit(programs.update)
 
   def by_chunk():
-    count = min(TRIAL, made.size)
-    seen = made.look(frozen, 0, count)
-    return update(state, *seen, jax.device_put(np.int32(count)))
+    count = min(TRIAL, programs.size)
+    batches = programs.look(frozen, 0, count)
+    return update(state, *batches, jax.device_put(np.int32(count)))
 
   def by_step():
     moved = jax.tree.map(jnp.copy, state)
-    for step in range(min(TRIAL, made.size)):
+    for step in range(min(TRIAL, programs.size)):
       moved = single(moved, frozen, step)
     return moved
 
-  return made if _seconds(by_chunk) < _seconds(by_step) else None
+  return programs if _seconds(by_chunk) < _seconds(by_step) else None
 
 
 def _seconds(function: Callable) -> float:
-  """How long a call takes, the shortest of three after one that compiles."""
+  """Seconds of a call, the least of three after the call that compiles."""
   times = []
   for _ in range(4):
     begun = time.perf_counter()

@@ -36,7 +36,7 @@ class Finished(NamedTuple):
 
 
 class Outcome(NamedTuple):
-  """What came of a training: networks, or why it went no further.
+  """The networks of a training, or why it ended early.
 
   Attributes:
     networks: {name: variables}, or {student: Finished} of one stage.
@@ -49,19 +49,19 @@ class Outcome(NamedTuple):
   best: Mapping = {}
 
   def unwrap(self) -> Mapping:
-    """The networks; why there are none is raised."""
+    """The networks; raises why there are none."""
     if self.failure:
       raise self.failure
     return self.networks
 
 
 class Session(NamedTuple):
-  """What a stage is trained with, beside the experiment.
+  """Folder, metrics and stop signal with which a stage is trained.
 
   Attributes:
-    folder: of the run; None keeps nothing on disk.
+    folder: of the run; None: nothing is kept on disk.
     writer: of metrics.
-    stop: () -> bool, asked after every step.
+    stop: () -> bool, called after every step.
     shared: folder of the store that the runs of a sweep share; None: none.
   """
 
@@ -86,11 +86,10 @@ def _names(stage) -> list[str]:
 
 
 def read(experiment, stage, folder) -> Outcome | None:
-  """The networks that this very stage left in a folder, or None.
+  """The networks that the same stage left in a folder, or None.
 
-  What is damaged, or was put there under another name, is moved aside, and
-  said: the stage is then trained again, from its last checkpoint where that
-  is whole.
+  A damaged network, or a network of another name, is moved aside with a
+  message: the stage is then trained again, from its last whole checkpoint.
 
   Raises:
     ValueError: a network belongs to another training.
@@ -117,7 +116,7 @@ def read(experiment, stage, folder) -> Outcome | None:
 
 
 def _shared(experiment, stage, session) -> pathlib.Path | None:
-  """Where the runs of a sweep keep what this stage makes."""
+  """The folder in which the runs of a sweep share the networks of a stage."""
   if session.shared is None or stage.name not in experiment.shared:
     return None
   name = identities.fingerprint(experiment.identities[stage.name])
@@ -126,20 +125,20 @@ def _shared(experiment, stage, session) -> pathlib.Path | None:
 
 @contextlib.contextmanager
 def turns(lanes: Sequence[tuple]) -> Iterator[bool]:
-  """One run at a time makes what runs share; the next finds it in the store.
+  """Lets a single run train shared networks; the others read them afterwards.
 
   Args:
-    lanes: (experiment, stage, session) of what is not there yet.
+    lanes: (experiment, stage, session) of the networks that are missing.
 
   Yields:
-    Whether it is this run's turn; False where it was asked to stop before.
+    Whether it is the turn of this run; False where it was stopped before.
   """
   _, stage, session = lanes[0]
   places = {_shared(*lane) for lane in lanes} - {None}
   if jax.process_index():
-    places = ()  # the first process waits for all of a run
+    places = ()  # the first process of a run waits for all
   with contextlib.ExitStack() as stack:
-    # In one order everywhere: nobody waits for one who waits for them.
+    # Sorted, so that no two runs wait for each other.
     yield all(
       stack.enter_context(
         locks.held(p.with_name(f'{p.name}.lock'), session.stop, stage.name)
@@ -149,7 +148,7 @@ def turns(lanes: Sequence[tuple]) -> Iterator[bool]:
 
 
 def copy_from_store(experiment, stage, session) -> None:
-  """Copies what another run of the sweep has made already."""
+  """Copies the networks that another run of the sweep has trained."""
   place = _shared(experiment, stage, session)
   if place is None:
     return
@@ -162,7 +161,7 @@ def copy_from_store(experiment, stage, session) -> None:
 
 
 def copy_to_store(experiment, stage, session) -> None:
-  """Copies what this run has made, for the other runs of the sweep."""
+  """Copies the networks of this run for the other runs of the sweep."""
   place = _shared(experiment, stage, session)
   if place is None or place.exists() or jax.process_index():
     return
@@ -175,7 +174,7 @@ def copy_to_store(experiment, stage, session) -> None:
 def write(
   experiment, stage, trained: Mapping[str, Finished], folder
 ) -> Outcome:
-  """Writes the finished networks of a stage; the same as `read` then reads."""
+  """Writes the finished networks of a stage; returns what `read` would."""
   select, kept, best = experiment.options['select'], {}, {}
   identity = experiment.identities[stage.name]
   for student, name in stage.kept.items():
@@ -210,7 +209,7 @@ def write(
 
 
 def _write(place: pathlib.Path, variables, spec) -> None:
-  """Writes a network; the same one, of a stage killed here before, stays."""
+  """Writes a network; an equal network, of a stage killed before, stays."""
   if place.exists():
     with contextlib.suppress(ValueError):
       _, stored = network_files.load_network(place)

@@ -1,4 +1,4 @@
-"""One training as the loop sees it: opens, reads, saves and ends a lane."""
+"""Opens, validates, saves and ends a lane, a training of a stage."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ class Lane(NamedTuple):
   """A training of one stage.
 
   Attributes:
-    stage: with the lane's own numbers and seed.
+    stage: with the hyperparameters and the seed of the lane.
     session: folder, writer.
-    manager: of its checkpoints; None keeps none.
-    step: updates runtime.
-    state: of training, at `step` whenever the loop has looked.
+    manager: of its checkpoints; None: none are kept.
+    step: updates done.
+    state: of training, at `step` after `_look` of the loop.
     best: {student: {'score', 'step', 'variables'}} on validation so far.
     identity: all that its result depends on.
     way: of stepping, `chunks.SINGLE` or `chunks.CHUNK`; '' before it is chosen.
@@ -28,7 +28,7 @@ class Lane(NamedTuple):
     count: of those steps.
     scores: {'validation_accuracy/STUDENT', 'validation_nll/..'} of the last
       validation.
-    failure: why it went no further; None while all is well.
+    failure: why it ended early; None while it trains.
   """
 
   stage: stages.Stage
@@ -83,7 +83,7 @@ def _worst(stage, state) -> dict[str, dict]:
 
 
 def _resume(lane: Lane) -> Lane:
-  """The lane at the newest whole checkpoint, or as given."""
+  """The lane at the newest whole checkpoint, or unchanged without any."""
   target = {'state': lane.state, 'best': lane.best}
   step, tree, meta = checkpoint.restore(lane.manager, target, lane.identity)
   if jax.process_index() == 0:
@@ -120,7 +120,7 @@ def read(lane: Lane, step: int, values: Mapping[str, float]) -> Lane:
 
 
 def _advice(step: int) -> str:
-  """What can be done about a loss that is not finite."""
+  """The remedy for a loss that is not finite."""
   if step == 1:
     return (
       'nothing was updated yet: check the data, the variables of the teacher '
@@ -145,7 +145,7 @@ def validate(lane: Lane, runtime: runtimes.Runtime) -> Lane:
 
 
 def better(best, lane: Lane, name: str, scores) -> Mapping:
-  """The better on validation of what was best and what is now."""
+  """The best on validation so far: the record, or the lane as it is now."""
   score = scores.get(f'validation_accuracy/{name}', np.inf)
   if score <= best['score']:
     return best
@@ -158,7 +158,7 @@ def better(best, lane: Lane, name: str, scores) -> Mapping:
 
 
 def accuracy(lane: Lane) -> float:
-  """That of the last validation, the mean over the lane's students."""
+  """Accuracy of the last validation, the mean over the students of the lane."""
   values = [v for k, v in lane.scores.items() if 'accuracy' in k]
   return sum(values) / len(values)
 
@@ -184,12 +184,12 @@ def flush(lane: Lane) -> None:
 def results(
   lane: Lane, runtime: runtimes.Runtime, seconds: float
 ) -> dict[str, finished.Finished]:
-  """{student: Finished} of a lane that has come to its end.
+  """{student: Finished} of a lane at its end.
 
   Args:
     lane: at its last step.
     runtime: validates.
-    seconds: a step of it took.
+    seconds: of a step.
   """
   trained = {}
   learned = jax.tree.leaves(lane.state.params['terms'])
@@ -200,7 +200,7 @@ def results(
       lane.state.carried['copies'],
     )
   )
-  # Of the last step; a lane that was resumed there has not been looked at.
+  # Of the last step; a lane that was resumed there is not validated yet.
   scores = lane.scores or runtime.validate(lane.state)
   for name in lane.stage.students:
     last = jax.device_get(states.variables_of(lane.state, name, lane.stage))

@@ -1,7 +1,7 @@
-"""The loop over steps: trains lanes that differ in numbers alone at once.
+"""Trains lanes that differ in numbers alone at once: the loop over steps.
 
 A lane is a run of a sweep that trains together with others. A frozen teacher
-sees a batch once for all lanes, which `strategies` update.
+is evaluated once per batch for all lanes, which `strategies` update.
 """
 
 import time
@@ -17,13 +17,13 @@ from kd_jax.training import runtime as runtimes
 
 
 class Plan(NamedTuple):
-  """How lanes are trained at once.
+  """Settings of training lanes at once.
 
   Attributes:
     strategy: 'loop', 'vmap', or 'auto': 'loop' on a CPU and 'vmap' else.
     lanes: the most at once; 0: as many as fit the memory.
     halving: the factor of successive halving (see `halving`); 0: none.
-    pruner: {number: lane} -> {number: why it goes no further}; called after
+    pruner: {number: lane} -> {number: why it is dropped}; called after
       every validation of the last stage.
   """
 
@@ -38,11 +38,11 @@ SPARE = 15.0  # seconds; see `_spare`
 
 
 def make_plan(strategy: str, lanes: int = 0, halving: int = 0) -> Plan:
-  """A plan of what a user asks for.
+  """The plan of a user's options.
 
   Raises:
-    ValueError: for an unknown strategy, fewer than no lanes, or a factor of
-      halving that leaves all.
+    ValueError: for an unknown strategy, fewer than 0 lanes, or a factor of
+      halving of 1.
   """
   if strategy not in ('auto', *strategies.STRATEGIES):
     raise types.unknown(
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
   """A lane before it is opened.
 
   Attributes:
-    stage: with the lane's own numbers and seed.
+    stage: with the hyperparameters and the seed of the lane.
     starts: {student: variables} of those that do not start afresh.
     session: folder, writer, stop.
     identity: all that the lane's result depends on.
@@ -83,14 +83,14 @@ def train(
     experiment: of any of them: networks, data, placement.
     entries: the lanes.
     frozen: {network: variables} that never change, the same for all.
-    plan: how, and how many at once; the rest waits.
+    plan: how, and how many at once; the others are trained after them.
 
   Returns:
-    {student: Finished} of each lane, or why it went no further.
+    {student: Finished} of each lane, or its failure.
 
   Raises:
-    errors.StoppedError: asked to stop; every lane is saved.
-    ValueError: more lanes are asked for than fit the memory, or a checkpoint
+    errors.StoppedError: `stop` was true; every lane is saved.
+    ValueError: the plan has more lanes than fit the memory, or a checkpoint
       belongs to another training.
   """
   stage, session = entries[0].stage, entries[0].session
@@ -136,7 +136,7 @@ def _together(experiment, entries, frozen, runtime, strategy, pruner) -> list:
 
 
 def _by_way(experiment, lanes, frozen, runtime) -> list[tuple]:
-  """[(lanes, their `Chunks` or None)]: a resumed lane goes on in its way."""
+  """[(lanes, their `Chunks` or None)]; a resumed lane keeps its way."""
   begun = [member.way for member in lanes if member.way]
   most = experiment.options['steps_at_once']
 
@@ -170,7 +170,7 @@ def _by_way(experiment, lanes, frozen, runtime) -> list[tuple]:
 def _timed(
   experiment, runtime, frozen, lanes, strategy, programs, pruner
 ) -> list[finished.Outcome]:
-  """Trains lanes to their end; what came of each, with the time of a step."""
+  """Trains lanes to their end; their outcomes, with the time of a step."""
   begun = time.monotonic(), sum(member.step for member in lanes)
   lanes = _steps(experiment, runtime, frozen, lanes, strategy, programs, pruner)
   taken = max(sum(member.step for member in lanes) - begun[1], 1)
@@ -187,11 +187,11 @@ class _Moving(NamedTuple):
   """Where the loop over steps is.
 
   Attributes:
-    lanes: all of them, as they were when they were last looked at.
+    lanes: all of them, as of the last `_look`.
     running: the lanes that are updated, by number.
     packed: their states.
-    waiting: () -> [(step, [row of a lane])] of the last call, not read yet;
-      None: all is read.
+    waiting: () -> [(step, [row of a lane])] of the last call, not yet read;
+      None: all are read.
   """
 
   lanes: Sequence[lane.Lane]
@@ -203,7 +203,7 @@ class _Moving(NamedTuple):
 def _steps(
   experiment, runtime, frozen, lanes, strategy, programs, pruner
 ) -> list:
-  """The loop over steps; a call is dispatched before the last one is read."""
+  """The loop over steps: a call is dispatched before the last call is read."""
   stage, stop = lanes[0].stage, lanes[0].session.stop
   total = stage.recipe.steps
   n = min(member.step for member in lanes)
@@ -242,8 +242,8 @@ def _steps(
 
 
 def _boundary(moving, n: int, runtime, total: int) -> int:
-  """The step after `n` at which the loop must look: where it validates or
-  saves, where a lane that was saved later joins, the end."""
+  """The next step after `n` at which the loop validates or saves, a lane that
+  was saved at a later step joins, or the stage ends."""
   marks = [total]
   for every in (runtime.eval_every, runtime.save_every):
     marks.append((n // every + 1) * every)
@@ -261,7 +261,7 @@ def _make_advance(runtime, frozen, strategy, programs) -> Callable:
       moving, n, runtime, frozen, strategy, progress
     )
   chunk = strategy.make_chunk(programs.update)
-  pace = {'most': 10}  # the first chunks are short: how long a step takes
+  pace = {'most': 10}  # the first chunks are short: they measure a step
 
   def advance(moving, n, end, progress):
     count = min(pace['most'], programs.size, end - n)
@@ -292,7 +292,7 @@ def _row(names, values) -> dict[str, float]:
 
 
 def _single(moving, n, runtime, frozen, strategy, progress) -> tuple:
-  """One step of every lane that runs."""
+  """A single step of every running lane."""
   signals, batch = runtime.signals(np.int32(n), frozen, runtime.feed(n))
   packed, values = strategy.update(moving.packed, signals, batch)
   moving = _read(moving._replace(packed=packed), progress)
@@ -301,18 +301,18 @@ def _single(moving, n, runtime, frozen, strategy, progress) -> tuple:
 
 
 def _spare(experiment) -> float:
-  """Seconds after a checkpoint within which none is due by itself.
+  """Minimum seconds between periodic checkpoints.
 
-  Where the config gives no number of steps, epochs of a second each would
-  mostly wait for the disk. Processes that save together count steps alone.
+  Without it, and without a number of steps in the config, short epochs would
+  mostly wait for the disk. Processes that save together go by steps alone.
   """
   given = experiment.options['checkpoint_every'] or jax.process_count() > 1
   return 0.0 if given else SPARE
 
 
 def _enter(moving, n, strategy, progress) -> _Moving:
-  """The lanes that step n moves: failed ones leave, and those that were saved
-  at a later step than others join when the loop gets there."""
+  """The lanes that step n updates: failed lanes leave, and lanes that were
+  saved at a later step join when the loop reaches it."""
   running = tuple(
     i
     for i, member in enumerate(moving.lanes)
@@ -327,7 +327,7 @@ def _enter(moving, n, strategy, progress) -> _Moving:
 
 
 def _read(moving, progress) -> _Moving:
-  """The lanes with the metrics that wait."""
+  """The lanes with the metrics of the last call."""
   if moving.waiting is None:
     return moving
   lanes, table = list(moving.lanes), moving.waiting()
@@ -341,7 +341,7 @@ def _read(moving, progress) -> _Moving:
 
 
 def _look(moving, strategy, progress) -> _Moving:
-  """The lanes as they are now: metrics read, states in their place."""
+  """The lanes as they are now, with their metrics and states."""
   moving = _read(moving, progress)
   lanes = list(moving.lanes)
   states = strategy.unpack(moving.packed) if moving.running else []

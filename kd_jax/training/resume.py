@@ -1,12 +1,12 @@
-"""Says how far a stage or a run in a folder is: the one predicate of resuming.
+"""Reads how far a stage or a run in a folder is, for all that resumes.
 
   RUN/networks/NAME/            finished networks
   RUN/checkpoints/STAGE/STEP/   the states to continue from
   RUN/report.json               written last
 
-A stage is fresh, at a step, finished, foreign (what is there was made by
-something else) or damaged. Nothing is deleted: what is foreign or damaged is
-refused or moved aside, by whoever asks.
+A stage is fresh, at a step, finished, foreign (its files are of another
+training) or damaged. Nothing is deleted here: the callers refuse foreign files
+and move damaged files aside.
 """
 
 import json
@@ -31,7 +31,7 @@ class Status(NamedTuple):
 
   Attributes:
     what: 'fresh', 'at', 'finished', 'foreign' or 'damaged'.
-    step: of the newest checkpoint, where it is 'at' one; else 0.
+    step: of the newest checkpoint, where `what` is 'at'; else 0.
     why: what is foreign or damaged, in words.
   """
 
@@ -76,7 +76,7 @@ def of_network(
 def read_network(
   place: pathlib.Path, name: str, identity: Mapping[str, Any]
 ) -> tuple[Status, types.Variables | None]:
-  """`of_network`, and the variables of one that is finished."""
+  """`of_network`, and the variables of a finished network."""
   if not place.exists():
     return Status(FRESH), None
   try:
@@ -94,7 +94,7 @@ def read_network(
 
 
 def of_checkpoints(place: pathlib.Path, identity: Mapping[str, Any]) -> Status:
-  """How far the checkpoints of a stage are, by the newest that is readable."""
+  """How far the checkpoints of a stage are, by the newest readable one."""
   steps = sorted(
     (int(p.name) for p in place.glob('*') if p.name.isdigit()), reverse=True
   )
@@ -114,10 +114,10 @@ def of_checkpoints(place: pathlib.Path, identity: Mapping[str, Any]) -> Status:
 
 
 def of_run(folder: pathlib.Path) -> Status:
-  """How far a run is, by what lies in its folder, without its config.
+  """How far a run is, by the files in its folder, without its config.
 
   A run is 'finished' where its report can be read, 'at' where it has begun;
-  whether the networks are those of the report is asked of its stages.
+  whether its networks are whole and of this config, `of_stage` reads.
   """
   path = folder / REPORT
   if path.exists():
@@ -128,6 +128,6 @@ def of_run(folder: pathlib.Path) -> Status:
     if not (isinstance(report, dict) and 'networks' in report):
       return Status(DAMAGED, why=f'{path} is not the report of a run')
     return Status(FINISHED)
-  # A folder alone says nothing: all those of a sweep are made at its start.
+  # A folder alone says nothing: a sweep creates all of them at its start.
   begun = any((folder / name).exists() for name in ('checkpoints', 'networks'))
   return Status(AT if begun else FRESH)

@@ -1,4 +1,4 @@
-"""Trains the stages of one experiment, or of many that train together."""
+"""Trains the stages of an experiment, or of many experiments together."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -16,9 +16,9 @@ def run(
     {network: variables} of all that is finished, loaded ones too.
 
   Raises:
-    errors.StoppedError: asked to stop; the same run continues where it was.
+    errors.StoppedError: `stop` was true; the same run continues there.
     errors.DivergedError: a loss became NaN or infinite.
-    errors.CacheError: stored teachers belong to something else.
+    errors.CacheError: the cached teacher outputs belong to something else.
     ValueError: what is in the folder belongs to another training.
   """
   (outcome,) = run_all([experiment], [session])
@@ -32,16 +32,16 @@ def run_all(
 ) -> list[finished.Outcome]:
   """Trains experiments that differ in numbers and seeds alone, at once.
 
-  Each leaves what it would have left alone. What several have in common (see
-  `Experiment.shared`) is trained once.
+  Each leaves the files that it would leave alone. Stages that several share
+  (see `Experiment.shared`) are trained once.
 
   Args:
-    experiments: made `like` the first.
-    sessions: one each.
+    experiments: built `like` the first.
+    sessions: of each experiment.
     plan: how lanes are trained.
 
   Returns:
-    For each {network: variables} as `run` returns, or why it went no further.
+    For each {network: variables} as `run` returns, or its failure.
 
   Raises:
     errors.StoppedError, errors.CacheError, ValueError: see `run`.
@@ -56,11 +56,11 @@ def run_all(
 
 
 class _Many(NamedTuple):
-  """The experiments, and what is finished of each, or why it failed.
+  """The experiments, and the finished networks or the failure of each.
 
   Attributes:
-    known: {(stage, fingerprint): outcome}: one copy in memory of what many
-      have.
+    known: {(stage, fingerprint): outcome}: a single copy in memory of the
+      networks that many have.
   """
 
   experiments: Sequence[build.Experiment]
@@ -89,7 +89,7 @@ def _train(many: _Many, k: int, plan: loop.Plan) -> None:
 
 
 def _announce(many, k, running, missing) -> None:
-  """Says once a stage what is finished and what continues.
+  """Prints which experiments have finished the stage and which continue.
 
   Raises:
     ValueError: a checkpoint belongs to another training.
@@ -123,7 +123,7 @@ def _announce(many, k, running, missing) -> None:
 def _train_missing(
   many: _Many, k: int, missing: list[int], plan: loop.Plan
 ) -> None:
-  """Trains stage k of those that lack it; one of those that are equal."""
+  """Trains stage k of those that lack it; equal stages are trained once."""
   firsts, waiting = {}, []
   for i in missing:
     first = firsts.setdefault(_key(many, i, k), i)
@@ -139,7 +139,7 @@ def _train_missing(
 
 
 def _key(many, i, k) -> tuple:
-  """Equal for those that would train the very same; else one for each."""
+  """A key that is equal for experiments that share the stage."""
   experiment = many.experiments[i]
   stage = experiment.stages[k]
   number = None if stage.name in experiment.shared else i
@@ -148,7 +148,7 @@ def _key(many, i, k) -> tuple:
 
 
 def _read(many, i, k) -> bool:
-  """Whether the networks of stage k are there already; they are then done."""
+  """Reads the networks of stage k; whether they were there."""
   experiment, session = many.experiments[i], many.sessions[i]
   stage, key = experiment.stages[k], _key(many, i, k)
   finished.copy_from_store(experiment, stage, session)
@@ -163,7 +163,7 @@ def _read(many, i, k) -> bool:
 
 
 def _add(many, i, new: finished.Outcome) -> None:
-  """Adds the networks of a stage to what is finished of an experiment."""
+  """Adds the networks of a stage to the outcome of an experiment."""
   old = many.outcomes[i]
   many.outcomes[i] = finished.Outcome(
     {**old.networks, **new.networks}, best={**old.best, **new.best}
@@ -171,7 +171,7 @@ def _add(many, i, new: finished.Outcome) -> None:
 
 
 def _groups(many, members: Iterable[int], k) -> list[list[int]]:
-  """Those that train together: the very same frozen networks teach them."""
+  """Groups that train together: with the same frozen networks in memory."""
   groups = {}
   for i in members:
     frozen = many.experiments[i].stages[k].frozen
@@ -181,7 +181,7 @@ def _groups(many, members: Iterable[int], k) -> list[list[int]]:
 
 
 def _train_group(many, k, group, plan) -> None:
-  """Trains stage k of some experiments as lanes; keeps what they made."""
+  """Trains stage k of some experiments as lanes, and writes their networks."""
   experiment = many.experiments[group[0]]
   networks = many.outcomes[group[0]].networks
   frozen = {name: networks[name] for name in experiment.stages[k].frozen}
@@ -199,10 +199,10 @@ def _train_group(many, k, group, plan) -> None:
     if trained.failure:
       many.outcomes[i] = trained
       continue
-    own, session = many.experiments[i], many.sessions[i]
-    stage = own.stages[k]
-    outcome = finished.write(own, stage, trained.networks, session.folder)
-    finished.copy_to_store(own, stage, session)
+    member, session = many.experiments[i], many.sessions[i]
+    stage = member.stages[k]
+    outcome = finished.write(member, stage, trained.networks, session.folder)
+    finished.copy_to_store(member, stage, session)
     _add(many, i, many.known.setdefault(_key(many, i, k), outcome))
 
 
