@@ -1,4 +1,4 @@
-"""A whole distillation from Python: builds a config and runs it."""
+"""Trains or distills a network from Python: builds a config and runs it."""
 
 import contextlib
 import numbers
@@ -94,7 +94,7 @@ def distill(
     data: from `make_data`, or ((train images [N, H, W, C], labels [N]),
       (test images, labels)), where labels are integers or probabilities
       [N, K]; validation is held out of the training set.
-    temperature: T of the soft loss; by default 4, for a method that has one.
+    temperature: T of the soft loss; by default 4, where the method has it.
     alpha: weight of the soft loss, in [0, 1].
     beta: weight of the feature loss over `layers`.
     layers: pairs (student's, teacher's) of names in their outputs.
@@ -186,7 +186,7 @@ def train_alone(network: Any, data: Any, **recipe) -> Distilled:
 
 
 def _network(network, role: str) -> models.Network:
-  """A Network of what a user calls one."""
+  """The Network of an argument: a Network, or a Linen or NNX module."""
   if isinstance(network, models.Network):
     return network
   if isinstance(network, nn.Module):
@@ -206,7 +206,7 @@ def _network(network, role: str) -> models.Network:
 
 
 def _teacher(teacher, variables) -> build.Given:
-  """The teacher and its variables, of what a user gives."""
+  """The teacher and its variables, from the arguments of `distill`."""
   if isinstance(teacher, Distilled):
     teacher, variables = teacher.network, variables or teacher.variables
   if isinstance(variables, Distilled):
@@ -227,7 +227,7 @@ def _teacher(teacher, variables) -> build.Given:
 
 
 def _set_terms(c, taught, temperature, method, feature_method, layers) -> None:
-  """The terms of a config that the arguments of `distill` mean."""
+  """Sets the terms of a config from the arguments of `distill`."""
   c.terms.hard = dict(method='cross_entropy', weight=1.0 - c.alpha)
   if not taught:
     if c.alpha or c.beta or layers:
@@ -257,7 +257,7 @@ def _set_terms(c, taught, temperature, method, feature_method, layers) -> None:
 
 
 def _sequence(name: str, value) -> tuple:
-  """A list of a user's as a tuple."""
+  """A list argument as a tuple."""
   if isinstance(value, str) or not isinstance(value, Sequence):
     raise ValueError(
       f'{name} must be a list, not the {type(value).__name__} {value!r}'
@@ -278,7 +278,7 @@ def _schedule(schedule) -> dict:
 
 
 def _data(data, seed, classes, network) -> sources.Data:
-  """The data set of what a user gives."""
+  """The data set of the argument `data`."""
   if isinstance(data, sources.Data):
     if classes and classes != data.classes:
       raise ValueError(f'classes={classes}, but the data have {data.classes}')
@@ -304,7 +304,7 @@ def _data(data, seed, classes, network) -> sources.Data:
 def _outputs(network, images: tuple[int, ...]) -> int:
   """The number of outputs of a network for images [N, H, W, C]; 0: unknown."""
   if len(images) != 4:
-    return 0  # `make_data` says what is wrong
+    return 0  # `make_data` raises the error
   example = jax.ShapeDtypeStruct((1, *images[1:]), np.float32)
   return models.output_shapes(network, example)['logits'].shape[-1]
 

@@ -36,7 +36,7 @@ def content_hash(tree: types.PyTree) -> str:
 
 
 def _data(leaf):
-  """The numbers of a leaf; a typed key's are its words."""
+  """The numbers of a leaf; those of a typed key are its words."""
   is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(
     leaf.dtype, jax.dtypes.prng_key
   )
@@ -46,8 +46,8 @@ def _data(leaf):
 def make_manager(folder: str | os.PathLike, keep: int) -> ocp.CheckpointManager:
   """Writes checkpoints in the background, keeps the newest `keep`."""
   folder = pathlib.Path(folder).absolute()
-  # Processes that train together wait for each other at every save by a name
-  # that is the step's alone: lanes would meet each other's.
+  # Processes that train together wait for each other at every save, by a name
+  # that holds the step alone: without a prefix lanes would meet other lanes.
   name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
   options = ocp.CheckpointManagerOptions(
     max_to_keep=keep,
@@ -106,7 +106,7 @@ def versions() -> dict[str, str]:
 
 
 def finish(manager) -> None:
-  """Waits until what was saved is on disk.
+  """Waits until the last save is on disk.
 
   Raises:
     OSError: where the last save failed; older checkpoints are intact.
@@ -127,7 +127,7 @@ def _short(folder, error) -> str:
 
 
 def is_full(error: BaseException | None) -> bool:
-  """Whether an error, or what caused it, says that a disk is full."""
+  """Whether an error, or its cause, means that a disk is full."""
   while error is not None:
     text = str(error)
     if getattr(error, 'errno', 0) == errno.ENOSPC or 'No space left' in text:
@@ -144,11 +144,11 @@ def restore(
   Args:
     manager: from `make_manager`.
     target: a tree of the same structure, whose leaves are replaced.
-    identity: what the tree depends on; None reads any.
+    identity: what the tree depends on; None: any is read.
 
   Returns:
-    (step, tree, meta); (-1, target, {}) where there is none. A checkpoint
-    that is damaged is moved aside, and the one before it is read.
+    (step, tree, meta); (-1, target, {}) where there is none. A damaged
+    checkpoint is moved aside, and the checkpoint before it is read.
 
   Raises:
     ValueError: it belongs to another identity, or has another structure; the
@@ -182,8 +182,8 @@ def _read(manager, step: int, **item) -> Any:
   """One item of a checkpoint.
 
   Raises:
-    errors.DamagedError: its files are not what was written.
-    OSError: they cannot be read, whatever they hold.
+    errors.DamagedError: its files have changed since they were written.
+    OSError: they cannot be read, damaged or not.
   """
   ((name, args),) = item.items()
   try:
@@ -202,7 +202,7 @@ def _read(manager, step: int, **item) -> Any:
 
 
 def _check_meta(folder, step, meta, identity, template) -> None:
-  """Refuses a checkpoint of something else."""
+  """Refuses a checkpoint of another training, version or structure."""
   if 'structure' not in meta:
     raise ValueError(
       f'checkpoint {step} in {folder} was written by kd_jax before 0.2, which '
@@ -232,7 +232,7 @@ def _words(of: Mapping[str, str]) -> str:
 
 
 def _set_aside(manager, step: int, error: Exception) -> None:
-  """Moves a damaged checkpoint out of the way, and says so."""
+  """Moves a damaged checkpoint aside, with a warning."""
   place = pathlib.Path(manager.directory)
   if jax.process_index() == 0:
     target = move_aside(
@@ -248,15 +248,15 @@ def _set_aside(manager, step: int, error: Exception) -> None:
 def move_aside(
   path: pathlib.Path, folder: pathlib.Path | None = None
 ) -> pathlib.Path:
-  """Moves what is in the way, and deletes nothing.
+  """Moves a file or folder aside, and deletes nothing.
 
   Args:
     path: a file or folder.
-    folder: it goes in there under its name; by default beside its place, as
-      NAME.replaced.
+    folder: where it goes, under its name; by default it stays beside its
+      place, as NAME.replaced.
 
   Returns:
-    Where it is now; a number is added where that is taken.
+    Its new path; a number is added where the path is taken.
   """
   base = path.with_name(f'{path.name}.replaced')
   if folder is not None:
@@ -278,7 +278,7 @@ def _like(x, target):
 
 
 def write_json(path: pathlib.Path, value: Any, sort_keys: bool = True) -> None:
-  """Writes JSON beside its place and renames it into it."""
+  """Writes JSON: to a temporary name first, which is then renamed."""
   part = path.with_name(f'.{path.name}.{os.getpid()}')
   part.write_text(json.dumps(value, indent=2, sort_keys=sort_keys) + '\n')
   part.replace(path)

@@ -22,9 +22,9 @@ from collections.abc import Iterable
 
 from kd_jax import errors, kinds, metrics
 
-CONFIGS = 'experiments.configs'  # the package of the packaged ones
+CONFIGS = 'experiments.configs'  # the package of the packaged configs
 
-# What options of numbers may be.
+# The kinds of the options that are numbers.
 _KINDS = {
   'seeds': kinds.Count,
   'lanes': kinds.Whole,
@@ -38,7 +38,7 @@ _DEFAULTS = {
   'trials': 16, 'workers': 0, 'partition': '', 'time': '60', 'gpus': 0,
   'cpus': 0, 'sbatch': [],
 }  # fmt: skip
-# (options, what they need, whether that is there)
+# (options, what they need, whether it is given)
 _READERS = (
   (
     ('status', 'executor'),
@@ -86,7 +86,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
   """The options, and {dotted key: text} of the --config.key=value.
 
   Raises:
-    ValueError: one line, for an option that cannot be, or that nothing reads.
+    ValueError: one line, for an invalid option, or an option without effect.
   """
   parser = make_parser()
   options, rest = parser.parse_known_args(argv)
@@ -101,22 +101,22 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
 
 
 def is_away(options: argparse.Namespace) -> bool:
-  """Whether another process than this one trains, or none."""
+  """Whether this process does not train itself."""
   return options.status or options.executor in ('process', 'slurm')
 
 
 def check(options: argparse.Namespace) -> None:
-  """Refuses options that do not go together; None is one that is not given.
+  """Refuses options that do not go together; an option that is None is unset.
 
   Raises:
-    ValueError: for the first that nothing reads, or that cannot be.
+    ValueError: for the first invalid option, or option without effect.
   """
   given = {
     k for k, v in vars(options).items() if v is not None and v is not False
   }
-  for one, other in _APART:
-    if {one, other} <= given:
-      raise ValueError(f'--{one} and --{other} do not go together')
+  for first, second in _APART:
+    if {first, second} <= given:
+      raise ValueError(f'--{first} and --{second} do not go together')
   for names, words, is_read in _READERS:
     unread = [f'--{name}' for name in names if name in given]
     if unread and not is_read(options):
@@ -133,7 +133,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def make_parser() -> argparse.ArgumentParser:
-  """All that the command line knows; its errors are ValueErrors."""
+  """The parser of the command line; its errors are ValueErrors."""
   parser = argparse.ArgumentParser(
     prog='kd-jax',
     description=__doc__.split('\n')[0],
@@ -251,7 +251,7 @@ def _add_executors(parser) -> None:
 
 
 def _refuse(message: str) -> None:
-  """Takes the place of argparse's way: usage, a line, and an exit."""
+  """Raises where argparse would print the usage and exit."""
   raise ValueError(message)
 
 
@@ -267,12 +267,12 @@ def _folder(text: str) -> pathlib.Path:
 def changes_of(
   rest: list[str], parser: argparse.ArgumentParser, known: Iterable[str] = ()
 ) -> dict[str, str]:
-  """{dotted key: text} of the --config.key=value; nothing else may be left.
+  """{dotted key: text} of the --config.key=value; refuses all other arguments.
 
   Args:
-    rest: of a command line, what no option took.
-    parser: its `error` is called for what is left.
-    known: the options, of which a near one is named.
+    rest: the arguments that are no options.
+    parser: its `error` is called for unknown arguments.
+    known: the options, for "did you mean".
   """
   changes, known = {}, [f'--{name}' for name in known]
   for text in rest:
@@ -287,7 +287,7 @@ def changes_of(
 
 
 def packaged(config: str) -> str:
-  """'FILE[:arg]' of a packaged config that is given by name; a path as it is.
+  """'FILE[:arg]' of a packaged config given by name; a path is unchanged.
 
   Raises:
     ValueError: one line, for a name that no packaged config has.
@@ -318,11 +318,11 @@ def packaged(config: str) -> str:
 
 
 def set_up() -> None:
-  """Quiet start-up, caches of programs and memory; before JAX is imported."""
+  """Sets up logging, compilation cache and memory, before JAX is imported."""
   from kd_jax.executors import hardware
 
   hardware.keep_freed()
-  # The backends' own chatter is no news to a user.
+  # Hides the start-up messages of the backends.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   os.environ.setdefault(
     'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path.home() / '.cache/kd_jax')
@@ -331,7 +331,7 @@ def set_up() -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-  """The exit code: 0 done, 1 failed, 2 a user's mistake, 130 stopped."""
+  """Runs a command line; 0 done, 1 failed, 2 a user's mistake, 130 stopped."""
   try:
     options, changes = parse(sys.argv[1:] if argv is None else argv)
   except ValueError as mistake:
@@ -369,7 +369,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _show(text: str) -> None:
-  """Prints the result; whoever reads may have had enough (`| head`)."""
+  """Prints the result; the reader may have closed the pipe (`| head`)."""
   try:
     print(text, flush=True)
   except BrokenPipeError:
@@ -379,7 +379,7 @@ def _show(text: str) -> None:
 
 
 def _end(error: Exception) -> int:
-  """Says in one line why a command ended; its exit code."""
+  """Prints in one line why a command ended; returns its exit code."""
   line = ' '.join(str(error).split())
   if isinstance(error, errors.StoppedError):
     text = f'stopped and saved {line}; run the same command to continue'

@@ -1,4 +1,4 @@
-"""Every key of an experiment with its default, and the check of all values."""
+"""Holds every key of an experiment with its default, and validates configs."""
 
 import ast
 import functools
@@ -17,7 +17,7 @@ OPEN = ('data', 'networks', 'scheme', 'terms', 'views')  # take keys of any name
 OPEN_ENDS = ('optimizer.options.', 'optimizer.schedule.')  # and so do these
 ALPHA_WEIGHTS = ('soft', 'hard')
 
-# What the plain keys may be; those not named have the type of their default.
+# The kinds of the plain keys; all others have the type of their default.
 TRAINING = {
   'epochs': kinds.Whole,
   'steps': kinds.Steps,
@@ -57,7 +57,7 @@ CHOICES = {
   'parallel': ('auto', 'one', 'mesh', 'pmap'),
   'teacher_outputs': ('live', 'cache'),
 }
-# What an entry of an open sub-tree needs, and how it is written.
+# The keys that an entry of an open sub-tree needs, and an example.
 NEEDS = {
   'networks': (
     ('name', 'load', 'given'),
@@ -125,7 +125,7 @@ def default() -> ConfigDict:
   c.parallel = 'auto'  # one, mesh, pmap; auto: one device or pmap
   c.teacher_outputs = 'live'  # cache: of frozen teachers, stored once and read
   c.cache = ConfigDict()
-  c.cache.folder = ''  # one in it for each teacher; '': cache in the workdir
+  c.cache.folder = ''  # of the caches of teachers; '': WORKDIR/cache
   c.cache.outputs = ('logits',)  # and features, by the names of outputs
   c.cache.top_k = 0  # largest logits, the rest as one tail; 0: all
   c.cache.dtype = 'float32'  # bfloat16, int8: see kd_jax.cache.encoding
@@ -156,7 +156,7 @@ def resolve(c: ConfigDict) -> ConfigDict:
 
 
 def _hard(c):
-  """The other printed convention: the terms' references see 1 - alpha."""
+  """The convention alpha*hard: references of the terms read 1 - alpha."""
   alpha = c.alpha
   c.alpha = 1.0 - alpha
   resolved = c.copy_and_resolve_references()
@@ -165,7 +165,7 @@ def _hard(c):
 
 
 def validate(c: ConfigDict) -> None:
-  """Refuses a value that cannot be meant, before any work.
+  """Refuses an invalid value, before any work.
 
   Tables are checked where they are read, in `build`.
 
@@ -200,12 +200,12 @@ def validate(c: ConfigDict) -> None:
 
 @functools.cache
 def _defaults() -> ConfigDict:
-  """`default()`, made once: it is only read."""
+  """`default()`, cached: it is only read."""
   return default()
 
 
 def _check_keys(c: ConfigDict, like: ConfigDict, path: str) -> None:
-  """Refuses keys that lack or are unknown, and values of another kind."""
+  """Refuses missing and unknown keys, and values of another kind."""
   open_path = path.rstrip('.') in OPEN or path.endswith(OPEN_ENDS)
   for key in c:
     if key not in like and not open_path:
@@ -226,7 +226,7 @@ def _check_keys(c: ConfigDict, like: ConfigDict, path: str) -> None:
 
 
 def _check_texts(node: Mapping, path: str) -> None:
-  """Refuses keys that are no texts, anywhere in an open sub-tree."""
+  """Refuses keys that are not text, anywhere in an open sub-tree."""
   try:
     keys = list(node)
   except TypeError:  # ml_collections sorts them
@@ -238,7 +238,7 @@ def _check_texts(node: Mapping, path: str) -> None:
 
 
 def _check_term(path: str, term: ConfigDict) -> None:
-  """The keys of a term that its method does not read."""
+  """Checks the keys of a term that are not options of its method."""
   known = {
     'method': str,
     'student': str,
@@ -264,7 +264,7 @@ def read(path: str, changes: Mapping[str, str] = {}) -> ConfigDict:
     changes: {dotted key: text of the value}, a Python literal or a string.
 
   Raises:
-    ValueError: one line, for a file, key or type that cannot be, and for what
+    ValueError: one line, for an invalid file, key or type, and for whatever
       the file raises, with its line.
   """
   file, _, arg = path.partition(':')
@@ -285,7 +285,7 @@ def read(path: str, changes: Mapping[str, str] = {}) -> ConfigDict:
 
 
 def one_of(arg: str, *known: str) -> str:
-  """The argument of a `get_config`, if it is a known one or ''.
+  """The argument of a `get_config`, if it is known or ''.
 
   Raises:
     ValueError: with the near and known ones.
@@ -296,7 +296,7 @@ def one_of(arg: str, *known: str) -> str:
 
 
 def change(c: ConfigDict, key: str, value) -> None:
-  """Sets a dotted key; a text is read as the Python literal that it writes.
+  """Sets a dotted key; a text is read as a Python literal where it is one.
 
   Raises:
     ValueError: for an unknown key, with the near ones, or a wrong type.
@@ -320,7 +320,7 @@ def assign(c: ConfigDict, key: str, value) -> None:
   if is_open and isinstance(current, float | int) and type(current) is not bool:
     kinds.check(key, value, float)
     value = float(value) if isinstance(current, float) else value
-    # Its own number from now on: alpha must not follow a term's weight.
+    # Cuts the reference: alpha must not follow the weight of a term.
     del node[last]
   else:
     kinds.check(key, value, KEYS.get(key, kinds.of_default(current)))

@@ -1,9 +1,9 @@
-"""What a value may be: its kind and its range, as signatures declare them.
+"""Checks the kind and the range of values, as signatures declare them.
 
 A maker of a table annotates its options, `adam(*, b1: kinds.Fraction = 0.9)`;
-an option without an annotation has the kind of its default. `options` holds
-what a user gives against that before the maker is called: a wrong kind is one
-line then, and an exception inside a maker is a bug, which keeps its traceback.
+an option without an annotation has the kind of its default. `options` checks
+the options of a user before the maker is called: a wrong kind is an error of
+one line, and an exception inside a maker is a bug, which keeps its traceback.
 """
 
 import inspect
@@ -19,7 +19,7 @@ import numpy as np
 
 from kd_jax import types
 
-LARGEST = 3.4028234e38  # of float32, in which numbers are computed
+LARGEST = 3.4028234e38  # finite number of float32, in which we compute
 LONGEST = 255  # bytes of a file's name on every usual file system
 
 
@@ -56,7 +56,7 @@ def between(low: float, high: float) -> Rule:
 
 
 def is_local(path: str) -> bool:
-  """Whether a path is one of a file system, and not an address as gs://."""
+  """Whether a path is on a file system, and not an address such as gs://."""
   return not re.match(r'[A-Za-z][\w+.-]*:/', path)
 
 
@@ -75,7 +75,7 @@ Inside = Annotated[float, between(0, 1)]
 Temperature = Annotated[float, within(1e-4, 1e4)]
 Whole = Annotated[int, at_least(0)]
 Count = Annotated[int, at_least(1)]
-# JAX's keys are made of 32 bits: a larger seed would be a smaller one's twin.
+# JAX makes keys of 32 bits: a larger seed would equal a smaller one.
 Seed = Annotated[int, within(0, 2**32 - 1)]
 Steps = Annotated[int, within(0, 2**31 - 1)]  # counted in int32
 Local = Annotated[
@@ -111,7 +111,7 @@ def check(what: str, value: Any, kind: Any) -> None:
 
   Args:
     what: the value's name, for the error.
-    value: to be looked at.
+    value: to check.
     kind: a type, a union, a sequence of a kind, or `Annotated` with `Rule`s.
 
   Raises:
@@ -142,7 +142,7 @@ def _hold(what, value, rules: Iterable[Rule]) -> None:
 
 
 def _check_any(what, value, kinds) -> None:
-  """Refuses what is of none of the kinds; None is not worth a word."""
+  """Refuses a value of none of the kinds; messages leave out None."""
   rest = [k for k in kinds if k is not type(None)]
   if value is None and len(rest) < len(kinds):
     return
@@ -203,20 +203,20 @@ def label(kind: Any) -> str:
 
 
 def short(value: Any) -> str:
-  """A value as it is written, without the middle where it is long."""
+  """The repr of a value, without the middle where it is long."""
   text = ' '.join(repr(value).split())
   return text if len(text) <= 80 else f'{text[:50]}...{text[-20:]}'
 
 
 def of_default(value: Any) -> Any:
-  """The kind of values like this one; any, where it tells nothing."""
+  """The kind of a default; Any where it does not tell."""
   if isinstance(value, bool | int | float | str):
     return type(value)
   return Sequence if isinstance(value, tuple | list) else Any
 
 
 def of_options(maker: Callable) -> dict[str, Any]:
-  """{option: kind} of what a maker takes by name."""
+  """{option: kind} of the parameters that a maker takes by name."""
   return {
     p.name: of_default(p.default) if p.annotation is p.empty else p.annotation
     for p in inspect.signature(maker).parameters.values()
@@ -225,7 +225,7 @@ def of_options(maker: Callable) -> dict[str, Any]:
 
 
 def entry(kind: str, table: Mapping[str, Any], name: Any) -> Any:
-  """What a table holds under a name.
+  """The entry of a table.
 
   Raises:
     ValueError: for a name that it does not hold, with the near ones.
@@ -245,15 +245,15 @@ def options(
   passed: Iterable[str] = (),
   unchecked: Iterable[str] = (),
 ) -> None:
-  """Refuses options that a maker does not take, misses, or cannot mean.
+  """Refuses unknown, missing and invalid options of a maker.
 
   Args:
     owner: whose options they are, for the error: "network 'cnn'".
     maker: called with them afterwards.
     given: {option: value}.
-    further: {option: kind} of those that its signature does not tell.
-    passed: parameters that are no options: ours to give.
-    unchecked: options whose values are looked at elsewhere.
+    further: {option: kind} that its signature does not declare.
+    passed: parameters that we pass, not the user.
+    unchecked: options whose values are checked elsewhere.
 
   Raises:
     ValueError: one line, naming the owner and the option.

@@ -1,7 +1,7 @@
-"""Locks between processes: a file that one holds until it lets go or dies.
+"""Locks files between processes, until the holder releases them or dies.
 
-The kernel frees a lock with its last holder, SIGKILL included, so that a lock
-that is held means a process that lives. Children that are given the open file
+The kernel frees a lock when its last holder ends, by SIGKILL too, so that a
+held lock means a living process. Children that inherit the open file
 (`pass_fds`) hold it too.
 """
 
@@ -20,7 +20,7 @@ from typing import BinaryIO
 from kd_jax import errors
 
 STALE = 120.0  # seconds without a sign of life, on another machine
-# File systems without locks: nothing is guarded there, nothing fails either.
+# File systems without locks: there nothing is guarded, and nothing fails.
 _WITHOUT = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
@@ -28,9 +28,9 @@ def attempt(path: pathlib.Path, patience: float = 0.0) -> BinaryIO | None:
   """The open file whose lock is now held, or None where another holds it.
 
   Args:
-    path: of the lock; made, and never removed: a lock on a removed file
+    path: of the lock; created, and never removed: a lock on a removed file
       would guard nothing.
-    patience: seconds to try again, for those who only look whether it is held.
+    patience: seconds of retries, since others hold it briefly to look at it.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   file = path.open('ab+')
@@ -73,12 +73,12 @@ def held(
 
   Args:
     path: of the lock.
-    stop: asked while waiting.
-    what: is made under the lock, for whoever waits to be told.
+    stop: called while waiting.
+    what: the work under the lock, for the message.
     every: seconds between attempts.
 
   Yields:
-    Whether it is held; False where `stop` said so before.
+    Whether it is held; False where `stop` was true before.
   """
   file = attempt(path)
   if file is None:
@@ -97,7 +97,7 @@ def held(
 
 
 def holder(path: pathlib.Path) -> str:
-  """The process that holds a lock, in words; '' where none does."""
+  """The process that holds a lock, as text; '' where none does."""
   try:
     about = json.loads(path.read_text() or '{}')
   except (OSError, ValueError):
@@ -113,7 +113,7 @@ def holder(path: pathlib.Path) -> str:
 
 
 def sign(file: BinaryIO, pid: int) -> None:
-  """Writes into a lock which process holds it."""
+  """Writes the process that holds a lock into its file."""
   file.truncate(0)
   file.write(json.dumps({'host': socket.gethostname(), 'pid': pid}).encode())
   file.flush()
@@ -131,7 +131,7 @@ def exclusive(path: pathlib.Path, what: object) -> Iterator[None]:
 
   Args:
     path: of the lock.
-    what: is worked on under the lock, for the message.
+    what: the work under the lock, for the message.
 
   Raises:
     errors.BusyError: another process holds it.

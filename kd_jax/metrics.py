@@ -31,7 +31,7 @@ class Writer(NamedTuple):
 def read_rows(folder) -> list[dict]:
   """Reads the rows written so far, each {'stage', 'step', name: number}.
 
-  A last line that is cut off is left out: a kill can leave one.
+  A last line that is cut off, as a kill can leave it, is left out.
 
   Raises:
     errors.DamagedError: one line, for a row that is damaged otherwise.
@@ -178,7 +178,7 @@ def _is_first() -> bool:
 def note(text: str, out=None) -> Iterator[None]:
   """Shows a text in a terminal while something lasts, and removes it then.
 
-  For what may still end in a user's mistake, which is one line alone.
+  Used where a user's mistake may still be raised, which prints a single line.
   """
   out = out or sys.stderr
   if not out.isatty():
@@ -221,7 +221,7 @@ def make_progress(
 
 
 def _lines(stage, start, steps, every, out, unit) -> Progress:
-  """A line at the start, and one every `every` seconds."""
+  """Prints a line at the start, and a line every `every` seconds."""
   shown = time.monotonic()
   mark = None  # (seconds, step) from which the rate is measured
 

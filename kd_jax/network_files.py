@@ -31,11 +31,11 @@ def save_network(
   """Writes a finished network: its variables and how to build it.
 
   Args:
-    folder: made as a whole; a folder that holds anything but a network is
+    folder: created as a whole; a folder that holds anything but a network is
       refused.
     variables: of the network.
     spec: JSON; 'build' is the name and the options of its maker and 'inputs'
-      [H, W, C]; whatever else should be known of the network.
+      [H, W, C]; anything else about the network.
     overwrite: moves a network that is there aside (`move_aside`); without it
       the network is refused.
 
@@ -43,8 +43,8 @@ def save_network(
     The content hash, which `network.json` also holds.
 
   Raises:
-    ValueError: one line, before anything is written, for a folder that is in
-      use and for variables that are not arrays of numbers.
+    ValueError: one line, before any writing, for a folder that is in use and
+      for variables that are not arrays of numbers.
     OSError: where the folder cannot be written; nothing has changed.
   """
   folder = pathlib.Path(folder)
@@ -74,7 +74,7 @@ def load_network(folder: str | os.PathLike) -> tuple[types.Variables, dict]:
   """The variables and the spec of a finished network.
 
   Raises:
-    ValueError: where the folder is no network, or is damaged.
+    ValueError: where the folder holds no network, or a damaged one.
   """
   folder = pathlib.Path(folder)
   if not (folder / SPEC).exists():
@@ -96,7 +96,7 @@ def load_network(folder: str | os.PathLike) -> tuple[types.Variables, dict]:
 
 
 def copy_folder(source: pathlib.Path, target: pathlib.Path) -> None:
-  """Copies a folder beside its place and renames it into it."""
+  """Copies a folder: to a temporary name first, which is then renamed."""
   part = target.with_name(f'.{target.name}.{os.getpid()}')
   shutil.rmtree(part, ignore_errors=True)
   part.parent.mkdir(parents=True, exist_ok=True)
@@ -110,8 +110,8 @@ def check_place(
   """Refuses a folder that a network may not be written to.
 
   Args:
-    folder: that is asked for.
-    files: the names of a network's files, and of nothing else.
+    folder: to be written.
+    files: the names of all files of a network.
     overwrite: whether a network may be there.
 
   Raises:
@@ -141,7 +141,7 @@ def check_arrays(variables: Any) -> None:
   """Refuses variables that are not arrays of numbers in a mapping.
 
   Raises:
-    ValueError: naming the path of the first leaf that is none.
+    ValueError: naming the path of the first other leaf.
   """
   if not isinstance(variables, Mapping):
     raise ValueError(
@@ -193,7 +193,7 @@ def _shapes(tree) -> dict[str, tuple]:
   }
 
 
-# What network.json holds, where it holds it.
+# The kinds of the keys of network.json.
 _KINDS = {
   'hash': str,
   'build': Mapping,
@@ -206,10 +206,10 @@ _KINDS = {
 
 
 def check_spec(spec: Any) -> None:
-  """Refuses a network.json that was edited into something else.
+  """Refuses a network.json that was edited by hand and is not valid.
 
   Raises:
-    ValueError: naming the first key that lacks or is of another kind.
+    ValueError: naming the first key that is missing or of another kind.
   """
   if not isinstance(spec, Mapping):
     raise ValueError(f'network.json is not an object but {_kind(spec)}')

@@ -1,4 +1,4 @@
-"""Optimizers and schedules by name; their numbers arrive with each update."""
+"""Makes optimizers and schedules by name; updates carry their numbers."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +23,8 @@ def from_hparams(make: Callable) -> optax.GradientTransformationExtraArgs:
   """
 
   def update(updates, state, params=None, *, hparams, **_):
-    made = make(hparams)
-    updates, _ = made.update(updates, made.init(params), params)
+    tx = make(hparams)
+    updates, _ = tx.update(updates, tx.init(params), params)
     return updates, state
 
   return optax.GradientTransformationExtraArgs(
@@ -96,14 +96,14 @@ def make_optimizer(
   Args:
     name: a key of `OPTIMIZERS`.
     clip_norm: greatest global norm of the gradient; 0 leaves it.
-    accumulate: micro-batches averaged into one update.
+    accumulate: micro-batches averaged into an update.
     **options: of the optimizer (momentum, nesterov, b1, b2, eps), and what
       decays: 'weights' (default) or 'all', biases and norms as well, as in
       the sources of most recipes (PyTorch's default).
 
   Raises:
-    ValueError: for an unknown name or option, or a value that an option
-      cannot have.
+    ValueError: for an unknown name or option, or an invalid value of an
+      option.
   """
   maker = kinds.entry('optimizer', OPTIMIZERS, name)
   kinds.options(f"optimizer '{name}'", maker, options)
@@ -164,11 +164,11 @@ def make_schedule(
       from 0 (a fraction of all steps where it is below 1); 'delay' the steps
       at 0 before it; the rest are options of the schedule.
     steps: of the whole stage.
-    accumulate: steps that make one update; the multiplier holds within.
+    accumulate: steps of an update, within which the multiplier is constant.
 
   Raises:
-    ValueError: for an unknown name or option, or a value that an option
-      cannot have.
+    ValueError: for an unknown name or option, or an invalid value of an
+      option.
   """
   kinds.check('a schedule', spec, Mapping)
   options = dict(spec)

@@ -1,4 +1,4 @@
-"""A stage: a set of terms trained for a number of steps, as data."""
+"""Describes a stage as data: a set of terms trained for a number of steps."""
 
 import fnmatch
 from collections.abc import Mapping
@@ -25,13 +25,13 @@ def constant(step) -> float:
   return 1.0
 
 
-# A network's outputs for the other view of the examples: 'NETWORK@strong' is
-# the signal of what it says of 'strong_inputs' (see `augment.two_view`).
+# 'NETWORK@strong' is the signal of a network's outputs on the other view of the
+# examples, 'strong_inputs' (see `augment.two_view`).
 STRONG = '@strong'
 
 
 def network_of(signal: str) -> str:
-  """The network, copy or view whose signal it is, whatever inputs it sees."""
+  """The network, copy or view that a signal is of, on either view of inputs."""
   return signal.removesuffix(STRONG)
 
 
@@ -41,7 +41,7 @@ def signal_of(network: str, like: str) -> str:
 
 
 class Recipe(NamedTuple):
-  """How a stage is trained: everything that no term says.
+  """How a stage is trained: all but its terms.
 
   Attributes:
     steps: updates.
@@ -53,8 +53,8 @@ class Recipe(NamedTuple):
     seed: of initializations and dropout.
     data_seed: of the order of examples and of augmentation.
     augment: (key, batch) -> batch.
-    views: augmented images that an example has, one an epoch, in turn; 0: a
-      new one each epoch.
+    views: augmented images of an example, used in turn, one an epoch; 0: a
+      new image each epoch.
     source: the part of a config that it was read from, 'train' or 'teacher'.
   """
 
@@ -134,13 +134,13 @@ class Stage(NamedTuple):
 
   @property
   def strong(self) -> dict[str, str]:
-    """The signals of the strong view -> whose they are."""
+    """Signal on the strong view -> its network."""
     read = [n for t in self.terms.values() for n in (t.student, t.teacher)]
     read += [n for view in self.views.values() for n in view.sources]
     return {n: network_of(n) for n in sorted(set(read)) if n != network_of(n)}
 
   def role_of(self, row: str) -> str:
-    """What a network, as it is kept, is in the scheme."""
+    """The role of a network, by the name under which it is kept."""
     return self.roles.get(row, STUDENT)
 
   @property
@@ -153,8 +153,8 @@ def check(stage: Stage) -> Stage:
   """Refuses a stage whose names do not fit together.
 
   Raises:
-    ValueError: for the first name that no signal or network has, and for a
-      term that nothing learns by.
+    ValueError: for the first unknown signal or network, and for a term from
+      which nothing learns.
   """
   signals = {*stage.students, *stage.frozen, *stage.copies}
   for name, source in stage.copies.items():
@@ -200,12 +200,12 @@ def learns(stage: Stage, signal: str) -> bool:
 
 
 def moves(stage: Stage, params) -> types.PyTree:
-  """A tree of bools like `params`: which of them the stage trains."""
+  """A tree of bools like `params`: whether the stage trains each."""
 
-  def wanted(path, _):
+  def is_trained(path, _):
     name = '/'.join(str(getattr(k, 'key', k)) for k in path)
     return any(fnmatch.fnmatch(name, pattern) for pattern in stage.trains)
 
   if not stage.trains:
     return jax.tree.map(lambda _: True, params)
-  return jax.tree_util.tree_map_with_path(wanted, params)
+  return jax.tree_util.tree_map_with_path(is_trained, params)

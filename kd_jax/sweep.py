@@ -1,4 +1,4 @@
-"""Sweeps as lists of settings {dotted.key: value}, and their algebra.
+"""Makes sweeps, lists of settings {dotted.key: value}, and combines them.
 
 product(grid('temperature', 1., 4.), grid('alpha', .5, .9))    four settings
 zipped(grid('alpha', .1, .9), grid('seed', 0, 1))              two
@@ -15,8 +15,8 @@ from typing import Annotated, Any, NamedTuple
 from kd_jax import kinds
 
 Setting = dict[str, Any]
-# Settings of a sweep: each is a folder and a config in memory. More of them are
-# a slip, such as a step size in place of a count.
+# Settings of a sweep: each takes a folder and a config in memory. More of them
+# are a mistake, such as a step size in place of a count.
 MOST = 10_000
 LONGEST = 200  # bytes of a setting's folder; file systems take 255
 
@@ -80,7 +80,7 @@ def chain(*sweeps: Sequence[Setting]) -> list[Setting]:
 
 
 class Draw(NamedTuple):
-  """A distribution of one key.
+  """A distribution of the values of a key.
 
   Attributes:
     kind: 'uniform', 'log_uniform' or 'choice'.
@@ -94,7 +94,7 @@ class Draw(NamedTuple):
   values: tuple = ()
 
   def __call__(self, rng: random.Random) -> Any:
-    """A value of it."""
+    """Draws a value."""
     if self.kind == 'choice':
       return rng.choice(self.values)
     if self.kind == 'uniform':
@@ -144,7 +144,7 @@ def parse(text: str) -> list[Setting]:
       product.
 
   Raises:
-    ValueError: for a part that is neither.
+    ValueError: for a part of another form.
   """
   parts = [part for part in text.split(';') if part.strip()]
   if not parts:
@@ -194,7 +194,7 @@ def expand(settings: Sequence[Setting]) -> dict[str, Setting]:
   """{folder: setting}.
 
   Raises:
-    ValueError: for an empty sweep, one that is too large, a setting that
+    ValueError: for an empty sweep, a sweep that is too large, a setting that
       changes nothing, or two with the same folder.
   """
   if not settings:
@@ -214,7 +214,7 @@ def expand(settings: Sequence[Setting]) -> dict[str, Setting]:
 def stackable(
   configs: Mapping[str, Mapping[str, Any]], numbers: Callable[[str], bool]
 ) -> list[tuple[str | None, list[str]]]:
-  """Groups of settings that can train together in one program.
+  """Groups settings that can train together in one program.
 
   Args:
     configs: {name: {dotted key: value}}, complete.

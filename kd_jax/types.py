@@ -1,10 +1,10 @@
-"""The words that every floor shares: aliases with shapes, errors of names."""
+"""Defines the types that all modules share, and errors for unknown names."""
 
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # a command line reads its options before JAX is there
+if TYPE_CHECKING:  # the command line is parsed before JAX is imported
   import jax
 
 PyTree = Any
@@ -36,7 +36,7 @@ def unknown(
     kind: what it should be the name of, such as 'method'.
     name: that is not known.
     known: the legal ones.
-    of: who names it, such as "term 'soft'".
+    of: what names it, such as "term 'soft'".
   """
   start = f"{of} names an unknown {kind}, '{name}'" if of else ''
   return _listed(start or f"unknown {kind} '{name}'", name, known)

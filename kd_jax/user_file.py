@@ -1,8 +1,7 @@
-"""Functions of a user's Python file; whatever it raises is one line.
+"""Loads a user's Python file and calls its functions; errors are one line.
 
-The line says where: 'FILE:LINE: Type: message', with the last line of that
-file which was at work. What is raised outside of such a call is a bug of ours
-and keeps its traceback.
+The line is 'FILE:LINE: Type: message', with the innermost line of that file.
+An exception outside of such a call is a bug of ours and keeps its traceback.
 """
 
 import importlib.util
@@ -20,7 +19,7 @@ def load(file: str) -> ModuleType:
   """A Python file as a module.
 
   Raises:
-    ValueError: where it does not exist, is no Python, or raises.
+    ValueError: where it does not exist, is not Python, or raises.
   """
   kinds.check('a config file', file, kinds.Folder)
   place = pathlib.Path(file)
@@ -36,7 +35,7 @@ def load(file: str) -> ModuleType:
 
 
 def function(file: str, name: str) -> Callable:
-  """The function of a file that has this name.
+  """The function of a file with this name.
 
   Raises:
     ValueError: where there is none; as `load`.
@@ -56,14 +55,14 @@ def pick(file: str, values: dict[str, Any], name: str) -> Callable:
   return values[name]
 
 
-def call(file: str, made: Callable, *arguments) -> Any:
+def call(file: str, function: Callable, *arguments) -> Any:
   """What a function of the file returns.
 
   Raises:
     ValueError: for whatever it raises, with the file and its line.
   """
   try:
-    return made(*arguments)
+    return function(*arguments)
   except (Exception, SystemExit) as error:
     raise ValueError(_line(file, error)) from None
 

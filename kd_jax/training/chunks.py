@@ -145,8 +145,8 @@ def choose(
   """Chooses how a new run takes its steps.
 
   Args:
-    at_once: `steps_at_once` of the config; 0: chunks on a GPU,
-      the faster of both on a CPU.
+    at_once: `steps_at_once` of the config; 0: chunks on a GPU, the faster of
+      both on a CPU.
     chunks: most -> the programs, or None where the data lie on several
       devices.
     single: (state, frozen, step) -> state, a single step.
