@@ -353,7 +353,7 @@ EDITS = {
   'option': (
     'networks/student/network.json',
     {'build': {**BUILD, 'depth': 3}},
-    "unknown option of network 'cnn' 'depth'",
+    "network 'cnn' has no option 'depth'",
   ),
   'no classes': (
     'networks/student/network.json',

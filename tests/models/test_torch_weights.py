@@ -360,7 +360,7 @@ EDITS = {
   ),
   'option': (
     {'build': {'name': 'mlp', 'classes': 6, 'depth': 3}},
-    "unknown option of network 'mlp' 'depth'",
+    "network 'mlp' has no option 'depth'",
   ),
   'classes': ({'build': {'name': 'mlp'}}, "'classes'"),
   'quantize': (
