@@ -115,9 +115,9 @@ def check(options: argparse.Namespace) -> None:
   given = {
     k for k, v in vars(options).items() if v is not None and v is not False
   }
-  for one, other in _APART:
-    if {one, other} <= given:
-      raise ValueError(f'--{one} and --{other} do not go together')
+  for first, second in _APART:
+    if {first, second} <= given:
+      raise ValueError(f'--{first} and --{second} do not go together')
   for names, words, is_read in _READERS:
     unread = [f'--{name}' for name in names if name in given]
     if unread and not is_read(options):

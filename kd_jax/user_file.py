@@ -56,14 +56,14 @@ def pick(file: str, values: dict[str, Any], name: str) -> Callable:
   return values[name]
 
 
-def call(file: str, made: Callable, *arguments) -> Any:
+def call(file: str, work: Callable, *arguments) -> Any:
   """What a function of the file returns.
 
   Raises:
     ValueError: for whatever it raises, with the file and its line.
   """
   try:
-    return made(*arguments)
+    return work(*arguments)
   except (Exception, SystemExit) as error:
     raise ValueError(_line(file, error)) from None
 

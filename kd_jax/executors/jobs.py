@@ -45,12 +45,12 @@ def jobs_of(
     ValueError: for an empty sweep, two settings with the same folder, or a
       value that cannot be written on a command line.
   """
-  made = []
+  listed = []
   for name, setting in sweep.expand(settings).items():
-    told = arguments(file, changes, setting, workdir / name)
+    words = arguments(file, changes, setting, workdir / name)
     shelf = '--shelf', str(workdir / SHELF)
-    made.append(Job(name, (sys.executable, *told, *shelf), workdir / name))
-  return made
+    listed.append(Job(name, (sys.executable, *words, *shelf), workdir / name))
+  return listed
 
 
 def arguments(

@@ -77,7 +77,7 @@ def slots_of(
   if workers < 0:
     raise ValueError(f'workers must be at least 0, not {workers}')
   workers = workers or len(gpus) or len(cores)
-  made = []
+  slots = []
   for n in range(workers):
     first, last = (k * len(cores) // workers for k in (n, n + 1))
     mine = tuple(cores[first:last]) or (cores[first],)
@@ -87,8 +87,8 @@ def slots_of(
       together = -(-workers // len(gpus))
       if together > 1:
         env['XLA_PYTHON_CLIENT_MEM_FRACTION'] = f'{0.9 / together:.3f}'
-    made.append(Slot(mine, env))
-  return made
+    slots.append(Slot(mine, env))
+  return slots
 
 
 def start(

@@ -121,7 +121,7 @@ def make(
     name: make_one(file, changes, setting, root / name, read)
     for name, setting in sweep.expand(settings).items()
   }
-  runs_of_all = sum(one.config.seeds for one in swept.values())
+  runs_of_all = sum(setting.config.seeds for setting in swept.values())
   sweep.check_count(runs_of_all, 'runs (settings times seeds)')
   return swept
 

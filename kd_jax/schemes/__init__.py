@@ -34,13 +34,13 @@ def make_stages(name: str, cast: Cast, /, **options) -> list[stages.Stage]:
   """
   maker = kinds.entry('scheme', SCHEMES, name)
   kinds.options(f"scheme '{name}'", maker, options, passed=('cast',))
-  made = maker(cast, **options)
-  for stage in made:
+  trained = maker(cast, **options)
+  for stage in trained:
     for network in (*stage.students, *stage.frozen):
       if network not in {*cast.networks, *stage.built_as}:
         raise types.unknown('network', network, cast.networks)
     stages.check(stage)
-  kept = [name for stage in made for name in stage.kept.values()]
+  kept = [name for stage in trained for name in stage.kept.values()]
   kept += [f'{name}_best' for name in kept]
   for name in kept:
     if kept.count(name) > 1:
@@ -48,4 +48,4 @@ def make_stages(name: str, cast: Cast, /, **options) -> list[stages.Stage]:
         f"two networks would be kept as '{name}'; give the config's network "
         f"'{name}' another name"
       )
-  return made
+  return trained

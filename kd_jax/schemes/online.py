@@ -111,7 +111,7 @@ def branches(
     ensemble (ONE), 2018, https://arxiv.org/abs/1806.04606, equations 4 to 8;
     T = 3 and ramp = 5 there, over the first 80 epochs.
   """
-  made = {
+  outputs = {
     key.removeprefix('logits_'): views.output([student], key)
     for key in base.heads(cast, student, 'branch')
   }
@@ -125,7 +125,7 @@ def branches(
   for name, term in cast.terms.items():
     if term.teacher == terms.LABELS:
       of[name] = term
-    for branch in made:
+    for branch in outputs:
       of[f'{name}_{branch}'] = term._replace(
         student=stages.signal_of(branch, like=term.student),
         teacher=student if term.teacher == 'ensemble' else term.teacher,
@@ -135,5 +135,5 @@ def branches(
       )
   return [
     *base.baselines(cast, (student,)),
-    base.stage(cast, student, (student,), of, views=made),
+    base.stage(cast, student, (student,), of, views=outputs),
   ]

@@ -92,7 +92,7 @@ def born_again(
     raise ValueError(f'born_again needs two generations, not {generations}')
   base.need(cast, student)
   base.need_term(cast, base.BEFORE)
-  made = [
+  trained = [
     *base.teachers(
       cast, [n for n in base.taught_by(cast, cast.terms) if n != student]
     ),
@@ -103,7 +103,7 @@ def born_again(
     last = number == generations - 1
     name = f'generation_{number}'
     of = base.retarget(cast.terms, name, base.BEFORE, older)
-    made.append(
+    trained.append(
       base.stage(
         cast._replace(networks=(*cast.networks, name, older)),
         name,
@@ -115,7 +115,7 @@ def born_again(
       )
     )
     older = name
-  return made
+  return trained
 
 
 def self_exits(cast: base.Cast, *, student='student') -> list[stages.Stage]:
@@ -129,7 +129,7 @@ def self_exits(cast: base.Cast, *, student='student') -> list[stages.Stage]:
     https://arxiv.org/abs/1905.08094, equations 1 and 2 (its third loss, on
     features, is a feature term of the config).
   """
-  made = {
+  outputs = {
     key.removeprefix('logits_'): views.output([student], key)
     for key in base.heads(cast, student, 'exit')
   }
@@ -138,14 +138,14 @@ def self_exits(cast: base.Cast, *, student='student') -> list[stages.Stage]:
   for name, term in cast.terms.items():
     if term.teacher != 'deepest':
       of[name] = term
-    for leave in made:
+    for leave in outputs:
       taught = student if term.teacher == 'deepest' else term.teacher
       of[f'{name}_{leave}'] = term._replace(
         student=stages.signal_of(leave, like=term.student), teacher=taught
       )
   return [
     *base.baselines(cast, (student,)),
-    base.stage(cast, student, (student,), of, views=made),
+    base.stage(cast, student, (student,), of, views=outputs),
   ]
 
 
