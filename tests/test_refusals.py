@@ -266,7 +266,7 @@ FILES = [
   ('def get_config():\n  assert False', [':2: AssertionError']),
   ('def get_config():\n  return [][0]', [':2: IndexError: list index']),
   ('def get_config():\n  return 1 / 0', [':2: ZeroDivisionError']),
-  ('def get_config():\n  return 3()', [":2: TypeError: 'int' object is not"]),
+  ('x = 3\ndef get_config():\n  x()', [":3: TypeError: 'int' object is not"]),
   ('def get_config():\n  return {}["a"]', [':2: KeyError: a']),
   (
     'def deeper():\n  raise OSError("no")\n\ndef get_config():\n  deeper()',

@@ -103,3 +103,14 @@ def test_the_config_of_a_trial_has_its_values():
     '--config.temperature=2.5',
     '--config.terms.soft.standardize=True',
   )
+
+
+def test_a_study_of_another_space_is_refused(tmp_path):
+  optuna = pytest.importorskip('optuna')
+  search.check_study(tmp_path, SPACE)
+  study = search.open_study(optuna, tmp_path)
+  search.propose(study.ask(), 'temperature', SPACE['temperature'])
+  # As if killed before the other keys were drawn.
+  search.check_study(tmp_path, SPACE)
+  with pytest.raises(ValueError, match='searches temperature,.* alpha'):
+    search.check_study(tmp_path, {'alpha': sweep.uniform(0.0, 1.0)})
