@@ -1,6 +1,7 @@
 """A user's mistake: one line on standard error, exit code 2, no work."""
 
 import pathlib
+import signal
 import stat
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 
 from kd_jax import api, build, cli, config, models, network_files
 from kd_jax.data import sources
-from kd_jax.runs import folders
+from kd_jax.runs import command, folders
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 QUICK = str(ROOT / 'tests/helpers/quick.py')
@@ -224,3 +225,19 @@ def test_distill_refuses_before_any_work():
       batch_size=8,
       layers=[('hiden1', 'hidden1')],
     )
+
+
+def test_signals_are_heard_during_the_work_alone(monkeypatch, tmp_path, capsys):
+  """Its handlers end with a command: a process may run several."""
+  before = signal.getsignal(signal.SIGTERM)
+
+  def work(stop):
+    assert not stop()
+    signal.raise_signal(signal.SIGTERM)
+    assert stop()
+    return 'done'
+
+  monkeypatch.setattr(command, 'make', lambda options, changes: work)
+  assert cli.main(['--config', QUICK, '--workdir', str(tmp_path / 'run')]) == 0
+  assert capsys.readouterr().out == 'done\n'
+  assert signal.getsignal(signal.SIGTERM) is before
