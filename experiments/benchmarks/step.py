@@ -31,12 +31,13 @@ import json, time
 begun = time.perf_counter()
 import {library}
 library = time.perf_counter() - begun
-from experiments.benchmarks import settings, sides, {side}
+import experiments.benchmarks.{side} as side
+from experiments.benchmarks import settings, sides
 sides.settle()
 imports = time.perf_counter() - begun
 pair = settings.CNNS._replace(batch_size={size})
 print(json.dumps(
-  {{'library': library, 'imports': imports, **{side}.first_step(pair)}}
+  {{'library': library, 'imports': imports, **side.first_step(pair)}}
 ))
 """
 
@@ -86,7 +87,7 @@ def start(library: str, side: str, size: int, cache: str) -> Mapping:
 
   Args:
     library: the package that is imported first.
-    side: the module of this folder that makes the first step.
+    side: the module of this folder that makes the first step, dotted.
     size: of the batch.
     cache: folder of compiled programs; JAX's.
   """
@@ -120,7 +121,7 @@ def measure_start(size: int, repeats: int) -> list[list[str]]:
     with tempfile.TemporaryDirectory() as cache:
       found[0].append(start('kd_jax', 'ours', size, cache))
       found[1].append(start('kd_jax', 'ours', size, cache))
-      found[2].append(start('torch', 'pairs', size, cache))
+      found[2].append(start('torch', 'pytorch.networks', size, cache))
   parts = {
     'library': '`import kd_jax`, `import torch`',
     'imports': 'all imports',

@@ -192,24 +192,27 @@ def test_a_twin_computes_the_same(name, outputs, torch):
 def test_steps_of_both_sides_are_the_same(torch):
   """Three steps of Adam from the same weights, on the same batches."""
   from experiments.benchmarks import ours
-  from experiments.benchmarks.pytorch import networks as twins
+  from experiments.benchmarks.pytorch import networks
   from kd_jax.models import torch_weights
 
   pair = settings.CNNS._replace(shape=(8, 8, 1), batch_size=4)
   cast, batches = ours.cnns(pair), [ours.batch_of(pair, i) for i in range(3)]
-  twins = {'teacher': twins.teacher_of(pair), 'student': twins.student_of(pair)}
+  twins = {
+    'teacher': networks.teacher_of(pair),
+    'student': networks.student_of(pair),
+  }
   for name, twin in twins.items():
     state = torch_weights.state_dict(cast.variables[name], f'cnn_{name}')
     twin.load_state_dict({k: torch.tensor(x) for k, x in state.items()})
   training, step = (
     ours.hinton(cast, batches[0]),
-    twins.make_step(twins['student']),
+    networks.make_step(twins['student']),
   )
   state = training.state
   for i, batch in enumerate(batches):
     state, metrics = training.step(state, training.frozen, batch)
-    images, labels = twins.batch_of(pair, i)
-    loss = step(images, labels, twins.ask(twins['teacher'], images))
+    images, labels = networks.batch_of(pair, i)
+    loss = step(images, labels, networks.ask(twins['teacher'], images))
     np.testing.assert_allclose(float(metrics['loss']), loss, rtol=1e-4)
 
 
