@@ -199,7 +199,7 @@ plt.show()
 
 
 # %%
-def hellinger(student, teacher, *, temperature=1.0):
+def hellinger(student, teacher, *, temperature: float = 1.0):
   log_s, log_t = (
     numerics.log_probs(z, temperature) for z in (student, teacher)
   )
