@@ -13,14 +13,14 @@ from collections.abc import Callable
 import numpy as np
 
 from kd_jax import types
-from kd_jax.data import checks, records, splits, store, stream, subset
+from kd_jax.data import checks, noise, records, splits, store, stream, subset
 
 Split, Data = splits.Split, splits.Data
 
 # What every data set takes; those that have no use for a folder ignore it.
 COMMON = (
   'validation', 'split_seed', 'limit', 'mean', 'std', 'memory_limit',
-  'raw_dir', 'data_dir', 'train_only',
+  'raw_dir', 'data_dir', 'train_only', 'more_test', 'wrong_labels',
 )  # fmt: skip
 
 
@@ -33,7 +33,11 @@ def make_data(name: str, **options) -> Data:
       maker). For every one:
       validation: fraction (float) or number (int) of training examples to
         hold out, every class in proportion; default 0.1; 0 holds out none.
-      split_seed: which ones to hold out.
+      split_seed: which ones to hold out, to test on, to label wrongly.
+      more_test: fraction or number of training examples that join the test
+        set, every class in proportion; taken out before validation is.
+      wrong_labels: fraction of the training examples that get a wrong label;
+        validation and test keep the right ones (see `noise.wrong_labels`).
       limit: train on the first so many examples only (counted after holding
         out); 0 is all.
       train_only: classes; train on those of the examples alone, validate and
@@ -62,7 +66,11 @@ def make_data(name: str, **options) -> Data:
     if p.default is p.empty and p.name not in options:
       raise ValueError(f"data set '{name}' needs the option '{p.name}'")
   classes = options.pop('train_only', ())
-  return subset.only(maker(**options), classes)
+  share = options.pop('wrong_labels', 0.0)
+  data = maker(**options)
+  seed = options.get('split_seed', 0)
+  # The labels as they come, wrong ones too, say which classes are left.
+  return subset.only(noise.wrong_labels(data, share, seed), classes)
 
 
 def _digits(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
