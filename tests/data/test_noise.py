@@ -12,8 +12,11 @@ def _data(**options):
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (_SIZE, 4, 4, 1), np.uint8)
   return sources.make_data(
-    'arrays', train=(images, np.arange(_SIZE) % 4), validation=40,
-    test=(images[:9], np.arange(9) % 4), **options,
+    'arrays',
+    train=(images, np.arange(_SIZE) % 4),
+    validation=40,
+    test=(images[:9], np.arange(9) % 4),
+    **options,
   )
 
 
@@ -68,17 +71,16 @@ def test_soft_labels_are_turned_as_hard_ones():
 
 def test_a_stream_reads_the_labels_of_arrays():
   whole = _data()
-  flowing = whole._replace(train=stream.Stream(
-    *whole.train, lambda index: tuple(x[index] for x in whole.train)
-  ))
-  arrays, streamed = (
-    noise.wrong_labels(x, 0.4, 0) for x in (whole, flowing)
+  flowing = whole._replace(
+    train=stream.Stream(
+      *whole.train, lambda index: tuple(x[index] for x in whole.train)
+    )
   )
+  arrays, streamed = (noise.wrong_labels(x, 0.4, 0) for x in (whole, flowing))
   assert arrays.fingerprint == streamed.fingerprint
   index = np.array([5, 0, 77, 159])
   np.testing.assert_array_equal(
-    pipeline.take(streamed.train, index)['labels'],
-    arrays.train.labels[index],
+    pipeline.take(streamed.train, index)['labels'], arrays.train.labels[index]
   )
 
 
