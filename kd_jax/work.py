@@ -40,7 +40,7 @@ def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
   c = config.read(options.config, changes)
   experiment = build.make_experiment(c)
   plan = grid.make_plan(options.strategy, options.lanes, options.halving)
-  workdir, data, many = options.workdir, experiment.data, {}
+  workdir, many = options.workdir, {}
   if options.sweep is not None:
     swept = settings.named(options.config, options.sweep)
     many = settings.make(options.config, changes, swept, workdir)
@@ -51,10 +51,10 @@ def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
   if options.dry_run:
     return lambda stop: describe.describe(experiment)
   if options.search:
-    return searched(options, changes, data, plan)
+    return searched(options, changes, plan)
   if many:
-    return together(options, changes, swept, many, data, plan)
-  prepared = runs.prepare({'': c}, workdir, data)
+    return together(options, changes, swept, many, plan)
+  prepared = runs.prepare({'': c}, workdir, experiment.data)
 
   def one(stop):
     report = runs.only(runs.train_all(prepared, stop, plan, options.shelf))
@@ -63,9 +63,10 @@ def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
   return one
 
 
-def together(options, changes, swept, many, data, plan) -> Work:
+def together(options, changes, swept, many, plan) -> Work:
   """The settings as lanes of this process; raises as `make`."""
-  prepared = settings.prepare(many, options.workdir, data)
+  # Each reads the data that it names, which the sweep may change.
+  prepared = settings.prepare(many, options.workdir)
   known = jobs.jobs_of(options.config, changes, swept, options.workdir)
 
   def all_of(stop):
@@ -75,7 +76,7 @@ def together(options, changes, swept, many, data, plan) -> Work:
   return all_of
 
 
-def searched(options, changes, data, plan) -> Work:
+def searched(options, changes, plan) -> Work:
   """A search of many dimensions; raises as `make`."""
   search.require_optuna()
   space = search.space_of(options.config)
@@ -87,8 +88,7 @@ def searched(options, changes, data, plan) -> Work:
       options.trials,
       options.workdir,
       stop,
-      data,
-      plan,
+      plan=plan,
     )
   )
 

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from experiments import launch, picture
+from kd_jax import settings, work
 
 QUICK = pathlib.Path(__file__).parent / 'quick.py'
 
@@ -79,3 +80,23 @@ def test_the_picture(swept, tmp_path, capsys):
   assert picture.main([str(tmp_path), '--out', str(out)]) == 2
   assert 'holds no finished sweep' in capsys.readouterr().err
   assert out.read_text() == text
+
+
+def test_a_sweep_over_the_data_reads_each_of_them(tmp_path, monkeypatch):
+  sizes = {}
+
+  def launch_(many, prepared, stop, plan):
+    for place, experiment in (pair for g in prepared.groups for pair in g):
+      sizes[place.folder.name] = len(experiment.data.train.labels)
+    return []
+
+  monkeypatch.setattr(settings, 'launch', launch_)
+  options, changes = launch.parse([
+    '--config', str(QUICK), '--workdir', str(tmp_path),
+    '--sweep', 'data.limit=96,160;alpha=0.5,0.9',
+  ])  # fmt: skip
+  work.make(options, changes)(lambda: False)
+  assert sizes == {
+    f'alpha={alpha},data.limit={limit}': limit
+    for limit in (96, 160) for alpha in (0.5, 0.9)
+  }  # fmt: skip
