@@ -90,20 +90,30 @@ def _soft(values: np.ndarray, classes: int, where: str) -> np.ndarray:
   return values.astype(np.float32)
 
 
-def count(validation: float, size: int, where: str) -> int:
-  """How many of `size` training examples `validation` holds out."""
+def count(name: str, value: float, size: int, where: str) -> int:
+  """How many of `size` training examples the option `name` takes out."""
   legal = f'legal: a fraction in [0, 1) or a number in 0..{size - 1}'
-  if isinstance(validation, bool) or not isinstance(validation, numbers.Real):
-    raise ValueError(f'validation={validation!r} of {where}; {legal}')
-  if isinstance(validation, numbers.Integral):
-    held = int(validation)
-  elif 0 <= validation < 1:
-    held = round(validation * size)
+  if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    raise ValueError(f'{name}={value!r} of {where}; {legal}')
+  if isinstance(value, numbers.Integral):
+    held = int(value)
+  elif 0 <= value < 1:
+    held = round(value * size)
   else:
-    raise ValueError(f'validation={validation} of {where}; {legal}')
+    raise ValueError(f'{name}={value} of {where}; {legal}')
   if not 0 <= held < size:
-    raise ValueError(f'validation={validation} of {where}; {legal}')
+    raise ValueError(f'{name}={value} of {where}; {legal}')
   return held
+
+
+def share(name: str, value: object, where: str) -> float:
+  """`value` as a number in [0, 1)."""
+  number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+  if not number or not 0 <= value < 1:
+    raise ValueError(
+      f'{name}={value!r} of {where}; legal: a fraction in [0, 1)'
+    )
+  return float(value)
 
 
 def whole(name: str, value: object, where: str) -> int:

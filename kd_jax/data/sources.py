@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kd_jax import kinds
-from kd_jax.data import checks, splits, stream, subset
+from kd_jax.data import checks, noise, splits, stream, subset
 from kd_jax.data.readers import prepared, records
 
 Split, Data = splits.Split, splits.Data
@@ -21,7 +21,7 @@ Split, Data = splits.Split, splits.Data
 # What every data set takes; those that have no use for a folder ignore it.
 COMMON = (
   'validation', 'split_seed', 'limit', 'mean', 'std', 'memory_limit',
-  'raw_dir', 'data_dir', 'train_only',
+  'raw_dir', 'data_dir', 'train_only', 'more_test', 'wrong_labels',
 )  # fmt: skip
 # What those may be that `checks` does not look at.
 _KINDS = {
@@ -42,7 +42,11 @@ def make_data(name: str, **options) -> Data:
       maker). For every one:
       validation: fraction (float) or number (int) of training examples to
         hold out, every class in proportion; default 0.1; 0 holds out none.
-      split_seed: which ones to hold out.
+      split_seed: which ones to hold out, to test on, to label wrongly.
+      more_test: fraction or number of training examples that join the test
+        set, every class in proportion; taken out before validation is.
+      wrong_labels: fraction of the training examples that get a wrong label;
+        validation and test keep the right ones (see `noise.wrong_labels`).
       limit: train on the first so many examples only (counted after holding
         out); 0 is all.
       train_only: classes; train on those of the examples alone, validate and
@@ -64,9 +68,12 @@ def make_data(name: str, **options) -> Data:
     unchecked=('train', 'test'),  # `checks` looks at arrays
   )
   classes = options.pop('train_only', ())
+  share = options.pop('wrong_labels', 0.0)
   data = maker(**options)
   _check_validation(options.get('validation', 0), data)
-  return subset.only(data, classes)
+  seed = options.get('split_seed', 0)
+  # The labels as they come, wrong ones too, say which classes are left.
+  return subset.only(noise.wrong_labels(data, share, seed), classes)
 
 
 def _check_validation(validation: object, data: Data) -> None:

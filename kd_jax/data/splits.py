@@ -24,7 +24,8 @@ class Data(NamedTuple):
   Splits are in memory; those too large for it are streams (`stream.Stream`).
   mean and std are per channel, of pixels / 255 where images are uint8; they
   are the published ones of a data set that has them, else those of the whole
-  training set, so they depend neither on the split nor on `limit`.
+  training set (that `more_test` leaves), so they depend neither on what is
+  held out to validate nor on `limit`.
   fingerprint is a sha256 over train, validation and how they were cut.
   """
 
@@ -49,6 +50,7 @@ def finish(
   label_names: tuple[str, ...] = (),
   validation: float = 0.1,
   split_seed: int = 0,
+  more_test: float = 0,
   limit: int = 0,
   mean: tuple = (),
   std: tuple = (),
@@ -62,31 +64,58 @@ def finish(
     classes: K.
     held: images and labels to validate on; None holds out of `train`.
     label_names: of the K classes, or none.
-    validation, split_seed, limit, mean, std: see `sources.make_data`.
+    validation, split_seed, more_test, limit, mean, std: see
+      `sources.make_data`.
   """
   split_seed = checks.whole('split_seed', split_seed, name)
   limit = checks.whole('limit', limit, name)
   train = check(*train, classes, f"'{name}' train")
+  train, more = _cut(name, train, 'more_test', more_test, split_seed)
   if held is None:
-    number = checks.count(validation, len(train.labels), f"'{name}'")
-    rows, out = checks.stratify(train.labels, number, split_seed)
-    held_out = Split(train.inputs[out], train.labels[out])
+    used, held_out = _cut(name, train, 'validation', validation, split_seed)
   else:
     where = f"'{name}' validation"
-    rows, held_out = slice(None), check(*held, classes, where, train.inputs)
+    used, held_out = train, check(*held, classes, where, train.inputs)
   mean, std = normalization(name, mean, std, lambda: train.inputs, train.inputs)
-  used = Split(train.inputs[rows], train.labels[rows])
-  used = Split(*(a[: limit or None] for a in used))
+  used = _take(used, slice(limit or None))
   return Data(
     name, used, held_out,
-    lambda: check(*test(), classes, f"'{name}' test", used.inputs),
+    lambda: _join(check(*test(), classes, f"'{name}' test", used.inputs), more),
     classes, mean, std,
     checks.fingerprint(
       [*used, *held_out], classes=classes, split_seed=split_seed, limit=limit,
       validation=len(held_out.labels),
+      # A set that was not cut keeps the fingerprint that it always had.
+      **({'more_test': len(more.labels)} if len(more.labels) else {}),
     ),
     label_names,
   )  # fmt: skip
+
+
+def _cut(
+  name: str, train: Split, option: str, value: float, seed: int
+) -> tuple[Split, Split]:
+  """What the option leaves of a training set, and what it takes out."""
+  number = checks.count(option, value, len(train.labels), f"'{name}'")
+  if not number:
+    return train, _take(train, slice(0))
+  kept, out = checks.stratify(train.labels, number, seed)
+  return _take(train, kept), _take(train, out)
+
+
+def _take(split: Split, rows: np.ndarray | slice) -> Split:
+  return Split(*(array[rows] for array in split))
+
+
+def _join(split: Split, more: Split) -> Split:
+  """The examples of both; `split` itself where there are no more."""
+  if not len(more.labels):
+    return split
+  if split.labels.ndim != more.labels.ndim:
+    raise ValueError(
+      'more_test joins soft labels and integers; legal: both of one kind'
+    )
+  return Split(*(np.concatenate(pair) for pair in zip(split, more)))
 
 
 def check(

@@ -84,6 +84,7 @@ def finish(
   label_names: tuple[str, ...] = (),
   validation: float = 0.1,
   split_seed: int = 0,
+  more_test: float = 0,
   limit: int = 0,
   mean: tuple = (),
   std: tuple = (),
@@ -98,9 +99,14 @@ def finish(
   split_seed = checks.whole('split_seed', split_seed, name)
   limit = checks.whole('limit', limit, name)
   size = len(train.labels)
+  if checks.count('more_test', more_test, size, f"'{name}'"):
+    raise ValueError(
+      f"more_test of '{name}' needs images in memory; raise memory_limit "
+      '(in MB)'
+    )
   rows = np.arange(size)
   if held is None:
-    number = checks.count(validation, size, f"'{name}'")
+    number = checks.count('validation', validation, size, f"'{name}'")
     shuffled = np.random.default_rng(split_seed).permutation(size)
     rows, out = np.sort(shuffled[number:]), np.sort(shuffled[:number])
     held = subset(train, out)

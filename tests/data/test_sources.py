@@ -43,6 +43,32 @@ def test_holding_out_none_is_a_choice():
   assert data.validation.inputs.shape == (0, 4, 4, 1)
 
 
+def test_more_is_tested_on_than_the_test_set():
+  data = _arrays(more_test=12, validation=6)
+  test = data.test()
+  assert [len(data.train.labels), len(data.validation.labels)] == [42, 6]
+  np.testing.assert_array_equal(test.inputs[:9], _images(9, seed=1))
+  assert np.bincount(test.labels[9:]).tolist() == [4, 4, 4]
+  parts = [data.train.inputs, data.validation.inputs, test.inputs[9:]]
+  together = np.concatenate(parts)
+  assert sorted(map(bytes, together)) == sorted(map(bytes, _images(60)))
+  assert data.mean == checks.statistics(np.concatenate(parts[:2]))[0]
+
+
+def test_more_to_test_on_is_another_fingerprint():
+  assert _arrays(more_test=0).fingerprint == _arrays().fingerprint
+  cuts = [{}, {'more_test': 12}, {'more_test': 0.4},
+          {'more_test': 12, 'split_seed': 1}]  # fmt: skip
+  assert len({_arrays(**cut).fingerprint for cut in cuts}) == 4
+  assert len(_arrays(more_test=0.4).test().labels) == 9 + 24
+
+
+def test_soft_labels_join_no_integers():
+  data = _arrays(train=(_images(60), np.full((60, 3), 1 / 3)), more_test=6)
+  with pytest.raises(ValueError, match='more_test joins soft labels'):
+    data.test()
+
+
 def test_soft_labels_and_floats():
   soft = np.full((60, 3), 1 / 3)
   data = _arrays(
@@ -98,6 +124,8 @@ def test_stratified_halves_are_exact_and_in_proportion():
     ({'validation': 60}, r'validation=60.*0\.\.59'),
     ({'validation': -1}, 'validation=-1'),
     ({'validation': '10%'}, "validation='10%'"),
+    ({'more_test': 60}, r'more_test=60.*0\.\.59'),
+    ({'more_test': 1.5}, r'more_test=1\.5.*\[0, 1\)'),
     ({'limit': -1}, 'limit=-1'),
     ({'split_seed': 0.5}, r'split_seed=0\.5'),
     ({'mean': [0.1, 0.2]}, '1 numbers each'),

@@ -180,3 +180,22 @@ def test_without_grain_the_remedy_is_named(options, monkeypatch):
 def test_bad_limits(options, limit):
   with pytest.raises(ValueError, match=r'memory_limit=.*legal: MB >= 0'):
     _stream(options, memory_limit=limit)
+
+
+def test_a_test_set_on_disk_is_not_enlarged(options):
+  with pytest.raises(ValueError, match='more_test .* needs images in memory'):
+    _stream(options, more_test=30)
+  assert len(_stream(options, more_test=0).train.labels) == 270
+
+
+def test_wrong_labels_are_those_of_arrays(options):
+  index = np.arange(_SIZE)
+  whole = {'validation': 0, 'wrong_labels': 0.3}
+  small = sources.make_data('tfds', **whole, **options)
+  one, other = (
+    pipeline.take(data.train, index)['labels']
+    for data in (_stream(options, **whole), small)
+  )
+  np.testing.assert_array_equal(one, other)
+  right = sources.make_data('tfds', validation=0, **options).train.labels
+  assert (one != right).sum() == 90

@@ -54,12 +54,25 @@ def test_mean_and_std_are_those_of_the_whole_training_set(digits, data_dir):
 
 def test_fingerprint_is_the_same_everywhere_and_knows_the_cut(digits, data_dir):
   assert digits.fingerprint == _FINGERPRINT
-  others = [{'split_seed': 1}, {'validation': 100}, {'limit': 50}]
+  others = [
+    {'split_seed': 1}, {'validation': 100}, {'limit': 50}, {'more_test': 240},
+    {'wrong_labels': 0.3},
+  ]  # fmt: skip
   prints = {
     sources.make_data('digits', data_dir=data_dir, **o).fingerprint
     for o in others
   }
-  assert len(prints | {_FINGERPRINT}) == 4
+  assert len(prints | {_FINGERPRINT}) == 6
+
+
+def test_the_test_set_may_be_larger(digits, data_dir):
+  data = sources.make_data('digits', data_dir=data_dir, more_test=240)
+  test = data.test()
+  assert test.inputs.shape == (600, 8, 8, 1)
+  np.testing.assert_array_equal(test.inputs[:360], digits.test().inputs)
+  counts = np.bincount(test.labels, minlength=10)
+  assert counts.min() >= 57 and counts.max() <= 63
+  assert len(data.train.labels) + len(data.validation.labels) == 1197
 
 
 def test_test_is_read_only_when_asked_for(digits, monkeypatch, data_dir):
