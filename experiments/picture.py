@@ -1,6 +1,9 @@
-"""Draws the README's picture: what a sweep over T and alpha found.
+"""Draws what a run or a sweep shows, as one SVG file.
 
-python -m experiments.picture runs/sweep
+  python -m experiments.picture runs/first --out experiments/first.svg
+
+Of a run: the test accuracies, and the accuracy on validation by epoch. Of a
+sweep over two keys: its heat maps and the learning curves of its best settings.
 """
 
 import argparse
@@ -9,24 +12,40 @@ import sys
 from collections.abc import Sequence
 
 from kd_jax import checkpoint
-from kd_jax.report import maps, notebook, swept
-
-PICTURE = pathlib.Path(__file__).with_name('softness.svg')
+from kd_jax.compare import results
+from kd_jax.compare import table as tables
+from kd_jax.report import curves, maps, notebook, page, pictures, svg, swept
 
 
 def draw(workdir: pathlib.Path) -> str:
-  """Heat maps and learning curves of a sweep's folder, as an SVG file.
+  """The SVG of a folder.
 
   Raises:
-    ValueError: the folder holds no sweep of two keys or more.
+    ValueError: the folder holds no finished run, and no finished sweep over
+      two keys.
   """
-  found = workdir / 'sweep.json'
-  rows = checkpoint.read_json(found) if found.exists() else []
+  if (workdir / 'sweep.json').exists():
+    return draw_sweep(workdir)
+  return draw_run(results.read(workdir))
+
+
+def draw_run(result: results.Result) -> str:
+  """Accuracies and curves of a run."""
+  names = tables.titles(result.report)
+  colors = svg.palette(result.report)
+  dots = page.points(result.report, names, colors)
+  learning = curves.draw(result, names, colors)[:1]
+  return notebook.show(pictures.accuracies(dots), *learning).text
+
+
+def draw_sweep(workdir: pathlib.Path) -> str:
+  """Heat maps and learning curves of a sweep."""
+  rows = checkpoint.read_json(workdir / 'sweep.json')
   heats = maps.heats(rows)
   if not heats:
     raise ValueError(f"'{workdir}' holds no finished sweep over two keys")
-  curves = swept.learning(workdir, rows)
-  return notebook.show(*heats, *filter(None, [curves])).text
+  learning = swept.learning(workdir, rows)
+  return notebook.show(*heats, *filter(None, [learning])).text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,15 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog='python -m experiments.picture', description=__doc__.split('\n')[0]
   )
-  parser.add_argument('workdir', type=pathlib.Path, metavar='SWEEP')
-  parser.add_argument('--out', type=pathlib.Path, default=PICTURE)
+  parser.add_argument('workdir', type=pathlib.Path, metavar='RUN_OR_SWEEP')
+  parser.add_argument(
+    '--out', type=pathlib.Path, help='by default picture.svg in the folder'
+  )
   options = parser.parse_args(argv)
+  out = options.out or options.workdir / 'picture.svg'
   try:
-    options.out.write_text(draw(options.workdir))
+    out.write_text(draw(options.workdir))
   except ValueError as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return 2
-  print(options.out)
+  print(out)
   return 0
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 # Public name -> where it lives. Loaded when first asked for, so that
 # importing kd_jax costs next to nothing.

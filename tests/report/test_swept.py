@@ -17,6 +17,7 @@ from kd_jax import cli
 from kd_jax.report import maps
 from kd_jax.report import swept as pages
 from kd_jax.runs import sweep_run
+from tests.helpers import compared
 from tests.report import test_page
 
 pytestmark = pytest.mark.slow
@@ -161,3 +162,11 @@ def test_the_picture(swept, tmp_path, capsys):
   assert picture.main([str(tmp_path), '--out', str(out)]) == 2
   assert 'holds no finished sweep' in capsys.readouterr().err
   assert out.read_text() == text
+
+
+def test_the_picture_of_a_run(tmp_path):
+  folder, _ = compared.shared()
+  out = tmp_path / 'run.svg'
+  assert picture.main([str(folder), '--out', str(out)]) == 0
+  ET.fromstring(out.read_text())
+  assert picture.main([str(tmp_path)]) == 2
