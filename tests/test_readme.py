@@ -91,6 +91,8 @@ def test_every_launch_builds(words, capsys):
   argv = after(words, 'experiments.launch')
   if 'slurm' in argv and submitit is None:
     pytest.skip("could not import 'submitit'")
+  if '--search' in argv:
+    pytest.importorskip('optuna')
   assert cli.main([*argv, '--dry_run']) == 0
   out = capsys.readouterr().out
   away = {'process': '--shelf', 'slurm': '#SBATCH --array=0-11'}
