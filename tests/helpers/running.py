@@ -2,7 +2,25 @@
 
 import pathlib
 
-from kd_jax import build, metrics, training
+from kd_jax import build, config, metrics, network_files, training
+from tests.helpers import quick
+
+
+def experiment(**changes) -> build.Experiment:
+  """The quick one on one device, with checkpoints often; `a__b` is key a.b."""
+  c = quick.get_config()
+  c.parallel, c.checkpoint_every = 'one', 8
+  for key, value in changes.items():
+    config.assign(c, key.replace('__', '.'), value)
+  return build.make_experiment(c)
+
+
+def hashes(folder: pathlib.Path) -> dict[str, str]:
+  """{network: content hash} of the finished networks of a run."""
+  return {
+    path.name: network_files.load_network(path)[1]['hash']
+    for path in sorted((folder / 'networks').iterdir())
+  }
 
 
 def run(

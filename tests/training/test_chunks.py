@@ -4,57 +4,36 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import (
-  build,
-  checkpoint,
-  config,
-  errors,
-  metrics,
-  network_files,
-  runs,
-  training,
-)
+from kd_jax import checkpoint, errors, metrics, network_files, runs, training
 from kd_jax.training import chunks, loop
 from tests.helpers import quick, running
-
-
-def experiment(**changes):
-  """The quick one on one device."""
-  c = quick.get_config()
-  c.parallel, c.checkpoint_every = 'one', 8
-  for key, value in changes.items():
-    config.change(c, key.replace('__', '.'), value)
-  return build.make_experiment(c)
-
-
-def hashes(folder) -> dict[str, str]:
-  return {
-    path.name: network_files.load_network(path)[1]['hash']
-    for path in sorted((folder / 'networks').iterdir())
-  }
 
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
   """A run in chunks that nothing interrupted."""
   folder = tmp_path_factory.mktemp('chunks')
-  return running.run(experiment(steps_at_once=100), folder)
+  return running.run(running.experiment(steps_at_once=100), folder)
 
 
 def test_chunks_of_any_length_are_the_same_run(whole, tmp_path):
   for size in (2, 7):
     folder = tmp_path / str(size)
-    running.run(experiment(steps_at_once=size, checkpoint_every=30), folder)
-    assert hashes(folder) == hashes(whole)
+    running.run(
+      running.experiment(steps_at_once=size, checkpoint_every=30), folder
+    )
+    assert running.hashes(folder) == running.hashes(whole)
     assert metrics.read_rows(folder) == metrics.read_rows(whole)
 
 
 def test_a_stopped_run_continues_bit_for_bit(whole, tmp_path):
   for times in (3, 4, 6):
     with pytest.raises(errors.StoppedError, match='step'):
-      running.run(experiment(steps_at_once=100), tmp_path, stop_after=times)
-  running.run(experiment(steps_at_once=100), tmp_path)
-  assert hashes(tmp_path) == hashes(whole)
+      running.run(
+        running.experiment(steps_at_once=100), tmp_path, stop_after=times
+      )
+  running.run(running.experiment(steps_at_once=100), tmp_path)
+  assert running.hashes(tmp_path) == running.hashes(whole)
   assert metrics.read_rows(tmp_path) == metrics.read_rows(whole)
 
 
@@ -72,9 +51,9 @@ def prefer(monkeypatch, way: str) -> None:
 def test_a_resumed_stage_keeps_its_way(first, then, tmp_path, monkeypatch):
   prefer(monkeypatch, first)
   with pytest.raises(errors.StoppedError):
-    running.run(experiment(), tmp_path, stop_after=2)
+    running.run(running.experiment(), tmp_path, stop_after=2)
   prefer(monkeypatch, then)
-  running.run(experiment(), tmp_path)
+  running.run(running.experiment(), tmp_path)
   ways = {
     stage: checkpoint.read_json(
       tmp_path / 'checkpoints' / stage / '30/meta/metadata'
@@ -87,11 +66,11 @@ def test_a_resumed_stage_keeps_its_way(first, then, tmp_path, monkeypatch):
 
 def test_another_number_is_another_run(whole):
   with pytest.raises(ValueError, match='steps_at_once is 7 now and 100 there'):
-    running.run(experiment(steps_at_once=7), whole)
+    running.run(running.experiment(steps_at_once=7), whole)
 
 
 def test_chunks_are_single_steps_to_rounding(whole, tmp_path):
-  single = running.run(experiment(steps_at_once=1), tmp_path / 'single')
+  single = running.run(running.experiment(steps_at_once=1), tmp_path / 'single')
   for ours, theirs in zip(metrics.read_rows(whole), metrics.read_rows(single)):
     assert ours.pop('stage') == theirs.pop('stage')
     assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
@@ -122,7 +101,7 @@ def test_lanes_in_chunks_are_single_runs_in_chunks(strategy, tmp_path):
 
 def test_a_nan_names_its_step_inside_a_chunk(tmp_path):
   made = [
-    experiment(train__optimizer__learning_rate=1e30, steps_at_once=n)
+    running.experiment(train__optimizer__learning_rate=1e30, steps_at_once=n)
     for n in (1, 30)
   ]
   said = []
@@ -138,7 +117,7 @@ def test_cached_teachers_in_chunks(tmp_path):
   """Read into a chunk, they give what they give step by step."""
   options = dict(teacher_outputs='cache', train__views=2)
   for size in (1, 6):
-    made = experiment(steps_at_once=size, **options)
+    made = running.experiment(steps_at_once=size, **options)
     running.run(made, tmp_path / str(size))
   ours, theirs = (metrics.read_rows(tmp_path / n) for n in ('6', '1'))
   for row, other in zip(ours, theirs, strict=True):
@@ -147,14 +126,14 @@ def test_cached_teachers_in_chunks(tmp_path):
 
 
 def test_several_devices_take_single_steps(tmp_path, capsys):
-  running.run(experiment(parallel='mesh', steps_at_once=10), tmp_path)
+  running.run(running.experiment(parallel='mesh', steps_at_once=10), tmp_path)
   assert 'in one program' not in capsys.readouterr().err
 
 
 def test_a_trial_keeps_the_faster(monkeypatch, capsys, tmp_path):
   for faster in ('by_chunk', 'by_step'):
     prefer(monkeypatch, faster)
-    running.run(experiment(), tmp_path / faster)
+    running.run(running.experiment(), tmp_path / faster)
     said = 'steps in one program' in capsys.readouterr().err
     assert said == (faster == 'by_chunk')
     meta = tmp_path / faster / 'checkpoints/student/30/meta/metadata'
@@ -164,8 +143,8 @@ def test_a_trial_keeps_the_faster(monkeypatch, capsys, tmp_path):
 
 def test_the_real_trial_runs(monkeypatch, tmp_path):
   monkeypatch.setattr(chunks, 'WORTH', 1)
-  running.run(experiment(), tmp_path)
-  assert hashes(tmp_path)['student']
+  running.run(running.experiment(), tmp_path)
+  assert running.hashes(tmp_path)['student']
 
 
 def test_a_boundary_stops_a_chunk():

@@ -13,15 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import (
-  build,
-  checkpoint,
-  config,
-  errors,
-  metrics,
-  network_files,
-  training,
-)
+from kd_jax import checkpoint, errors, metrics, network_files, training
 from kd_jax.training import resume
 from tests.helpers import children, running
 
@@ -30,44 +22,27 @@ QUICK = str(ROOT / 'tests/helpers/quick.py')
 pytestmark = pytest.mark.usefixtures('compiled_once')
 
 
-def experiment(**changes):
-  """The quick one on one device, checkpoints often."""
-  c = config.read(QUICK)
-  c.parallel, c.checkpoint_every = 'one', 8
-  for key, value in changes.items():
-    config.change(c, key.replace('__', '.'), str(value))
-  return build.make_experiment(c)
-
-
-def hashes(folder) -> dict[str, str]:
-  """{network: content hash} of the finished networks."""
-  return {
-    path.name: network_files.load_network(path)[1]['hash']
-    for path in sorted((folder / 'networks').iterdir())
-  }
-
-
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
   """A run that nothing interrupted."""
   folder = tmp_path_factory.mktemp('whole')
-  running.run(experiment(), folder)
+  running.run(running.experiment(), folder)
   return folder
 
 
 def test_a_stopped_run_continues_bit_for_bit(whole, tmp_path, caplog):
   for steps in (3, 33, 20, 21):
     with pytest.raises(errors.StoppedError, match='step'):
-      running.run(experiment(), tmp_path, stop_after=steps)
-  running.run(experiment(), tmp_path)
-  assert hashes(tmp_path) == hashes(whole)
+      running.run(running.experiment(), tmp_path, stop_after=steps)
+  running.run(running.experiment(), tmp_path)
+  assert running.hashes(tmp_path) == running.hashes(whole)
   assert metrics.read_rows(tmp_path) == metrics.read_rows(whole)
   assert 'damaged' not in caplog.text
 
 
 def test_a_finished_run_is_not_run_again(whole):
   before = (whole / metrics.ROWS).stat().st_mtime
-  made = experiment()
+  made = running.experiment()
   broken = made._replace(data=None)  # training would need it
   training.run(broken, training.Session(whole, metrics.silent()))
   assert (whole / metrics.ROWS).stat().st_mtime == before
@@ -89,16 +64,16 @@ def damage(folder: pathlib.Path, how: str) -> None:
 
 def test_every_stage_says_how_far_it_is(whole, tmp_path, capsys):
   with pytest.raises(errors.StoppedError):
-    running.run(experiment(), tmp_path, stop_after=30 + 30 + 18)
+    running.run(running.experiment(), tmp_path, stop_after=30 + 30 + 18)
   capsys.readouterr()
-  running.run(experiment(), tmp_path)
+  running.run(running.experiment(), tmp_path)
   said = capsys.readouterr().err
   assert f'teacher: finished before, read from {tmp_path}/networks' in said
   assert f'student: continues at step 18 of 30 in {tmp_path}' in said
 
 
 def test_the_predicate_knows_all_five(whole, tmp_path):
-  made, stage = experiment(), experiment().stages[-1]
+  made, stage = running.experiment(), running.experiment().stages[-1]
   names = ['student', 'student_best']
 
   def status(folder, identity=made.identities['student']):
@@ -133,19 +108,19 @@ def test_a_finished_network_that_is_not_whole_is_made_again(
     shutil.rmtree(student)
   if how == 'swapped':
     shutil.copytree(tmp_path / 'networks/baseline', student)
-  running.run(experiment(), tmp_path)
+  running.run(running.experiment(), tmp_path)
   said = capsys.readouterr().err
   assert 'student: continues at step 30 of 30' in said
   moved = tmp_path / 'damaged/student'
   assert moved.exists() == (how != 'deleted')
   assert (str(moved) in said) == (how != 'deleted')
-  assert hashes(tmp_path) == hashes(whole)
+  assert running.hashes(tmp_path) == running.hashes(whole)
 
 
 def test_a_checkpoint_of_another_config_is_refused(whole, tmp_path):
   shutil.copytree(whole / 'checkpoints', tmp_path / 'checkpoints')
   with pytest.raises(ValueError, match='belongs|another training') as refused:
-    running.run(experiment(teacher__seed=5), tmp_path)
+    running.run(running.experiment(teacher__seed=5), tmp_path)
   assert 'seed is 5 now and 0 there' in str(refused.value)
   steps = {p.name for p in (tmp_path / 'checkpoints/teacher').iterdir()}
   assert '30' in steps
@@ -154,17 +129,17 @@ def test_a_checkpoint_of_another_config_is_refused(whole, tmp_path):
 @pytest.mark.parametrize('how', ['truncated', 'corrupted'])
 def test_a_damaged_checkpoint_falls_back(how, whole, tmp_path, caplog):
   with pytest.raises(errors.StoppedError):
-    running.run(experiment(), tmp_path, stop_after=30 + 30 + 18)
+    running.run(running.experiment(), tmp_path, stop_after=30 + 30 + 18)
   place = tmp_path / 'checkpoints' / 'student'
   assert len(list(place.iterdir())) == 2
   damage(place, how)
-  running.run(experiment(), tmp_path)
+  running.run(running.experiment(), tmp_path)
   assert 'falling back' in caplog.text
-  assert hashes(tmp_path) == hashes(whole)
+  assert running.hashes(tmp_path) == running.hashes(whole)
 
 
 def test_nan_names_the_term_and_keeps_the_checkpoint(tmp_path):
-  made = experiment(train__optimizer__learning_rate=1e30)
+  made = running.experiment(train__optimizer__learning_rate=1e30)
   with pytest.raises(errors.DivergedError, match="term 'hard'.* step"):
     running.run(made, tmp_path)
   rows = metrics.read_rows(tmp_path)
@@ -185,17 +160,17 @@ def test_a_full_disk_is_a_clear_error(whole, tmp_path, caplog):
     pytest.skip('this system mounts no small file system')
   try:
     with pytest.raises(errors.StoppedError):
-      running.run(experiment(), place, stop_after=9)
+      running.run(running.experiment(), place, stop_after=9)
     with pytest.raises(OSError), open(place / 'filler', 'wb') as filler:
       while True:
         filler.write(bytes(4096))
         filler.flush()
     with pytest.raises(OSError, match='checkpoint|space'):
-      running.run(experiment(), place)
+      running.run(running.experiment(), place)
     (place / 'filler').unlink()
-    running.run(experiment(), place)
+    running.run(running.experiment(), place)
     assert 'damaged' not in caplog.text
-    assert hashes(place) == hashes(whole)
+    assert running.hashes(place) == running.hashes(whole)
   finally:
     subprocess.run(['umount', '-l', str(place)], check=False)
 
@@ -250,7 +225,7 @@ def test_sigkill_at_any_moment_loses_nothing(tmp_path):
   process = launch(hard)
   _, errors = process.communicate(timeout=600)
   assert process.returncode == 0, errors
-  assert hashes(hard) == hashes(calm)
+  assert running.hashes(hard) == running.hashes(calm)
   assert metrics.read_rows(hard) == metrics.read_rows(calm)
 
 
