@@ -9,6 +9,7 @@ the extra `notebooks`.
 
 import importlib.util
 import pathlib
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,6 +27,11 @@ REPOSITORY = 'kd-jax/kd_jax'
 PACKAGES = ('jupytext', 'nbformat', 'nbclient', 'ipykernel')
 HERE = pathlib.Path(__file__).resolve().parent
 LIMIT = 300  # seconds that a cell may take
+# What a run says of its progress (see `kd_jax.metrics`).
+PROGRESS = re.compile(
+  r': step \d+/\d+|: finished before, read from |: \d+ steps in one program|'
+  r'^(training|comparing|measuring|writing|reading|building) '
+)
 
 
 def sources() -> list[pathlib.Path]:
@@ -80,12 +86,7 @@ def quiet(output: 'nbformat.NotebookNode') -> 'nbformat.NotebookNode':
   if output.get('name') != 'stderr':
     return output
   lines = output.text.splitlines(keepends=True)
-  progress = ' steps/s, ', ': finished before, read from '
-  kept = [
-    line
-    for line in lines
-    if line.strip() and not any(words in line for words in progress)
-  ]
+  kept = [line for line in lines if line.strip() and not PROGRESS.search(line)]
   return nbformat.from_dict({**output, 'text': ''.join(kept)})
 
 
