@@ -12,7 +12,7 @@ from experiments.benchmarks import ours
 from kd_jax import cli, errors, export, methods, models, network_files, schemes
 from kd_jax.models import torch_weights
 from kd_jax.models.torch_weights import __main__ as torch_weights_main
-from tests.helpers import tiny
+from tests.helpers import marks, tiny
 
 try:  # here, since its log takes the stream that it finds
   import submitit
@@ -85,7 +85,17 @@ def test_a_launch_on_raw_files_says_that_they_are_missing(words, capsys):
   assert 'DIR' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('words', READY, ids=' '.join)
+# Builds the experiments of all methods.
+LONG = [c for c in READY if 'methods' in c]
+
+
+@pytest.mark.parametrize(
+  'words',
+  [
+    pytest.param(c, marks=[marks.SLOW] if c in LONG else [], id=' '.join(c))
+    for c in READY
+  ],
+)
 def test_every_launch_builds(words, capsys):
   """The short form: everything is built, nothing is trained."""
   argv = after(words, 'experiments.launch')

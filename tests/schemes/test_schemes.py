@@ -43,7 +43,7 @@ CONVOLUTIONAL = ('branches', 'exits', 'two_phase', 'head_start')
 pytestmark = pytest.mark.usefixtures('compiled_once')
 
 # Of each kind one, for the quick suite.
-QUICK = ('mutual', 'ema', 'born_again', 'exits', 'ensemble', 'progressive')
+QUICK = ('mutual', 'ema', 'exits', 'progressive')
 COMPOSED = (
   'online_both',
   'committee',

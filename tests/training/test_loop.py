@@ -95,6 +95,7 @@ def test_by_loop_a_lane_is_its_own_run_bit_for_bit(alone, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_by_vmap_it_is_its_own_run_to_rounding(alone, tmp_path):
   together(settings(), tmp_path, loop.Plan('vmap'))
   for name in SETTINGS:
@@ -154,6 +155,7 @@ def test_a_lane_that_diverges_stops_alone(strategy, tmp_path):
   assert 'student' in good.networks and 'student' in fine.networks
 
 
+@pytest.mark.slow
 def test_seeds_of_one_config_are_lanes(tmp_path):
   c = settings({'a': {'seeds': '2'}})['a']
   found = runs.launch(c, tmp_path / 'both')

@@ -103,6 +103,7 @@ def test_plain_records_are_read_as_tfds_reads_them(
   assert read == [1437] and slowly.fingerprint == digits.fingerprint
 
 
+@pytest.mark.slow
 def test_several_processes_may_prepare_at_once(tmp_path):
   code = (
     'from kd_jax.data import sources; '
