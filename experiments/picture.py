@@ -26,6 +26,8 @@ def draw(workdir: pathlib.Path) -> str:
   """
   if (workdir / 'sweep.json').exists():
     return draw_sweep(workdir)
+  if not (workdir / 'report.json').exists():
+    raise ValueError(f"'{workdir}' holds no finished run and no finished sweep")
   return draw_run(results.read(workdir))
 
 
@@ -61,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   out = options.out or options.workdir / 'picture.svg'
   try:
     out.write_text(draw(options.workdir))
-  except ValueError as mistake:
+  except (OSError, ValueError) as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return 2
   print(out)

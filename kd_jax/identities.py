@@ -6,6 +6,7 @@ or the first difference says why one is not taken for the other.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,10 +36,16 @@ def flatten(tree: Mapping, prefix: str = '') -> dict:
 
 
 def first_difference(here: Mapping, there: Mapping) -> str | None:
-  """'KEY is A now and B there' for the first key that differs, or None."""
+  """'KEY is A now and B there' for the outermost key that differs, or None."""
   here, there = flatten(plain(here)), flatten(plain(there))
-  for key in sorted({*here, *there}):
+  for key in sorted({*here, *there}, key=lambda key: (key.count('.'), key)):
     now, then = here.get(key, 'absent'), there.get(key, 'absent')
     if now != then:
-      return f'{key} is {now!r} now and {then!r} there'
+      return f'{key} is {_shown(now)} now and {_shown(then)} there'
   return None
+
+
+def _shown(value: Any) -> str:
+  """A value for a message; of a hash of contents its beginning."""
+  hashed = isinstance(value, str) and re.fullmatch('[0-9a-f]{64}', value)
+  return f'content {value[:8]}' if hashed else repr(value)

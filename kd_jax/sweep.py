@@ -172,6 +172,19 @@ def _parse_key(part: str) -> list[Setting]:
   return grid(key.strip(), *(value.strip() for value in values.split(',')))
 
 
+def text_of(value: Any) -> str:
+  """A value in a few words: '0.5', 'shift pixels=1 + mixup alpha=1'."""
+  if isinstance(value, float):
+    return f'{value:g}'
+  if isinstance(value, Mapping):
+    named = [str(value['name'])] if 'name' in value else []
+    rest = {k: v for k, v in value.items() if k != 'name'}
+    return ' '.join(named + [f'{k}={text_of(v)}' for k, v in rest.items()])
+  if isinstance(value, (list, tuple)):
+    return ' + '.join(map(text_of, value)) or 'none'
+  return str(value)
+
+
 def name_of(setting: Mapping[str, Any]) -> str:
   """The folder of a setting: 'alpha=0.5,temperature=4'.
 
@@ -179,7 +192,7 @@ def name_of(setting: Mapping[str, Any]) -> str:
   """
 
   def short(value):
-    text = f'{value:g}' if isinstance(value, float) else str(value)
+    text = text_of(value).replace(' + ', '+')
     return ''.join(c if c.isalnum() or c in '.-_+' else '_' for c in text)
 
   pairs = [f'{key}={short(value)}' for key, value in sorted(setting.items())]

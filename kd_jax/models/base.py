@@ -50,7 +50,14 @@ def from_linen(
   Returns:
     Network. Its `apply` raises ValueError, with the known paths, for a tap
     that matches nothing.
+
+  Raises:
+    ValueError: it is no Linen module.
   """
+  if not isinstance(module, nn.Module):
+    raise ValueError(
+      f'a Linen module is needed, such as Net(...), not {module!r}'
+    )
   init, apply = linen_bridge.functions(module, adapt.patterns(taps))
   return Network(init, apply, _head(head) if isinstance(head, str) else head)
 

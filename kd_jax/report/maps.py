@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from kd_jax import sweep
 from kd_jax.report import pictures, svg
 
 PANELS = 6  # heat maps beside each other
@@ -11,15 +12,19 @@ PANELS = 6  # heat maps beside each other
 
 def varied(rows: Sequence[Mapping]) -> dict[str, list]:
   """{key: its values in order} of the keys that differ between the rows."""
-  taken = {}
-  for row in rows:
-    for key, value in row['values'].items():
-      taken.setdefault(key, set()).add(value)
+  keys = {key: None for row in rows for key in row['values']}
+  taken = {key: {value_of(row, key) for row in rows} for key in keys}
   return {
     key: sorted(values, key=lambda v: (isinstance(v, str), v))
     for key, values in taken.items()
     if len(values) > 1
   }
+
+
+def value_of(row: Mapping, key: str) -> float | str:
+  """A row's value of a key: a number, or text ('-' where it has none)."""
+  value = row['values'].get(key, '-')
+  return value if isinstance(value, (int, float)) else sweep.text_of(value)
 
 
 def heats(rows: Sequence[Mapping]) -> list[str]:
@@ -38,7 +43,7 @@ def heats(rows: Sequence[Mapping]) -> list[str]:
     parts = [
       (
         f'{title(third)} = {text(v)}',
-        [r for r in rows if r['values'].get(third) == v],
+        [r for r in rows if value_of(r, third) == v],
       )
       for v in keys[third][:PANELS]
     ]
@@ -53,7 +58,7 @@ def heat(rows, x, y, span, name: str, head: str) -> str:
   (across, columns), (up, lines) = x, y
   cells = {}
   for row in rows:
-    at = row['values'].get(across), row['values'].get(up)
+    at = value_of(row, across), value_of(row, up)
     cells.setdefault(at, []).append(row['validation'])
   means = {at: float(np.mean(scores)) for at, scores in cells.items()}
   best = max(means, key=means.get, default=None)
@@ -112,8 +117,7 @@ def parallel(rows: Sequence[Mapping]) -> str | None:
 
   def height(row, key):
     values = keys[key]
-    value = row['values'].get(key)
-    return values.index(value) / (len(values) - 1) if value in values else 0.5
+    return values.index(value_of(row, key)) / (len(values) - 1)
 
   def draw(axes):
     for row in sorted(rows, key=lambda r: r['validation']):

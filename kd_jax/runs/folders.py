@@ -92,8 +92,8 @@ def _claim_run(folder, settings, inputs) -> None:
         f'{folder} is a run of kd_jax before 0.2, which alone can continue it; '
         'its report, comparison and export can be made; use another workdir'
       )
-    _compare(folder, CONFIG, settings, 'config')
-    _compare(folder, INPUTS, inputs, 'contents')
+    _compare(folder, CONFIG, settings, 'another config')
+    _compare(folder, INPUTS, inputs, 'other inputs')
   else:
     _refuse_filled(folder, 'run', CONFIG)
   if jax.process_index() == 0:
@@ -112,7 +112,7 @@ def _claim_sweep(folder, settings) -> None:
       f'{folder} is the folder of a single run; use another workdir'
     )
   if (folder / SWEEP).exists():
-    _compare(folder, SWEEP, settings, 'config')
+    _compare(folder, SWEEP, settings, 'another config')
   else:
     _refuse_filled(folder, 'sweep', SWEEP)
   if jax.process_index() == 0:
@@ -142,7 +142,7 @@ def _compare(folder, name: str, mine: Mapping, what: str) -> None:
   difference = identities.first_difference(_results(mine), _results(theirs))
   if difference:
     raise ValueError(
-      f'{folder} belongs to another {what}: {difference}; use another workdir, '
+      f'{folder} belongs to {what}: {difference}; use another workdir, '
       'or overwrite (--overwrite, overwrite=True), which moves this one aside'
     )
 

@@ -227,6 +227,12 @@ def test_a_tap_without_match_lists_the_paths(make):
     make('block1')
 
 
+@pytest.mark.parametrize('module', [3, Bare, None])
+def test_what_is_no_linen_module_is_refused(module):
+  with pytest.raises(ValueError, match='a Linen module is needed'):
+    base.from_linen(module)
+
+
 def test_head_is_the_last_classifier(make):
   network = make()
   variables = _variables(_kind(make))

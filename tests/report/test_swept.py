@@ -129,6 +129,22 @@ def test_a_temperature_is_called_that(rows):
   assert '>temperature</text>' in heat and '>T</text>' not in heat
 
 
+def test_lists_and_keys_that_some_lack_are_drawn(rows):
+  """A sweep over augmentations, and one that is a chain."""
+  shift = [{'name': 'shift', 'pixels': 1}]
+  lists = [
+    {**row, 'values': {**row['values'], 'augment': value}}
+    for row, value in zip(rows, ([], shift, [], shift), strict=True)
+  ]
+  assert maps.varied(lists)['augment'] == ['none', 'shift pixels=1']
+  assert any('shift pixels=1' in heat for heat in maps.heats(lists))
+  assert maps.parallel(lists)
+  first, *rest = rows
+  chained = [{**first, 'values': {'temperature': 2}}, *rest]
+  assert maps.varied(chained)['alpha'] == [0.5, 0.9, '-']
+  assert maps.heats(chained)
+
+
 @test_page.needs_browser
 @pytest.mark.parametrize('width', [400, 800, 1200])
 def test_its_table_is_not_cut(width, swept, tmp_path):
@@ -160,7 +176,7 @@ def test_the_picture(swept, tmp_path, capsys):
   assert 'Accuracy on validation of the best settings' in text
   assert 'var(--' not in text
   assert picture.main([str(tmp_path), '--out', str(out)]) == 2
-  assert 'holds no finished sweep' in capsys.readouterr().err
+  assert 'holds no finished run' in capsys.readouterr().err
   assert out.read_text() == text
 
 
