@@ -217,14 +217,12 @@ def _check_meta(folder, step, meta, identity, template) -> None:
       f'{difference}; use another workdir, or overwrite this one'
     )
   there, here = meta['structure'], structure(template)
-  for path in sorted({*there, *here}):
-    if there.get(path) != here.get(path):
-      raise ValueError(
-        f'checkpoint {step} in {folder} does not fit: {path} is '
-        f'{there.get(path, "missing")} there and {here.get(path, "missing")} '
-        f'now; it was written with {_words(meta["versions"])}, this is '
-        f'{_words(versions())}'
-      )
+  for path, now, then in identities.differences(here, there, 'missing'):
+    raise ValueError(
+      f'checkpoint {step} in {folder} does not fit: {path} is {then} there and '
+      f'{now} now; it was written with {_words(meta["versions"])}, this is '
+      f'{_words(versions())}'
+    )
 
 
 def _words(of: Mapping[str, str]) -> str:

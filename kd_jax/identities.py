@@ -35,14 +35,29 @@ def flatten(tree: Mapping, prefix: str = '') -> dict:
   return flat
 
 
+def differences(
+  here: Mapping[str, Any], there: Mapping[str, Any], absent: str
+) -> list[tuple[str, Any, Any]]:
+  """[(key, value here, value there)] of two flat mappings, in order of keys.
+
+  Args:
+    here, there: flat mappings.
+    absent: stands for the value of a key that one of them lacks.
+  """
+  pairs = (
+    (key, here.get(key, absent), there.get(key, absent))
+    for key in sorted({*here, *there})
+  )
+  return [pair for pair in pairs if pair[1] != pair[2]]
+
+
 def first_difference(here: Mapping, there: Mapping) -> str | None:
   """'KEY is A now and B there' for the outermost key that differs, or None."""
-  here, there = flatten(plain(here)), flatten(plain(there))
-  for key in sorted({*here, *there}, key=lambda key: (key.count('.'), key)):
-    now, then = here.get(key, 'absent'), there.get(key, 'absent')
-    if now != then:
-      return f'{key} is {_shown(now)} now and {_shown(then)} there'
-  return None
+  pairs = differences(flatten(plain(here)), flatten(plain(there)), 'absent')
+  if not pairs:
+    return None
+  key, now, then = min(pairs, key=lambda pair: pair[0].count('.'))
+  return f'{key} is {_shown(now)} now and {_shown(then)} there'
 
 
 def _shown(value: Any) -> str:

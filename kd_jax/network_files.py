@@ -16,7 +16,7 @@ import numpy as np
 from absl import logging
 from flax import serialization
 
-from kd_jax import checkpoint, types
+from kd_jax import checkpoint, identities, types
 
 VARIABLES, SPEC = 'variables.msgpack', 'network.json'
 
@@ -176,13 +176,11 @@ def check_shapes(
     ValueError: naming the first leaf that differs, with both shapes.
   """
   there, here = _shapes(stored), _shapes(expected)
-  for name in sorted({*there, *here}):
-    if there.get(name) != here.get(name):
-      raise ValueError(
-        f'the network in {folder} does not fit: {name} is '
-        f'{there.get(name, "missing")} there and {here.get(name, "missing")} '
-        f'in {whose}'
-      )
+  for name, now, then in identities.differences(here, there, 'missing'):
+    raise ValueError(
+      f'the network in {folder} does not fit: {name} is {then} there and {now} '
+      f'in {whose}'
+    )
 
 
 def _shapes(tree) -> dict[str, tuple]:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import checkpoint, errors, parallel, types
+from kd_jax import checkpoint, errors, identities, parallel, types
 from kd_jax.cache import encoding, shards
 
 BEGUN, MANIFEST = 'begun.json', 'manifest.json'
@@ -64,7 +64,7 @@ def check(folder: str | os.PathLike, identity: Mapping[str, Any]) -> bool:
     if not (pathlib.Path(folder) / name).exists():
       continue
     stored = _read_json(folder, name)['identity']
-    for key, value in _plain(identity).items():
+    for key, value in identities.plain(identity).items():
       if stored.get(key) != value:
         raise errors.CacheError(
           f'the cache in {folder} is of another {key.replace("_", " ")}: '
@@ -80,10 +80,6 @@ def _read_json(folder, name) -> dict:
     return checkpoint.read_json(pathlib.Path(folder) / name)
   except (ValueError, OSError) as error:
     raise _damaged(folder, f'{name}: {error}') from None
-
-
-def _plain(identity: Mapping) -> dict:
-  return json.loads(json.dumps(identity))
 
 
 def _short(value: Any) -> str:
@@ -141,7 +137,9 @@ def build(
   first = jax.process_index() == 0
   if first:
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_json(folder / BEGUN, {'identity': _plain(identity)})
+    checkpoint.write_json(
+      folder / BEGUN, {'identity': identities.plain(identity)}
+    )
   for shard in missing:
     # All processes compute together; the first writes.
     rows = []
@@ -177,7 +175,7 @@ def _finish(folder, identity, layout, parts, size, batch_size) -> None:
   checkpoint.write_json(
     folder / MANIFEST,
     {
-      'identity': _plain(identity),
+      'identity': identities.plain(identity),
       'layout': layout._asdict(),
       'examples': size,
       'record_bytes': dtype.itemsize,

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 from kd_jax import errors, locks
 from kd_jax.executors import jobs
-from kd_jax.training import resume
+from kd_jax.training import halving, resume
 
 DONE, RUNNING, FAILED, STOPPED, DROPPED, WAITING = STATES = (
   'done',
@@ -27,7 +27,7 @@ DONE, RUNNING, FAILED, STOPPED, DROPPED, WAITING = STATES = (
   'dropped',
   'not started',
 )
-FAILURE, LAGGED = 'failed.txt', 'dropped.json'
+FAILURE = 'failed.txt'
 LOG, LIFE, SUBMITTED = 'log.txt', 'running.json', 'submitted.txt'
 
 
@@ -59,7 +59,7 @@ def state_of(job: jobs.Job) -> State:
     return State(RUNNING, where)
   for path in _failures(job):
     return State(FAILED, (path.read_text().splitlines() or [''])[-1])
-  if (job.folder / LAGGED).exists():
+  if (job.folder / halving.DROPPED).exists():
     return State(DROPPED)
   runs = job.folder, *job.folder.glob('seed_*')
   if (place / LOG).exists() or any(

@@ -1,7 +1,6 @@
 """Runs a config with its seeds, a sweep or a search in a folder."""
 
 from kd_jax.runs.run import (
-  FAILED,
   Place,
   Prepared,
   Result,
@@ -16,7 +15,6 @@ from kd_jax.runs.run import (
 )
 
 __all__ = [
-  'FAILED',
   'Place',
   'Prepared',
   'Result',

@@ -24,10 +24,9 @@ from kd_jax import (
 from kd_jax.build import networks as build_networks
 from kd_jax.compare import seeds
 from kd_jax.data import sources
+from kd_jax.executors import status
 from kd_jax.runs import folders
 from kd_jax.training import finished, halving, resume
-
-FAILED = 'failed.txt'
 
 
 def seeds_of(c: config.ConfigDict) -> dict[str, config.ConfigDict]:
@@ -248,10 +247,10 @@ def is_finished(experiment: build.Experiment, folder: pathlib.Path) -> bool:
 
   Prints which are missing: they are then trained again.
   """
-  status = resume.of_run(folder)
-  if status.what == resume.DAMAGED:
-    metrics.say(f'{status.why}; it is made again')
-  if status.what != resume.FINISHED:
+  run = resume.of_run(folder)
+  if run.what == resume.DAMAGED:
+    metrics.say(f'{run.why}; it is made again')
+  if run.what != resume.FINISHED:
     return False
   for stage in experiment.stages:
     state = finished.status(experiment, stage, folder)
@@ -313,9 +312,9 @@ def _report(todo, outcomes: Sequence[finished.Outcome], stop) -> dict:
     if outcome.failure:
       failed[folder] = outcome.failure
       if not isinstance(outcome.failure, errors.DroppedError):
-        (folder / FAILED).write_text(f'{outcome.failure}\n')
+        (folder / status.FAILURE).write_text(f'{outcome.failure}\n')
       continue
-    (folder / FAILED).unlink(missing_ok=True)
+    (folder / status.FAILURE).unlink(missing_ok=True)
     compare.run(experiment, outcome.networks, folder, memo)
     if len(todo) == 1:
       metrics.say('writing the report')

@@ -249,7 +249,7 @@ def failures(settings, workdir: pathlib.Path, finished) -> dict[str, str]:
     if name in finished:
       continue
     folder = workdir / name
-    for path in sorted(folder.rglob(runs.FAILED)):
+    for path in sorted(folder.rglob(status.FAILURE)):
       failed[name] = path.read_text().strip()
     state = status.state_of(jobs.Job(name, setting.command, folder))
     if state.what == status.FAILED:

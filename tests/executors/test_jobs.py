@@ -79,5 +79,6 @@ def test_records_are_outside_of_the_run(tmp_path):
   folders.claim(job.folder, {}, {})
 
 
-def test_the_words_are_those_of_a_run():
-  assert (status.FAILURE, status.LAGGED) == (runs.FAILED, halving.DROPPED)
+def test_the_files_of_a_run_keep_their_names():
+  """Sweeps of before have them."""
+  assert (status.FAILURE, halving.DROPPED) == ('failed.txt', 'dropped.json')
