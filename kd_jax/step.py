@@ -105,8 +105,10 @@ def _frozen_signals(networks, stage, reads, frozen, batch):
 
 def _update(networks, stage, state, signals, batch, axis_name=None):
   """`Halves.update`."""
+  reached = set()
 
   def loss(params):
+    params = _noted(params, reached)
     students, carried = _students(
       networks, stage, params, state, batch, axis_name
     )
@@ -141,7 +143,8 @@ def _update(networks, stage, state, signals, batch, axis_name=None):
   }
   if axis_name is not None:
     grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
-  return _advance(stage, state, grads, carried, memories, metrics)
+  parts = _parts(stage, state, reached)
+  return _advance(stage, state, grads, carried, memories, metrics, parts)
 
 
 def _copied(networks, stage, state, batch) -> dict[str, types.Outputs]:
@@ -218,16 +221,63 @@ def _accuracies(stage, signals, batch, axis_name) -> dict[str, jax.Array]:
   }
 
 
-def _advance(stage, state, grads, carried, memories, metrics):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _noting(note, x):
+  """`x`; calls `note` when a gradient of it is traced."""
+  del note
+  return x
+
+
+def _note(note, _, gradient):
+  note()
+  return (gradient,)
+
+
+_noting.defvjp(lambda note, x: (x, None), _note)
+
+
+def _noted(params, reached: set):
+  """The parameters; `reached` gets the paths of those that have a gradient.
+
+  A gradient of zeros does not tell a parameter without a part in the loss from
+  one that is at its minimum; whether the gradient is traced at all does.
+  """
+  return jax.tree_util.tree_map_with_path(
+    lambda path, x: _noting(functools.partial(reached.add, path), x), params
+  )
+
+
+def _parts(stage, state, reached):
+  """Bools like the parameters: which ones the loss trains at this step.
+
+  A parameter without a part in the loss must not decay either: after an epoch
+  or thirty there would be nothing left of it.
+  """
+  parts = jax.tree_util.tree_map_with_path(
+    lambda path, moves: moves and path in reached,
+    stages.moves(stage, state.params),
+  )
+  of_terms = dict(parts['terms'])
+  for name, term in stage.terms.items():
+    if term.method.trains is not None:
+      now = term.method.trains(state.carried['terms'][name])
+      of_terms[name] = jax.tree.map(
+        lambda a, b: a & b,
+        of_terms[name],
+        jax.tree.broadcast(now, of_terms[name]),
+      )
+  return {**parts, 'terms': of_terms}
+
+
+def _advance(stage, state, grads, carried, memories, metrics, parts):
   """The state after the update, and the metrics of the step."""
   hparams = dict(state.hparams[states.OPTIMIZER])
   hparams['learning_rate'] *= stage.recipe.schedule(state.step)
-  trained = stages.moves(stage, state.params)
-  grads = _only(trained, grads)
+  grads = _only(parts, grads)
   updates, opt_state = stage.recipe.tx.update(
-    grads, state.opt_state, state.params, hparams=hparams
+    grads, state.opt_state, _only(parts, state.params), hparams=hparams
   )
-  params = optax.apply_updates(state.params, _only(trained, updates))
+  params = optax.apply_updates(state.params, _only(parts, updates))
   students = {
     name: {'params': params['networks'][name], **carried[name]}
     for name in stage.students
@@ -245,11 +295,15 @@ def _advance(stage, state, grads, carried, memories, metrics):
   return new, metrics
 
 
-def _only(trained, tree):
+def _only(parts, tree):
   """The tree, with zeros where a parameter is not trained."""
-  return jax.tree.map(
-    lambda train, x: x if train else jnp.zeros_like(x), trained, tree
-  )
+
+  def keep(part, x):
+    if isinstance(part, bool):
+      return x if part else jnp.zeros_like(x)
+    return jnp.where(part, x, 0)
+
+  return jax.tree.map(keep, parts, tree)
 
 
 def _copies(stage, state, students) -> dict[str, types.Variables]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kd_jax import parallel, stages, terms
+from kd_jax import methods, parallel, stages, terms
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.schemes import base
@@ -181,6 +181,24 @@ def test_only_what_trains_moves():
   old, new = (s.params['networks']['student'] for s in (state, new))
   assert tiny.distance(old['Dense_0'], new['Dense_0']) == 0
   assert tiny.distance(old['Dense_1'], new['Dense_1']) > 0
+
+
+def test_what_has_no_part_in_the_loss_neither_moves_nor_decays():
+  """A hint alone, as in the first phase of AB and FSP: the classifier waits."""
+  networks, batch, frozen = tiny.networks(), tiny.batch(), tiny.frozen()
+  hint = methods.make_method('fitnet', layers=[('hidden', 'hidden')])
+  stage = tiny.offline(
+    terms={'hint': tiny.soft()._replace(method=hint)},
+    recipe=tiny.recipe(weight_decay=0.5),
+  )
+  state = states.init_state(networks, stage, batch)
+  step = jax.jit(steps.make_halves(networks, stage).step)
+  new = state
+  for n in range(3):
+    new, _ = step(new, frozen, tiny.batch(n))
+  old, new = (s.params['networks']['student'] for s in (state, new))
+  assert tiny.distance(old['Dense_1'], new['Dense_1']) == 0
+  assert tiny.distance(old['Dense_0'], new['Dense_0']) > 0
 
 
 def test_copies_follow_their_student():

@@ -48,6 +48,9 @@ class Method(NamedTuple):
     predict: (variables, student) -> logits f32 [B, K] for a method that
       replaces the student's classifier (what it needs of the teacher's is in
       its 'state'), else None.
+    trains: ('state') -> bools [] over 'params', a tree or a prefix of it:
+      which of them have a part in the loss at this step; the others neither
+      decay nor move. None: all that a gradient reaches.
   """
 
   init: Callable[..., types.Variables]
@@ -55,6 +58,7 @@ class Method(NamedTuple):
   hparams: Mapping[str, float]
   batchwise: bool = False
   predict: Callable[..., jax.Array] | None = None
+  trains: Callable[[types.PyTree], types.PyTree] | None = None
 
 
 def nothing(key, student, teacher) -> types.Variables:

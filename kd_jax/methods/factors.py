@@ -100,8 +100,13 @@ def ft(
       total += value
     return total, state
 
+  def trains(state):
+    first = state['count'] < steps
+    parts = {'encoder': first, 'decoder': first, 'translator': ~first}
+    return {name: parts for name in state if name != 'count'}
+
   hparams = {'reconstruction': float(reconstruction)}
-  return base.Method(init, loss, hparams, batchwise=True)
+  return base.Method(init, loss, hparams, batchwise=True, trains=trains)
 
 
 def _need_steps(steps):
@@ -114,17 +119,13 @@ def _need_steps(steps):
 
 
 def _init(key, pairs):
-  """The variables of each pair's parts, and a copy of the encoder to freeze."""
+  """The variables of each pair's parts, and the count of updates."""
   params, state = {}, {'count': jnp.int32(0)}
   for i, pair in enumerate(pairs):
     keys = jax.random.split(jax.random.fold_in(key, i), 3)
     parts = {n: p.init(k) for (n, p), k in zip(pair.adapter.items(), keys)}
     params[f'pair{i}'] = {n: v['params'] for n, v in parts.items()}
-    state[f'pair{i}'] = {
-      # A copy: one buffer cannot be donated in two places.
-      'frozen': jax.tree.map(jnp.copy, parts['encoder']['params']),
-      'batch_stats': parts['translator']['batch_stats'],
-    }
+    state[f'pair{i}'] = {'batch_stats': parts['translator']['batch_stats']}
   return {'params': params, 'state': state}
 
 
@@ -155,20 +156,17 @@ def _staged(parts, variables, first, student, teacher, scale, variant):
     factor, _ = parts['encoder'].apply({'params': params['encoder']}, teacher)
     rebuilt, _ = parts['decoder'].apply({'params': params['decoder']}, factor)
     value = scale * feature_losses.feature_mse(rebuilt, teacher)
-    frozen = jax.lax.stop_gradient(params['encoder'])
-    return value, {'frozen': frozen, 'batch_stats': variables['batch_stats']}
+    return value, {'batch_stats': variables['batch_stats']}
 
   def transfer():
-    # A copy: momentum and weight decay still change parameters without a
-    # gradient.
-    frozen = variables['frozen']
+    frozen = jax.lax.stop_gradient(params['encoder'])
     theirs, _ = parts['encoder'].apply({'params': frozen}, teacher)
     translator = {
       'params': params['translator'],
       'batch_stats': variables['batch_stats'],
     }
     ours, new = parts['translator'].apply(translator, student)
-    return _distance(ours, theirs, variant), {'frozen': frozen, **new}
+    return _distance(ours, theirs, variant), new
 
   return _either(first, paraphrase, transfer)
 
