@@ -119,13 +119,17 @@ def _need_steps(steps):
 
 
 def _init(key, pairs):
-  """The variables of each pair's parts, and the count of updates."""
+  """The variables of each pair's parts, and a copy of the encoder to freeze."""
   params, state = {}, {'count': jnp.int32(0)}
   for i, pair in enumerate(pairs):
     keys = jax.random.split(jax.random.fold_in(key, i), 3)
     parts = {n: p.init(k) for (n, p), k in zip(pair.adapter.items(), keys)}
     params[f'pair{i}'] = {n: v['params'] for n, v in parts.items()}
-    state[f'pair{i}'] = {'batch_stats': parts['translator']['batch_stats']}
+    state[f'pair{i}'] = {
+      # A copy: one buffer cannot be donated in two places.
+      'frozen': jax.tree.map(jnp.copy, parts['encoder']['params']),
+      'batch_stats': parts['translator']['batch_stats'],
+    }
   return {'params': params, 'state': state}
 
 
@@ -156,17 +160,19 @@ def _staged(parts, variables, first, student, teacher, scale, variant):
     factor, _ = parts['encoder'].apply({'params': params['encoder']}, teacher)
     rebuilt, _ = parts['decoder'].apply({'params': params['decoder']}, factor)
     value = scale * feature_losses.feature_mse(rebuilt, teacher)
-    return value, {'batch_stats': variables['batch_stats']}
+    frozen = jax.lax.stop_gradient(params['encoder'])
+    return value, {'frozen': frozen, 'batch_stats': variables['batch_stats']}
 
   def transfer():
-    frozen = jax.lax.stop_gradient(params['encoder'])
+    # A copy: the value is to depend on no parameter without a gradient.
+    frozen = variables['frozen']
     theirs, _ = parts['encoder'].apply({'params': frozen}, teacher)
     translator = {
       'params': params['translator'],
       'batch_stats': variables['batch_stats'],
     }
     ours, new = parts['translator'].apply(translator, student)
-    return _distance(ours, theirs, variant), new
+    return _distance(ours, theirs, variant), {'frozen': frozen, **new}
 
   return _either(first, paraphrase, transfer)
 

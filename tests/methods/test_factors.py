@@ -57,6 +57,24 @@ def test_the_first_stage_is_the_scaled_reconstruction(runner):
   np.testing.assert_allclose(200 * values[0], values[1], rtol=1e-5)
 
 
+def test_the_paraphraser_is_frozen_as_the_first_stage_left_it(runner):
+  later = _later(runner)
+  first = runner.run(later)
+  params = jax.tree.map(lambda x: 2 * x, later['params']['pair0'])
+  kept = later['params']['pair0']['translator']
+  shifted = {'pair0': {**params, 'translator': kept}}
+  again = runner.run({'params': shifted, 'state': later['state']})
+  np.testing.assert_array_equal(again.values, first.values)
+  frozen = first.state['pair0']['frozen']
+  assert feature_runs.apart(frozen, later['state']['pair0']['frozen']) == 0
+
+
+def test_what_is_frozen_was_trained(runner):
+  frozen = _later(runner)['state']['pair0']['frozen']
+  start = runner.variables['state']['pair0']['frozen']
+  assert feature_runs.apart(frozen, start) > 0
+
+
 def _maps(width):
   """A network of one convolution that shows its map and its logits."""
 
