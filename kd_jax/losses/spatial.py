@@ -42,6 +42,36 @@ def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
   return x
 
 
+def bilinear(
+  x: jax.Array, size: tuple[int, int], *, align_corners: bool = False
+) -> jax.Array:
+  """Bilinear interpolation to any height and width, without antialiasing.
+
+  Along an axis of length n, output i of m lies at c of the input:
+    c = (i + 1/2) n / m - 1/2      half-pixel centres (default)
+    c = i (n - 1) / (m - 1)        corners on corners; 0 for m = 1
+  held to [0, n - 1], and takes (1 - f) x[k] + f x[k + 1], k + f = c. These are
+  PyTorch's `interpolate(mode='bilinear')` without and with `align_corners`.
+  `jax.image.resize` has no corners on corners, and antialiases when it
+  shrinks. Logits are resized, never probabilities or labels.
+
+  Args:
+    x: [B, H, W, C].
+    size: (height, width) of the result.
+    align_corners: corners on corners; SKD, IFVD, CIRKD and DIST resize so,
+      mmsegmentation by half-pixel centres.
+
+  Returns:
+    [B, height, width, C] in the dtype of `x`; the sums are in f32 at least.
+  """
+  wide = numerics.f32(x)
+  for axis, length in zip((1, 2), size):
+    if x.shape[axis] != length:
+      weights = _bilinear_weights(x.shape[axis], length, align_corners)
+      wide = _weigh(wide, axis, weights)
+  return wide.astype(x.dtype)
+
+
 def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
   """Shrinks an axis by `pool` and stretches it by `upsample`.
 
@@ -98,9 +128,13 @@ def _pool_axis(x, axis, length):
   if old % length == 0:
     bins = (*x.shape[:axis], length, old // length, *x.shape[axis + 1 :])
     return jnp.mean(x.reshape(bins), axis=axis + 1)
-  weights = jnp.asarray(_bins(old, length), x.dtype)
+  return _weigh(x, axis, _bins(old, length))
+
+
+def _weigh(x, axis, weights: np.ndarray):
+  """Sums along an axis by weights [new, old]."""
   spec = 'bhwc,oh->bowc' if axis == 1 else 'bhwc,ow->bhoc'
-  return geometry.dot(spec, x, weights)
+  return geometry.dot(spec, x, jnp.asarray(weights, x.dtype))
 
 
 def _bins(old: int, new: int) -> np.ndarray:
@@ -110,6 +144,16 @@ def _bins(old: int, new: int) -> np.ndarray:
   place = np.arange(old)[None, :]
   inside = (place >= start[:, None]) & (place < stop[:, None])
   return inside / inside.sum(1, keepdims=True)
+
+
+def _bilinear_weights(old: int, new: int, align_corners: bool) -> np.ndarray:
+  """[new, old] weights of at most two neighbours a row."""
+  if align_corners:
+    centre = np.arange(new) * (old - 1) / max(new - 1, 1)
+  else:
+    centre = (np.arange(new) + 0.5) * old / new - 0.5
+  centre = np.clip(centre, 0, old - 1)
+  return np.maximum(0, 1 - abs(centre[:, None] - np.arange(old)[None, :]))
 
 
 def _repeat_axis(x, axis, length):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kd_jax.losses import spatial
+from tests import golden
 
 
 def _adaptive(x, axis, length):
@@ -35,6 +36,29 @@ def test_upsample_repeats_the_nearest():
   uneven = spatial.upsample(x, (3, 5))
   expected = x[:, [0, 0, 1]][:, :, [0, 0, 1, 1, 2]]
   np.testing.assert_array_equal(uneven, expected)
+
+
+RESIZED = sorted((golden.VALUES / 'dense/ops').glob('*.npz'))
+
+
+@pytest.mark.parametrize('align', [False, True])
+@pytest.mark.parametrize('path', RESIZED, ids=lambda path: path.stem)
+def test_bilinear_is_pytorchs(path, align):
+  with np.load(path) as arrays:
+    x, expected = arrays['in_map'], arrays[f'bilinear_align_{align}']
+  found = spatial.bilinear(x, expected.shape[1:3], align_corners=align)
+  np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_bilinear_at_its_edges():
+  x = jnp.arange(6.0).reshape(1, 2, 3, 1)
+  assert (spatial.bilinear(x, (2, 3)) == x).all()
+  one = spatial.bilinear(x, (1, 1), align_corners=True)
+  assert float(one[0, 0, 0, 0]) == 0
+  same = spatial.bilinear(x[:, :1, :1], (4, 5), align_corners=True)
+  assert same.shape == (1, 4, 5, 1) and (same == 0).all()
+  half = spatial.bilinear(x.astype(jnp.bfloat16), (4, 6))
+  assert half.dtype == jnp.bfloat16
 
 
 def test_resize_pools_one_axis_and_repeats_the_other():
