@@ -109,6 +109,7 @@ def default() -> ConfigDict:
   c.beta = 0.0  # weight of the feature loss
   c.alpha_weights = 'soft'  # 'hard': alpha*hard + (1-alpha)*soft instead
 
+  c.task = ''  # a key of kd_jax.tasks.TASKS; '': that of the data set
   c.data = open_dict(name='digits')  # and options of kd_jax.data.SOURCES
   c.data.seed = 0  # order of the examples and augmentation
   c.networks = open_dict()  # name -> dict(name=.., options) or dict(load=DIR)

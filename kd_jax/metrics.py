@@ -278,5 +278,6 @@ def _bar(stage, start, steps, every, out, unit) -> Progress:
 
 
 def _shown(values) -> str:
-  names = ['loss', *(n for n in values if n.startswith('accuracy'))]
+  hits = (n for n in values if '/' in n and not n.startswith('loss/'))
+  names = ['loss', *hits]
   return ' '.join(f'{n}={values[n]:.3f}' for n in names if n in values)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kd_jax import stages, terms, types
+from kd_jax import stages, tasks, terms, types
 from kd_jax import state as states
 from kd_jax.models import base as models
 
@@ -36,7 +36,8 @@ class Halves(NamedTuple):
 
     The step is pure. `parallel` compiles it and donates the state, but not
     `frozen` and `batch`. Metrics are f32 []: 'loss', 'loss/TERM' (unweighted
-    means), 'accuracy/STUDENT', 'learning_rate', 'grad_norm'.
+    means), 'HITS/STUDENT' (`Task.hits`, the part of the predictions that is
+    right), 'learning_rate', 'grad_norm'.
     """
     batch = self.prepare(state.step, batch)
     signals = self.frozen_signals(frozen, batch)
@@ -48,6 +49,7 @@ def make_halves(
   stage: stages.Stage,
   prepare: Callable = lambda step, batch: batch,
   reads: Mapping[str, Collection[str]] | None = None,
+  task: tasks.Task = tasks.CLASSIFICATION,
 ) -> Halves:
   """Makes the pure parts of a stage's step.
 
@@ -57,29 +59,30 @@ def make_halves(
     prepare: (step, batch) -> batch: augmentation and normalization.
     reads: {frozen network: names of its outputs that the signals keep} (see
       `terms.reads`); None keeps all.
+    task: of the labels.
   """
   stages.check(stage)
   return Halves(
     prepare,
     functools.partial(_frozen_signals, networks, stage, reads),
-    functools.partial(_update, networks, stage),
+    functools.partial(_update, networks, stage, task),
   )
 
 
-def make_eval_step(network: models.Network, prepare=lambda step, batch: batch):
-  """Makes (variables, batch) -> {'correct', 'nll', 'count'}: f32 [] sums."""
+def make_eval_step(
+  network: models.Network,
+  prepare=lambda step, batch: batch,
+  task: tasks.Task = tasks.CLASSIFICATION,
+):
+  """Makes (variables, batch) -> the sums of the task over the batch.
+
+  Those of classification are {'correct', 'nll', 'count'}, f32 [].
+  """
 
   def evaluate(variables, batch, *, axis_name=None):
     batch = prepare(None, batch)
     outputs, _ = network.apply(variables, batch['inputs'], train=False)
-    logits = outputs['logits']
-    hits, nll = _hits(logits, batch['labels']), _nll(logits, batch['labels'])
-    mask = batch['mask']
-    sums = {
-      'correct': (hits * mask).sum(),
-      'nll': (nll * mask).sum(),
-      'count': mask.sum(),
-    }
+    sums = tasks.sums(task, outputs['logits'], batch['labels'], batch['mask'])
     return sums if axis_name is None else jax.lax.psum(sums, axis_name)
 
   return evaluate
@@ -103,7 +106,7 @@ def _frozen_signals(networks, stage, reads, frozen, batch):
   return jax.lax.stop_gradient(signals)
 
 
-def _update(networks, stage, state, signals, batch, axis_name=None):
+def _update(networks, stage, task, state, signals, batch, axis_name=None):
   """`Halves.update`."""
   reached = set()
 
@@ -130,16 +133,16 @@ def _update(networks, stage, state, signals, batch, axis_name=None):
       carried,
       memories,
       means,
-      _accuracies(stage, students, batch, axis_name),
+      _right(stage, task, students, batch, axis_name),
     )
     return total, aux
 
   (total, aux), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
-  carried, memories, means, accuracies = aux
+  carried, memories, means, right = aux
   metrics = {
     'loss': total,
     **{f'loss/{name}': mean for name, mean in means.items()},
-    **{f'accuracy/{name}': value for name, value in accuracies.items()},
+    **{f'{task.hits}/{name}': value for name, value in right.items()},
   }
   if axis_name is not None:
     grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
@@ -198,22 +201,11 @@ def _memories(params, state) -> dict:
   }
 
 
-def _hits(logits, labels) -> jax.Array:
-  if labels.ndim == logits.ndim:
-    labels = labels.argmax(-1)
-  return (logits.argmax(-1) == labels).astype(jnp.float32)
-
-
-def _nll(logits, labels) -> jax.Array:
-  if labels.ndim == logits.ndim:
-    return optax.softmax_cross_entropy(logits, labels)
-  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-
-
-def _accuracies(stage, signals, batch, axis_name) -> dict[str, jax.Array]:
+def _right(stage, task, signals, batch, axis_name) -> dict[str, jax.Array]:
+  """The part of each student's predictions that is right."""
   return {
     name: terms.masked_mean(
-      _hits(signals[name]['logits'], batch['labels']),
+      task.right(signals[name]['logits'], batch['labels']),
       batch.get('mask'),
       axis_name,
     )

@@ -15,6 +15,7 @@ from kd_jax import (
   schemes,
   stages,
   state,
+  tasks,
   types,
 )
 from kd_jax.build import fingerprint
@@ -45,6 +46,7 @@ class Experiment(NamedTuple):
     config: the resolved config as JSON.
     cache: what is stored of frozen teachers; None where they are live.
     outputs: {network of the config: names of its outputs}.
+    task: of the data set's labels.
   """
 
   networks: Mapping[str, models.Network]
@@ -61,6 +63,7 @@ class Experiment(NamedTuple):
   config: Mapping[str, Any]
   cache: plan.Plan | None = None
   outputs: Mapping[str, tuple[str, ...]] = {}
+  task: tasks.Task = tasks.CLASSIFICATION
 
 
 def make_experiment(
@@ -88,6 +91,7 @@ def make_experiment(
   for part in (c.train, c.teacher):
     parallel.check_batch(part.batch_size, placement)
   data = data or (like.data if like else make_data(c))
+  task = task_of(c, data)
   if like:
     networks, specs = dict(like.networks), dict(like.specs)
     loaded, outputs, inputs = like.loaded, like.outputs, like.inputs
@@ -118,6 +122,7 @@ def make_experiment(
     config.to_json(c),
     plan.make_plan(config.to_json(c), data),
     outputs,
+    task,
   )
   if not like:
     check(experiment)
@@ -142,7 +147,23 @@ def make_data(
 ) -> sources.Data:
   """The data set that the config names, by `make` or `sources.make_data`."""
   options = {k: v for k, v in c.data.to_dict().items() if k != 'seed'}
+  if c.task:
+    options['task'] = c.task
   return (make or sources.make_data)(options.pop('name', ''), **options)
+
+
+def task_of(c: config.ConfigDict, data: sources.Data) -> tasks.Task:
+  """The task of a config, which is that of its data set.
+
+  Raises:
+    ValueError: for an unknown task, or another than that of the data set.
+  """
+  if c.task and tasks.make_task(c.task).name != data.task:
+    raise ValueError(
+      f"task='{c.task}', and the data set '{data.name}' is made for "
+      f"'{data.task}'"
+    )
+  return tasks.make_task(data.task)
 
 
 def reader(data: sources.Data | None = None) -> Callable:
@@ -200,10 +221,12 @@ def example_batch(experiment: Experiment, stage: stages.Stage) -> dict:
   size = stage.recipe.batch_size
   inputs = build_networks.example_inputs(experiment.data)
   labels = experiment.data.train.labels
+  stored = jax.ShapeDtypeStruct((size, *labels.shape[1:]), labels.dtype)
+  labels, mask = jax.eval_shape(lambda x: tasks.counted(x, jnp), stored)
   return {
     'inputs': jax.ShapeDtypeStruct((size, *inputs.shape[1:]), inputs.dtype),
-    'labels': jax.ShapeDtypeStruct((size, *labels.shape[1:]), labels.dtype),
+    'labels': labels,
     'index': jax.ShapeDtypeStruct((size,), jnp.int32),
-    'mask': jax.ShapeDtypeStruct((size,), jnp.float32),
+    'mask': mask,
     **plan.shapes_of(experiment.cache, experiment.networks, stage, inputs),
   }

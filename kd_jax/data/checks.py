@@ -51,45 +51,6 @@ def rank(shape: tuple[int, ...], where: str) -> None:
     raise ValueError(f'{where} is empty: images of shape {list(shape)}')
 
 
-def labels(values: object, size: int, classes: int, where: str) -> np.ndarray:
-  """`values` as i32 [N] or soft f32 [N, K], or a ValueError naming `where`."""
-  values = np.asarray(values)
-  if not values.ndim:
-    raise ValueError(f'labels of {where} are {values!s}; legal: an array')
-  if len(values) != size:
-    raise ValueError(f'{where} has {size} images but {len(values)} labels')
-  if np.issubdtype(values.dtype, np.floating) and values.ndim == 2:
-    return _soft(values, classes, where)
-  if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
-    raise ValueError(
-      f'labels of {where} are {values.dtype} {list(values.shape)}; legal: '
-      f'integers [N], or probabilities [N, {classes}]'
-    )
-  wrong = values[(values < 0) | (values >= classes)]
-  if wrong.size:
-    from_one = values.min() == 1 and values.max() == classes
-    hint = '; do they count from 1? subtract 1' if from_one else ''
-    raise ValueError(
-      f'{wrong.size} labels of {where} are out of range, the first is '
-      f'{wrong[0]}; legal: 0..{classes - 1} ({classes} classes){hint}'
-    )
-  return values.astype(np.int32)
-
-
-def _soft(values: np.ndarray, classes: int, where: str) -> np.ndarray:
-  """Probabilities [N, K] as f32."""
-  if values.shape[1] != classes:
-    raise ValueError(
-      f'soft labels of {where} have {values.shape[1]} columns; legal: '
-      f'{classes}, the number of classes'
-    )
-  sums = values.sum(axis=1)
-  # Written so that NaN is refused too.
-  if not ((values >= 0).all() and (abs(sums - 1) < 1e-3).all()):
-    raise ValueError(f'soft labels of {where} are not rows that sum to 1')
-  return values.astype(np.float32)
-
-
 def count(name: str, value: float, size: int, where: str) -> int:
   """How many of `size` training examples the option `name` takes out."""
   legal = f'legal: a fraction in [0, 1) or a number in 0..{size - 1}'
@@ -144,18 +105,17 @@ def stratify(
   class is within one example of its share.
 
   Args:
-    values: labels i32 [N], or soft [N, K], of which the largest counts.
+    values: classes i [N].
     held: how many to hold out.
     seed: an integer >= 0.
 
   Returns:
     Indices kept and indices held out, each i64 and ascending.
   """
-  hard = values.argmax(axis=1) if values.ndim == 2 else values
-  shuffled = np.random.default_rng(seed).permutation(len(hard))
-  quantile = np.empty(len(hard))
-  for label in np.unique(hard):
-    members = shuffled[hard[shuffled] == label]
+  shuffled = np.random.default_rng(seed).permutation(len(values))
+  quantile = np.empty(len(values))
+  for label in np.unique(values):
+    members = shuffled[values[shuffled] == label]
     quantile[members] = (np.arange(len(members)) + 0.5) / len(members)
   # Ties between classes are settled by the shuffled order.
   ranked = shuffled[np.argsort(quantile[shuffled], kind='stable')]

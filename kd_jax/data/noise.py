@@ -7,6 +7,7 @@ the small set that somebody has looked through with care.
 
 import numpy as np
 
+from kd_jax import tasks
 from kd_jax.data import checks, splits
 
 # Apart from the draws of `checks.stratify`, which the same seed begins.
@@ -32,6 +33,8 @@ def wrong_labels(data: splits.Data, share: float, seed: int) -> splits.Data:
   share = checks.share('wrong_labels', share, where)
   if not share:
     return data
+  if data.task != tasks.CLASSIFICATION.name:
+    raise ValueError(f'wrong_labels of {where} needs a label an image')
   if data.classes < 2:
     raise ValueError(f'wrong_labels of {where} needs two classes')
   turns = _turns(len(data.train.labels), share, data.classes, seed)
@@ -64,7 +67,7 @@ def _turned(train, turns: np.ndarray, classes: int):
 
 def _turn(labels: np.ndarray, turns: np.ndarray, classes: int) -> np.ndarray:
   """Labels [B] or [B, K], each moved on by its turn, modulo K."""
-  if labels.ndim == 2:
+  if tasks.is_soft(labels):
     columns = (np.arange(classes) - turns[:, None]) % classes
     return np.take_along_axis(labels, columns, axis=1)
   return ((labels + turns) % classes).astype(labels.dtype)

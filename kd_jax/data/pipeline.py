@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kd_jax import memoize, types
+from kd_jax import memoize, tasks, types
 from kd_jax.data import splits, stream
 
 Split = splits.Split | stream.Stream
@@ -91,14 +91,14 @@ def to_device(split: Split, device=None) -> Split:
 
 
 def take(split: Split, index) -> types.Batch:
-  """The examples `index` i [B] of a split as a batch, with a mask of ones.
+  """The examples `index` i [B] of a split as a batch, with their mask.
 
   A split on a device gives a batch on that device (jit-able; indices beyond
   the end are clipped). NumPy arrays and streams give a batch of NumPy arrays.
 
   Returns:
-    'inputs' [B, H, W, C], 'labels' [B] or [B, K], 'index' i32 [B],
-    'mask' f32 [B].
+    'inputs' [B, H, W, C], 'labels' [B], [B, K] or in range [B, ...], 'index'
+    i32 [B], 'mask' f32 [B] or [B, ...], 0 where a label is void.
   """
   if isinstance(split, stream.Stream):
     index = np.asarray(index, np.int32)
@@ -119,15 +119,16 @@ def _gather(inputs, labels, index):
 
 
 def _batch(inputs, labels, index, module) -> types.Batch:
-  mask = module.ones(index.shape, module.float32)
+  labels, mask = tasks.counted(labels, module)
   return {'inputs': inputs, 'labels': labels, 'index': index, 'mask': mask}
 
 
 def head(split: Split, count: int) -> splits.Split:
   """The first `count` examples (at most all of them), in memory."""
   index = np.arange(min(count, len(split.labels)))
-  batch = take(split, index)
-  return splits.Split(batch['inputs'], batch['labels'])
+  if isinstance(split, stream.Stream):
+    return splits.Split(*split.read(index))
+  return splits.Split(split.inputs[index], split.labels[index])
 
 
 def eval_batches(split: Split, batch_size: int) -> Iterator[types.Batch]:
@@ -141,7 +142,9 @@ def eval_batches(split: Split, batch_size: int) -> Iterator[types.Batch]:
     batch = dict(take(split, np.minimum(index, size - 1)))
     mask = (index < size).astype(np.float32)
     if not isinstance(batch['mask'], np.ndarray):
-      mask = jax.device_put(mask, batch['mask'].sharding)
+      mask = jax.device_put(mask, batch['inputs'].sharding)
+    if batch['mask'].ndim > 1:
+      mask = batch['mask'] * mask.reshape(-1, *[1] * (batch['mask'].ndim - 1))
     yield {**batch, 'mask': mask}
 
 

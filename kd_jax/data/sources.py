@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax import kinds
+from kd_jax import kinds, tasks
 from kd_jax.data import checks, noise, splits, stream, subset
 from kd_jax.data.readers import prepared, records
 
@@ -21,7 +21,8 @@ Split, Data = splits.Split, splits.Data
 # What every data set takes; those that have no use for a folder ignore it.
 COMMON = (
   'validation', 'split_seed', 'limit', 'mean', 'std', 'memory_limit',
-  'raw_dir', 'data_dir', 'train_only', 'more_test', 'wrong_labels',
+  'raw_dir', 'data_dir', 'train_only', 'more_test', 'wrong_labels', 'task',
+  'ignore',
 )  # fmt: skip
 # What those may be that `checks` does not look at.
 _KINDS = {
@@ -30,6 +31,8 @@ _KINDS = {
   'raw_dir': kinds.Local,
   'data_dir': kinds.Local,
   'train_only': Sequence[int],
+  'task': str,
+  'ignore': int | None,
 }
 
 
@@ -53,6 +56,10 @@ def make_data(name: str, **options) -> Data:
         test on all of them; () is all (see `subset.only`).
       mean, std: per channel, in place of the data set's.
       memory_limit: MB of images in memory; more are streamed; default 4096.
+      task: a key of `tasks.TASKS`; default 'classification', or what the data
+        set is made for.
+      ignore: the label that does not count, such as 255, where the task has
+        such labels; default none.
       raw_dir: folder of raw files; '' is KD_JAX_RAW_DIR in the environment.
       data_dir: TFDS data folder; '' is TFDS's own.
 
@@ -81,6 +88,8 @@ def _check_validation(validation: object, data: Data) -> None:
 
   A 1 or 2 is a slip for a fraction, and so few examples choose nothing.
   """
+  if data.task != tasks.CLASSIFICATION.name:
+    return
   if isinstance(validation, int) and 0 < validation < data.classes:
     raise ValueError(
       f"validation={validation} of '{data.name}' is fewer examples than its "
@@ -143,8 +152,8 @@ def _arrays(
   """Arrays from Python, such as a notebook's own data.
 
   Args:
-    train: images uint8 or float [N, H, W, C], and labels: integers [N], or
-      probabilities [N, K].
+    train: images uint8 or float [N, H, W, C], and labels as the task has
+      them: integers [N] or probabilities [N, K] of classification.
     test: likewise; or a function that returns them, called at the end.
     validation: likewise; or what to hold out of `train`, as for every set.
     classes: how many there are; 0 is as many as the training labels show.
@@ -160,17 +169,13 @@ def _arrays(
     test = checks.pair(test, f'{where} test')
     # Its shape is looked at before the work, its contents after.
     checks.rank(np.shape(test[0]), f'{where} test')
-  classes = checks.whole('classes', classes, where) or _count(train[1])
+  task = tasks.make_task(common.get('task', tasks.CLASSIFICATION.name))
+  classes = checks.whole('classes', classes, where)
+  classes = classes or task.classes(np.asarray(train[1]))
   return splits.finish(
     'arrays', train, test if callable(test) else lambda: test, classes,
     held=held, validation=validation, **common,
   )  # fmt: skip
-
-
-def _count(labels) -> int:
-  """How many classes the labels show."""
-  labels = np.asarray(labels)
-  return labels.shape[1] if labels.ndim == 2 else int(labels.max(initial=0)) + 1
 
 
 def _tfds(
@@ -239,7 +244,8 @@ def _prepared(
     stream.require_grain()
     read = functools.partial(
       stream.open_split, path, keys=(image_key, label_key), classes=classes,
-      size=size,
+      size=size, task=common.get('task', tasks.CLASSIFICATION.name),
+      ignore=common.get('ignore'),
     )  # fmt: skip
     identity = [records.identity(path), image_key, label_key, names, size]
     finish = functools.partial(stream.finish, identity=repr(identity))

@@ -1,17 +1,20 @@
 """Splits a data set in memory into train and validation, and measures it."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from kd_jax import tasks
 from kd_jax.data import checks
 
 
 class Split(NamedTuple):
-  """Examples: images uint8 or f32 [N, H, W, C]; labels i32 [N] or f32 [N, K].
+  """Examples: images uint8 or f32 [N, H, W, C], and the labels of a task.
 
-  Labels of rank two are probabilities.
+  Labels are i32 [N], probabilities f32 [N, K], or maps i [N, H, W] in which
+  `tasks.VOID` does not count.
   """
 
   inputs: np.ndarray
@@ -27,6 +30,8 @@ class Data(NamedTuple):
   training set (that `more_test` leaves), so they depend neither on what is
   held out to validate nor on `limit`.
   fingerprint is a sha256 over train, validation and how they were cut.
+  task is a key of `tasks.TASKS`, ignore the value that did not count where the
+  labels came from.
   """
 
   name: str
@@ -38,6 +43,8 @@ class Data(NamedTuple):
   std: tuple[float, ...]
   fingerprint: str
   label_names: tuple[str, ...] = ()
+  task: str = tasks.CLASSIFICATION.name
+  ignore: int | None = None
 
 
 def finish(
@@ -54,6 +61,8 @@ def finish(
   limit: int = 0,
   mean: tuple = (),
   std: tuple = (),
+  task: str = tasks.CLASSIFICATION.name,
+  ignore: int | None = None,
 ) -> Data:
   """Makes the Data of any data set: checks, holds out, limits, measures.
 
@@ -64,42 +73,53 @@ def finish(
     classes: K.
     held: images and labels to validate on; None holds out of `train`.
     label_names: of the K classes, or none.
-    validation, split_seed, more_test, limit, mean, std: see
+    validation, split_seed, more_test, limit, mean, std, task, ignore: see
       `sources.make_data`.
   """
+  asked = {'task': tasks.make_task(task), 'ignore': ignore}
   split_seed = checks.whole('split_seed', split_seed, name)
   limit = checks.whole('limit', limit, name)
-  train = check(*train, classes, f"'{name}' train")
-  train, more = _cut(name, train, 'more_test', more_test, split_seed)
+  train = check(*train, classes, f"'{name}' train", **asked)
+  cut = functools.partial(_cut, name, split_seed, asked['task'])
+  train, more = cut(train, 'more_test', more_test)
   if held is None:
-    used, held_out = _cut(name, train, 'validation', validation, split_seed)
+    used, held_out = cut(train, 'validation', validation)
   else:
     where = f"'{name}' validation"
-    used, held_out = train, check(*held, classes, where, train.inputs)
+    used = train
+    held_out = check(*held, classes, where, train.inputs, **asked)
   mean, std = normalization(name, mean, std, lambda: train.inputs, train.inputs)
   used = _take(used, slice(limit or None))
+
+  def read_test():
+    where = f"'{name}' test"
+    return _join(check(*test(), classes, where, used.inputs, **asked), more)
+
   return Data(
-    name, used, held_out,
-    lambda: _join(check(*test(), classes, f"'{name}' test", used.inputs), more),
-    classes, mean, std,
+    name, used, held_out, read_test, classes, mean, std,
     checks.fingerprint(
       [*used, *held_out], classes=classes, split_seed=split_seed, limit=limit,
       validation=len(held_out.labels),
       # A set that was not cut keeps the fingerprint that it always had.
       **({'more_test': len(more.labels)} if len(more.labels) else {}),
     ),
-    label_names,
+    label_names, task, ignore,
   )  # fmt: skip
 
 
 def _cut(
-  name: str, train: Split, option: str, value: float, seed: int
+  name: str,
+  seed: int,
+  task: tasks.Task,
+  train: Split,
+  option: str,
+  value: float,
 ) -> tuple[Split, Split]:
   """What the option leaves of a training set, and what it takes out."""
   number = checks.count(option, value, len(train.labels), f"'{name}'")
   if not number:
     return train, _take(train, slice(0))
-  kept, out = checks.stratify(train.labels, number, seed)
+  kept, out = checks.stratify(task.strata(train.labels), number, seed)
   return _take(train, kept), _take(train, out)
 
 
@@ -111,7 +131,7 @@ def _join(split: Split, more: Split) -> Split:
   """The examples of both; `split` itself where there are no more."""
   if not len(more.labels):
     return split
-  if split.labels.ndim != more.labels.ndim:
+  if tasks.is_soft(split.labels) != tasks.is_soft(more.labels):
     raise ValueError(
       'more_test joins soft labels and integers; legal: both of one kind'
     )
@@ -119,7 +139,14 @@ def _join(split: Split, more: Split) -> Split:
 
 
 def check(
-  inputs, labels, classes: int, where: str, like: np.ndarray | None = None
+  inputs,
+  labels,
+  classes: int,
+  where: str,
+  like: np.ndarray | None = None,
+  *,
+  task: tasks.Task,
+  ignore: int | None = None,
 ) -> Split:
   """Images and labels as a Split, or a ValueError that names `where`.
 
@@ -132,7 +159,9 @@ def check(
       raise ValueError(
         f'images of {where} are {given}; legal: {legal}, as in training'
       )
-  return Split(inputs, checks.labels(labels, len(inputs), classes, where))
+  return Split(
+    inputs, task.labels(labels, inputs.shape, classes, ignore, where)
+  )
 
 
 def normalization(name, mean, std, sample, images) -> tuple[tuple, tuple]:

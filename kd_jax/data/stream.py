@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from kd_jax import tasks
 from kd_jax.data import checks, splits
 from kd_jax.data.readers import records
 
@@ -25,7 +26,7 @@ class Stream(NamedTuple):
 
   Attributes:
     inputs: shape and type of the images, [N, H, W, C].
-    labels: shape and type of the labels, [N].
+    labels: shape and type of the labels, [N, ...].
     read: numbers i [B] -> images and labels [B] as NumPy arrays.
   """
 
@@ -35,9 +36,15 @@ class Stream(NamedTuple):
 
 
 def open_split(
-  path: pathlib.Path, split: str, keys: tuple[str, str], classes: int, size: int
+  path: pathlib.Path,
+  split: str,
+  keys: tuple[str, str],
+  classes: int,
+  size: int,
+  task: str = tasks.CLASSIFICATION.name,
+  ignore: int | None = None,
 ) -> Stream:
-  """Opens a split of a prepared TFDS folder, without reading examples.
+  """Opens a split of a prepared TFDS folder; reads one example of it.
 
   Args:
     path: the folder.
@@ -45,7 +52,9 @@ def open_split(
     keys: names of the image and of the label feature.
     classes: K; labels are checked as they are read.
     size: side to which images are scaled; 0 leaves them.
+    task, ignore: see `sources.make_data`.
   """
+  legal = tasks.make_task(task).labels
   rows, decode = records.source(path, split, keys, size)
   where = f"'{path.parent.name}' {split}"
   shape, dtype = records.shape(path, keys[0], size)
@@ -55,11 +64,12 @@ def open_split(
   def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     images, labels = decode(rows.__getitems__([int(i) for i in index]))
     images = checks.images(records.stack(images, where), where)
-    return images, checks.labels(labels, len(images), classes, where)
+    return images, legal(labels, images.shape, classes, ignore, where)
 
+  _, label = read(np.zeros(1, int))  # its shape and type
   return Stream(
     jax.ShapeDtypeStruct((len(rows), *shape), dtype),
-    jax.ShapeDtypeStruct((len(rows),), np.int32),
+    jax.ShapeDtypeStruct((len(rows), *label.shape[1:]), label.dtype),
     read,
   )
 
@@ -88,6 +98,8 @@ def finish(
   limit: int = 0,
   mean: tuple = (),
   std: tuple = (),
+  task: str = tasks.CLASSIFICATION.name,
+  ignore: int | None = None,
 ) -> splits.Data:
   """Makes the Data of a streamed data set, as `splits.finish` does in memory.
 
@@ -121,7 +133,7 @@ def finish(
       [rows], identity=identity, classes=classes, split_seed=split_seed,
       limit=limit, validation=len(held.labels),
     ),
-    label_names,
+    label_names, task, ignore,
   )  # fmt: skip
 
 

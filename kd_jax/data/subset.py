@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kd_jax import tasks
 from kd_jax.data import checks, splits
 
 
@@ -37,8 +38,9 @@ def only(data: splits.Data, classes: Sequence[int]) -> splits.Data:
     raise ValueError(
       f'{where} needs images in memory; raise memory_limit (in MB)'
     )
-  labels = data.train.labels
-  labels = labels.argmax(-1) if labels.ndim == 2 else labels
+  if data.task != tasks.CLASSIFICATION.name:
+    raise ValueError(f'{where} needs a label an image')
+  labels = tasks.CLASSIFICATION.strata(data.train.labels)
   lacking = sorted({*classes} - {*labels.tolist()})
   if lacking:
     raise ValueError(f'{where} has no training example of {lacking}')

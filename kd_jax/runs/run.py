@@ -278,7 +278,9 @@ def run_group(group, stop, plan=training.ALONE, shelf=None) -> dict:
   ]
   if plan.halving:
     settings = list(dict.fromkeys(place.setting for place, _ in group))
-    plan = plan._replace(pruner=halving.make_pruner(settings, plan.halving))
+    task = group[0][1].task
+    pruner = halving.make_pruner(settings, plan.halving, task)
+    plan = plan._replace(pruner=pruner)
     failed = {
       place.folder: errors.DroppedError(halving.read(place.setting))
       for place, _ in group

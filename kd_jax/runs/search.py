@@ -8,7 +8,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping
 
-from kd_jax import config, errors, kinds, runs, sweep, user_file
+from kd_jax import config, errors, kinds, runs, sweep, tasks, user_file
 from kd_jax.runs import folders, sweep_run
 from kd_jax.training import halving, lane, loop
 
@@ -125,7 +125,7 @@ def run(
   """Trains settings that Optuna proposes until there are `trials` of them.
 
   TPE proposes as many at a time as are trained at once; a median pruner drops
-  lanes by their accuracy on validation.
+  lanes by the task's score on validation.
 
   Args:
     file, changes: as in `sweep_run.make`.
@@ -159,11 +159,12 @@ def run(
       batch.append(study.ask())
       settings |= [swept(batch[-1])]
     names = {f'trial_{trial.number:04d}': trial for trial in batch}
-    pruned = plan._replace(pruner=make_pruner(names))
     batched = {name: settings[name] for name in names}
     prepared = runs.claim(sweep_run.build_all(batched, workdir, data), sweep_of)
+    task = prepared.groups[0][0][1].task
+    pruned = plan._replace(pruner=make_pruner(names, task))
     rows = sweep_run.launch(batched, prepared, stop, pruned)
-    tell(optuna, study, names, rows)
+    tell(optuna, study, names, rows, task)
     batch = []
   return sweep_run.collect(settings, workdir)
 
@@ -192,23 +193,28 @@ def propose(trial, key: str, draw: sweep.Draw):
   return trial.suggest_float(key, draw.low, draw.high, log=log)
 
 
-def make_pruner(trials: Mapping[str, object]) -> Callable:
-  """A pruner (see `loop.Plan`) that decides as the pruner of the study."""
+def make_pruner(
+  trials: Mapping[str, object], task: tasks.Task = tasks.CLASSIFICATION
+) -> Callable:
+  """A pruner (see `loop.Plan`) that decides as the pruner of the study.
+
+  A study maximizes: it is told the negative of a score of which less is better.
+  """
 
   def pruner(lanes):
     scores, dropped = {}, {}
     for i, member in lanes.items():
       place = member.session.folder
       place = place if place.name in trials else place.parent
-      score = i, lane.accuracy(member), member.step
+      score = i, lane.score(member), member.step
       scores.setdefault(place, []).append(score)
     for place, lane_scores in scores.items():
       mean = sum(x for _, x, _ in lane_scores) / len(lane_scores)
       step = lane_scores[0][2]
       trial = trials[place.name]
-      trial.report(mean, step)
+      trial.report(task.better * mean, step)
       if trial.should_prune():
-        halving.note(place, step, mean)
+        halving.note(place, step, mean, task)
         reason = errors.DroppedError(halving.read(place))
         dropped |= {i: reason for i, _, _ in lane_scores}
     return dropped
@@ -216,13 +222,13 @@ def make_pruner(trials: Mapping[str, object]) -> Callable:
   return pruner
 
 
-def tell(optuna, study, trials: Mapping[str, object], rows) -> None:
+def tell(optuna, study, trials: Mapping[str, object], rows, task) -> None:
   """Reports to the study how the trials ended."""
   states = optuna.trial.TrialState
   scores = {row['setting']: row['validation'] for row in rows}
   for name, trial in trials.items():
     if name in scores:
-      study.tell(trial, scores[name])
+      study.tell(trial, task.better * scores[name])
     elif trial.study.trials[trial.number].intermediate_values:
       study.tell(trial, state=states.PRUNED)
     else:

@@ -2,7 +2,7 @@
 
 Rung k of a stage of n steps, with the factor eta, is at step n / eta^(K - k),
 k = 0, 1, .. < K; after it the best 1 / eta^(k + 1) of all settings go on. They
-are ranked by accuracy on validation, the mean over their seeds.
+are ranked by the task's score on validation, the mean over their seeds.
 
 Source: L. Li, K. Jamieson, A. Rostamizadeh, E. Gonina, M. Hardt, B. Recht,
 A. Talwalkar, A System for Massively Parallel Hyperparameter Tuning, 2018,
@@ -14,7 +14,7 @@ import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
-from kd_jax import checkpoint, errors
+from kd_jax import checkpoint, errors, tasks
 from kd_jax.training import lane
 
 DROPPED = 'dropped.json'
@@ -36,7 +36,7 @@ def rungs(settings: int, steps: int, eta: int) -> list[tuple[int, int]]:
 
 
 def make_pruner(
-  folders: Sequence[pathlib.Path], eta: int
+  folders: Sequence[pathlib.Path], eta: int, task: tasks.Task
 ) -> Callable[[Mapping[int, lane.Lane]], dict[int, errors.DroppedError]]:
   """Makes the pruner of a sweep (see `loop.Plan`).
 
@@ -46,6 +46,7 @@ def make_pruner(
   Args:
     folders: of the settings; the seeds of a setting are folders in its own.
     eta: the factor.
+    task: whose score ranks them.
   """
   settings = [folder.resolve() for folder in folders]
 
@@ -59,12 +60,12 @@ def make_pruner(
     due = [left for at, left in rungs(len(settings), total, eta) if at <= step]
     scores = {}
     for member in lanes.values():
-      scores.setdefault(setting_of(member), []).append(lane.accuracy(member))
+      scores.setdefault(setting_of(member), []).append(lane.score(member))
     means = {key: sum(values) / len(values) for key, values in scores.items()}
-    ranked = sorted(means, key=means.get, reverse=True)
+    ranked = sorted(means, key=lambda key: -task.better * means[key])
     dropped = ranked[due[-1] :] if due and step < total else []
     for folder in dropped:
-      note(folder, step, means[folder])
+      note(folder, step, means[folder], task)
     return {
       i: errors.DroppedError(read(setting_of(member)))
       for i, member in lanes.items()
@@ -74,9 +75,11 @@ def make_pruner(
   return pruner
 
 
-def note(folder: pathlib.Path, step: int, score: float) -> None:
+def note(
+  folder: pathlib.Path, step: int, score: float, task: tasks.Task
+) -> None:
   """Notes in a setting's folder that it was dropped."""
-  value = {'step': step, 'validation': float(score)}
+  value = {'step': step, 'validation': float(score), 'unit': task.unit}
   checkpoint.write_json(folder / DROPPED, value)
 
 
@@ -85,7 +88,5 @@ def read(folder: pathlib.Path) -> str | None:
   if not (folder / DROPPED).exists():
     return None
   record = checkpoint.read_json(folder / DROPPED)
-  return (
-    f'dropped at step {record["step"]} with {100 * record["validation"]:.1f} % '
-    'on validation'
-  )
+  score = tasks.shown(record['validation'], record.get('unit', '%'))
+  return f'dropped at step {record["step"]} with {score} on validation'

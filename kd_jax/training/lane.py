@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import build, checkpoint, errors, metrics, stages
+from kd_jax import build, checkpoint, errors, metrics, stages, tasks
 from kd_jax import state as states
 from kd_jax.training import finished
 from kd_jax.training import runtime as runtimes
@@ -26,8 +26,8 @@ class Lane(NamedTuple):
     way: of stepping, `chunks.SINGLE` or `chunks.CHUNK`; '' before it is chosen.
     sums: {metric: sum} over the steps since the last validation.
     count: of those steps.
-    scores: {'validation_accuracy/STUDENT', 'validation_nll/..'} of the last
-      validation.
+    scores: {'validation_SCORE/STUDENT'} of the last validation, the first one
+      of each student that of the task.
     failure: why it ended early; None while it trains.
   """
 
@@ -61,7 +61,13 @@ def open_lane(
   stage, session = entry.stage, entry.session
   state = runtime.init(stage, entry.starts)
   lane = Lane(
-    stage, session, None, 0, state, _worst(stage, state), entry.identity
+    stage,
+    session,
+    None,
+    0,
+    state,
+    _worst(stage, state, runtime.task),
+    entry.identity,
   )
   if session.folder is not None:
     place = session.folder / 'checkpoints' / stage.name
@@ -70,11 +76,11 @@ def open_lane(
   return lane._replace(state=runtime.replicate(lane.state))
 
 
-def _worst(stage, state) -> dict[str, dict]:
+def _worst(stage, state, task) -> dict[str, dict]:
   """Initial values of the best-on-validation record."""
   return {
     name: {
-      'score': np.float32(-1),
+      'score': np.float32(-task.better * np.inf),
       'step': np.int32(0),
       'variables': jax.device_get(states.variables_of(state, name, stage)),
     }
@@ -135,7 +141,7 @@ def validate(lane: Lane, runtime: runtimes.Runtime) -> Lane:
   """Scores the students on validation and writes the row of the epoch."""
   scores = runtime.validate(lane.state)
   best = {
-    name: better(lane.best[name], lane, name, scores)
+    name: better(lane.best[name], lane, name, scores, runtime.task)
     for name in lane.stage.students
   }
   means = {name: value / lane.count for name, value in lane.sums.items()}
@@ -144,10 +150,10 @@ def validate(lane: Lane, runtime: runtimes.Runtime) -> Lane:
   return lane._replace(best=best, sums={}, count=0, scores=scores)
 
 
-def better(best, lane: Lane, name: str, scores) -> Mapping:
+def better(best, lane: Lane, name: str, scores, task: tasks.Task) -> Mapping:
   """The best on validation so far: the record, or the lane as it is now."""
-  score = scores.get(f'validation_accuracy/{name}', np.inf)
-  if score <= best['score']:
+  score = scores.get(_score_of(task, name), task.better * np.inf)
+  if not task.better * score > task.better * best['score']:
     return best
   variables = states.variables_of(lane.state, name, lane.stage)
   return {
@@ -157,10 +163,17 @@ def better(best, lane: Lane, name: str, scores) -> Mapping:
   }
 
 
-def accuracy(lane: Lane) -> float:
-  """Accuracy of the last validation, the mean over the students of the lane."""
-  values = [v for k, v in lane.scores.items() if 'accuracy' in k]
-  return sum(values) / len(values)
+def _score_of(task: tasks.Task, name: str) -> str:
+  """The score of a student in the row of a validation."""
+  return f'validation_{task.score}/{name}'
+
+
+def score(lane: Lane) -> float:
+  """The score of the last validation, the mean over the lane's students."""
+  values = {}
+  for key, value in lane.scores.items():
+    values.setdefault(key.split('/')[1], value)
+  return sum(values.values()) / len(values)
 
 
 def save(lane: Lane) -> None:
@@ -209,7 +222,7 @@ def results(
       last,
       best['variables'],
       {
-        'last': float(scores.get(f'validation_accuracy/{name}', np.nan)),
+        'last': float(scores.get(_score_of(runtime.task, name), np.nan)),
         'best': float(best['score']),
         'best_step': int(best['step']),
       },

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kd_jax import build, parallel, stages, terms, types
+from kd_jax import build, parallel, stages, tasks, terms, types
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.data import pipeline, sources, stream
 from kd_jax.training import cached_teachers, chunks
 
 EVAL_BATCH = 256
+EVAL_LOGITS = 1 << 24  # of a batch that is evaluated: 64 MB
 
 
 class Runtime(NamedTuple):
@@ -32,9 +33,11 @@ class Runtime(NamedTuple):
     feed: step -> batch on the devices.
     make_chunks: (state, frozen, most) -> `chunks.Chunks`; None where the data
       do not lie on one device.
-    validate: state -> {'validation_accuracy/STUDENT', 'validation_nll/..'}.
+    validate: state -> {'validation_SCORE/STUDENT'} of the task's scores, such
+      as 'validation_accuracy/student'.
     replicate: pytree -> a copy of it on every device.
     per_epoch, eval_every, save_every: in steps.
+    task: of the labels.
   """
 
   init: Callable
@@ -48,6 +51,7 @@ class Runtime(NamedTuple):
   per_epoch: int
   eval_every: int
   save_every: int
+  task: tasks.Task
 
 
 def make_runtime(
@@ -75,7 +79,7 @@ def make_runtime(
     return states.init_state(networks, stage, zeros, starts, shapes, first)
 
   halves = steps.make_halves(
-    networks, stage, prepare, reads_of(stage, shapes, batch)
+    networks, stage, prepare, reads_of(stage, shapes, batch), experiment.task
   )
   signals, update = compile_halves(placement, halves)
   per_epoch = experiment.data.train.labels.shape[0] // recipe.batch_size
@@ -100,6 +104,7 @@ def make_runtime(
     per_epoch,
     experiment.options['eval_every'] or per_epoch,
     experiment.options['checkpoint_every'] or per_epoch,
+    experiment.task,
   )
 
 
@@ -223,34 +228,41 @@ def make_validate(experiment, stage) -> Callable:
 
 
 @functools.lru_cache(64)  # JAX caches compilation by a function's identity
-def _evaluation(network, normalize) -> Callable:
+def _evaluation(network, normalize, task) -> Callable:
   """The evaluation step of a network, with normalization."""
   return steps.make_eval_step(
-    network, lambda _, batch: _normalized(normalize, batch)
+    network, lambda _, batch: _normalized(normalize, batch), task
   )
 
 
 def make_score(
   experiment, name: str, split: sources.Split
 ) -> Callable[[types.Variables], dict[str, float]]:
-  """Makes variables -> {'accuracy', 'nll'} of a network over a split."""
-  placement = experiment.placement
+  """Makes variables -> the task's scores of a network over a split."""
+  placement, task = experiment.placement, experiment.task
   evaluate = placement.compile(
-    _evaluation(experiment.networks[name], experiment.prepare), 1
+    _evaluation(experiment.networks[name], experiment.prepare, task), 1
   )
-  size = math.ceil(EVAL_BATCH / placement.count) * placement.count
+  size = math.ceil(eval_batch(experiment.data) / placement.count)
+  size *= placement.count
 
   def score(variables):
     variables = placement.replicate(variables)
-    sums = {'correct': 0.0, 'nll': 0.0, 'count': 0.0}
+    sums = {}
     for batch in pipeline.eval_batches(split, size):
       local = {
         k: pipeline.shard(v, jax.process_index(), jax.process_count())
         for k, v in batch.items()
       }
       new = jax.device_get(evaluate(variables, placement.split(local)))
-      sums = {k: v + float(new[k]) for k, v in sums.items()}
-    count = sums['count']
-    return {'accuracy': sums['correct'] / count, 'nll': sums['nll'] / count}
+      sums = tasks.add(sums, new)
+    return task.scores(sums)
 
   return score
+
+
+def eval_batch(data: sources.Data) -> int:
+  """Examples that are evaluated at once: EVAL_BATCH, or those that fit."""
+  labels = data.train.labels
+  places = 1 if tasks.is_soft(labels) else math.prod(labels.shape[1:])
+  return max(1, min(EVAL_BATCH, EVAL_LOGITS // (places * data.classes)))

@@ -11,7 +11,7 @@ all devices share.
 import jax
 import jax.numpy as jnp
 
-from kd_jax import kinds, types
+from kd_jax import kinds, tasks, types
 from kd_jax.data.augment import ops
 
 
@@ -101,7 +101,7 @@ def partner(values: jax.Array) -> jax.Array:
 
 def soft(labels: jax.Array, classes: int) -> jax.Array:
   """Labels as probabilities f32 [B, K], which they may already be."""
-  if labels.ndim == 2:
+  if tasks.is_soft(labels):
     return labels.astype(jnp.float32)
   if not classes:
     raise ValueError('mixing integer labels needs the number of classes')

@@ -1,0 +1,34 @@
+"""TASKS: what a label is and what is scored; the one table."""
+
+from collections.abc import Mapping
+
+from kd_jax import types
+from kd_jax.tasks.base import VOID, Task, add, counted, is_soft, shown, sums
+from kd_jax.tasks.classification import CLASSIFICATION
+
+TASKS: Mapping[str, Task] = {task.name: task for task in (CLASSIFICATION,)}
+
+
+def make_task(name: str) -> Task:
+  """The task of a name.
+
+  Raises:
+    ValueError: for an unknown one, with the near and known ones.
+  """
+  if name not in TASKS:
+    raise types.unknown('task', name, TASKS)
+  return TASKS[name]
+
+
+__all__ = [
+  'CLASSIFICATION',
+  'TASKS',
+  'VOID',
+  'Task',
+  'add',
+  'counted',
+  'is_soft',
+  'make_task',
+  'shown',
+  'sums',
+]
