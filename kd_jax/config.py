@@ -246,6 +246,7 @@ def _check_term(path: str, term: ConfigDict) -> None:
     'teacher': str,
     'weight': kinds.NonNegative,
     'schedule': Mapping,
+    'void': bool,
   }
   for key, kind in known.items():
     if key in term:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +93,9 @@ def make_optimizer(
 ) -> optax.GradientTransformationExtraArgs:
   """An optimizer whose updates take hparams (learning_rate, weight_decay).
 
+  They also take `count`, the predictions of the batch that count, by which
+  micro-batches are weighted.
+
   Args:
     name: a key of `OPTIMIZERS`.
     clip_norm: greatest global norm of the gradient; 0 leaves it.
@@ -110,9 +113,47 @@ def make_optimizer(
   clip = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
   tx = optax.chain(*clip, *maker(**options), _descend())
   if accumulate > 1:
-    tx = optax.MultiSteps(tx, accumulate)
-    return optax.GradientTransformationExtraArgs(tx.init, tx.update)
+    return _accumulate(optax.MultiSteps(tx, accumulate))
   return optax.with_extra_args_support(tx)
+
+
+class Accumulated(NamedTuple):
+  """State of an update from micro-batches.
+
+  Attributes:
+    count: of the predictions of its micro-batches so far, f32 [].
+    inner: of optax.MultiSteps.
+  """
+
+  count: jax.Array
+  inner: optax.MultiStepsState
+
+
+def _accumulate(multi: optax.MultiSteps):
+  """The gradients' mean over micro-batches, each weighted by its predictions.
+
+  sum_i n_i g_i / sum_i n_i, n_i the predictions of micro-batch i that count:
+  the gradient of the mean over all of them, where a term counts predictions.
+  `update` takes n_i as `count`; equal ones give optax's mean, bit for bit.
+  """
+
+  def init(params):
+    return Accumulated(jnp.float32(0), multi.init(params))
+
+  def update(grads, state, params=None, *, count=1.0, **extra):
+    number = state.inner.mini_step
+    total = jnp.where(number == 0, 0, state.count) + count
+    # optax adds (g - mean) / (number + 1) to the mean.
+    share = (number + 1) * count / jnp.maximum(total, 1)
+    grads = jax.tree.map(
+      lambda g, mean: jnp.where(share == 1, g, mean + share * (g - mean)),
+      grads,
+      state.inner.acc_grads,
+    )
+    updates, inner = multi.update(grads, state.inner, params, **extra)
+    return updates, Accumulated(total, inner)
+
+  return optax.GradientTransformationExtraArgs(init, update)
 
 
 def constant(step, steps):

@@ -146,8 +146,11 @@ def _update(networks, stage, task, state, signals, batch, axis_name=None):
   }
   if axis_name is not None:
     grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
-  parts = _parts(stage, state, reached)
-  return _advance(stage, state, grads, carried, memories, metrics, parts)
+  parts, mask = _parts(stage, state, reached), batch.get('mask')
+  count = batch['labels'].shape[0] if mask is None else mask.sum()
+  if axis_name is not None:
+    count = jax.lax.psum(count, axis_name)
+  return _advance(stage, state, grads, carried, memories, metrics, parts, count)
 
 
 def _copied(networks, stage, state, batch) -> dict[str, types.Outputs]:
@@ -261,13 +264,17 @@ def _parts(stage, state, reached):
   return {**parts, 'terms': of_terms}
 
 
-def _advance(stage, state, grads, carried, memories, metrics, parts):
+def _advance(stage, state, grads, carried, memories, metrics, parts, count):
   """The state after the update, and the metrics of the step."""
   hparams = dict(state.hparams[states.OPTIMIZER])
   hparams['learning_rate'] *= stage.recipe.schedule(state.step)
   grads = _only(parts, grads)
   updates, opt_state = stage.recipe.tx.update(
-    grads, state.opt_state, _only(parts, state.params), hparams=hparams
+    grads,
+    state.opt_state,
+    _only(parts, state.params),
+    hparams=hparams,
+    count=count,
   )
   params = optax.apply_updates(state.params, _only(parts, updates))
   students = {

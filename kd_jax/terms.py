@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.extend.core import Var
 
 from kd_jax import types
+from kd_jax.losses import spatial
 from kd_jax.methods import base, teacher_head
 
 LABELS = 'labels'
@@ -30,6 +31,7 @@ class Term(NamedTuple):
     method: how the two are compared.
     weight: the factor in the loss.
     schedules: {'weight' or name of a hyperparameter: step -> multiplier}.
+    void: whether predictions count whose label does not.
   """
 
   student: str
@@ -37,6 +39,7 @@ class Term(NamedTuple):
   method: base.Method
   weight: float = 1.0
   schedules: Mapping[str, Schedule] = {}
+  void: bool = False
 
 
 class View(NamedTuple):
@@ -111,13 +114,7 @@ def total_loss(
     student = signals[term.student]
     teacher = jax.lax.stop_gradient(signals[term.teacher])
     value, states[name] = _compare(
-      term.method,
-      variables[name],
-      student,
-      teacher,
-      batch,
-      scheduled,
-      axis_name,
+      term, variables[name], student, teacher, batch, scheduled, axis_name
     )
     means[name] = value
     total += weight * value
@@ -174,8 +171,9 @@ def _scheduled(term: Term, hparams: Mapping, step) -> dict[str, jax.Array]:
   }
 
 
-def _compare(method, variables, student, teacher, batch, hparams, axis_name):
-  """The mean of a method's loss over the whole batch, and its new state."""
+def _compare(term, variables, student, teacher, batch, hparams, axis_name):
+  """The mean of a term's loss over the whole batch, and its new state."""
+  method = term.method
   variables = {**base.NOTHING, **variables}
   gathered = method.batchwise and axis_name is not None
   if gathered:
@@ -183,8 +181,10 @@ def _compare(method, variables, student, teacher, batch, hparams, axis_name):
       gather(x, axis_name) for x in (student, teacher, batch)
     )
   values, state = method.loss(variables, student, teacher, batch, hparams)
-  mean_over = None if gathered else axis_name
-  return masked_mean(values, batch.get('mask'), mean_over), state
+  mean_over, mask = None if gathered else axis_name, batch.get('mask')
+  if term.void and mask is not None:
+    mask = _reduced(mask, 1)
+  return masked_mean(values, mask, mean_over), state
 
 
 def gather(outputs: Mapping, axis_name: str) -> dict:
@@ -204,7 +204,9 @@ def masked_mean(values, mask, axis_name: str | None = None) -> jax.Array:
 
   Args:
     values: f32 [B, ...].
-    mask: f32 [B] or [B, ...], 1 where the value counts; None counts all.
+    mask: f32 [B, ...], 1 where a prediction counts; None counts all. Values of
+      lower rank count where any of their predictions does. A mask [B, H, W]
+      of another size than the values is taken at the nearest pixel.
     axis_name: the mapped axis. The average of the shards' results is then
       the mean over the whole batch.
 
@@ -213,6 +215,9 @@ def masked_mean(values, mask, axis_name: str | None = None) -> jax.Array:
   """
   if mask is None:
     mask = jnp.ones(values.shape[:1], jnp.float32)
+  mask = _reduced(mask, values.ndim)
+  if mask.ndim == 3:
+    mask = spatial.upsample(mask, values.shape[1:3])
   mask = mask.reshape(mask.shape + (1,) * (values.ndim - mask.ndim))
   mask = jnp.broadcast_to(mask, values.shape)
   count = mask.sum()
@@ -220,3 +225,8 @@ def masked_mean(values, mask, axis_name: str | None = None) -> jax.Array:
     count = jax.lax.pmean(count, axis_name)
   masked = jnp.where(mask > 0, values, 0) * mask
   return masked.sum() / jnp.maximum(count, 1e-9)
+
+
+def _reduced(mask, rank: int) -> jax.Array:
+  """A mask of this rank or less: 1 where any of its predictions counts."""
+  return mask.max(range(rank, mask.ndim)) if mask.ndim > rank else mask

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from kd_jax import kinds, terms, types
 from kd_jax.losses import logits as losses
+from kd_jax.losses import spatial
 
 
 def mean_logits(sources: kinds.Names) -> terms.View:
@@ -81,7 +82,10 @@ def by_label(
   """
 
   def accurate(stack, batch):
-    cost = jax.vmap(lambda z: losses.cross_entropy(z, batch['labels']))(stack)
+    labels = batch['labels']
+    if labels.ndim == 3 and stack.ndim == 5:  # maps, at the size of the logits
+      labels = spatial.upsample(labels, stack.shape[2:4])
+    cost = jax.vmap(lambda z: losses.cross_entropy(z, labels))(stack)
     return jax.nn.softmax(-cost / temperature, 0)
 
   return _weighted(sources, accurate)

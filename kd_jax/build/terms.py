@@ -6,7 +6,7 @@ from kd_jax import kinds, methods, optim, stages, terms, types
 from kd_jax.data import augment, pipeline, sources
 
 # The keys of a term that are not options of its method.
-_TERM = ('method', 'weight', 'student', 'teacher', 'schedule')
+_TERM = ('method', 'weight', 'student', 'teacher', 'schedule', 'void')
 
 
 def make_recipe(
@@ -91,8 +91,8 @@ def make_term(
 
   Args:
     name: of the term, for errors.
-    spec: 'method', 'weight', 'student', 'teacher', 'schedule', and options
-      of the method.
+    spec: 'method', 'weight', 'student', 'teacher', 'schedule', 'void', and
+      options of the method.
     recipe: schedules run over its steps unless they say 'steps'.
     data: its training labels go to a method with an option `examples`.
 
@@ -113,6 +113,7 @@ def make_term(
     method,
     float(spec.get('weight', 1.0)),
     schedules=_schedules(name, spec.get('schedule', {}), method, recipe),
+    void=spec.get('void', False),
   )
 
 

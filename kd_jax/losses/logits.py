@@ -28,7 +28,7 @@ def cross_entropy(
     https://arxiv.org/abs/1512.00567.
   """
   log_p = numerics.log_probs(student)
-  if numerics.is_soft(labels, student):
+  if numerics.is_soft(labels):
     hit = numerics.weighted(numerics.f32(labels), log_p)
   else:
     target = numerics.is_target(labels, student)

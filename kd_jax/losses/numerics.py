@@ -56,9 +56,9 @@ def kl(log_p: Array, log_q: Array) -> Array:
   return jnp.sum(jnp.where(near, p * bend, q - p - p * gap), axis=-1)
 
 
-def is_soft(labels: Array, logits: Array) -> bool:
-  """Whether labels are distributions [B, ..., K] and not indices [B, ...]."""
-  return jnp.ndim(labels) == jnp.ndim(logits)
+def is_soft(labels: Array) -> bool:
+  """Whether labels are floats: distributions [B, ..., K], and not indices."""
+  return jnp.issubdtype(jnp.asarray(labels).dtype, jnp.floating)
 
 
 def is_target(labels: Array, logits: Array) -> Array:
@@ -66,7 +66,7 @@ def is_target(labels: Array, logits: Array) -> Array:
 
   An index that names no class, such as -100, gives a row of false.
   """
-  if is_soft(labels, logits):
+  if is_soft(labels):
     labels = jnp.argmax(labels, axis=-1)
   classes = jnp.arange(logits.shape[-1], dtype=jnp.int32)
   classes = classes.reshape((1,) * (logits.ndim - 1) + (-1,))

@@ -72,6 +72,21 @@ def bilinear(
   return wide.astype(x.dtype)
 
 
+def at_labels(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Resizes a decoder's logits to label maps: bilinear, half-pixel centres.
+
+  Args:
+    logits: [B, h, w, K]; any other rank is left alone.
+    labels: [B, H, W]; likewise.
+
+  Returns:
+    [B, H, W, K].
+  """
+  if logits.ndim != 4 or labels.ndim != 3:
+    return logits
+  return bilinear(logits, labels.shape[1:3])
+
+
 def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
   """Shrinks an axis by `pool` and stretches it by `upsample`.
 

@@ -8,6 +8,7 @@ import jax
 
 from kd_jax import kinds, types
 from kd_jax.losses import logits as logit_losses
+from kd_jax.losses import spatial
 
 NOTHING = {'params': {}, 'state': {}}
 
@@ -207,9 +208,10 @@ def on_logits(
       return NOTHING
 
     def loss(variables, student, teacher, batch, hparams):
-      value = compare(
-        student['logits'], teacher['logits'], batch['labels'], hparams
-      )
+      labels, pair = batch['labels'], (student['logits'], teacher['logits'])
+      if labelled:
+        pair = (spatial.at_labels(logits, labels) for logits in pair)
+      value = compare(*pair, labels, hparams)
       return value, variables['state']
 
     return Method(init, loss, numbers, batchwise)
@@ -231,7 +233,8 @@ def on_labels(function: Callable) -> Callable:
     def loss(variables, student, teacher, batch, hparams):
       del teacher
       labels = batch['labels']
-      value = function(student['logits'], labels, **options, **hparams)
+      logits = spatial.at_labels(student['logits'], labels)
+      value = function(logits, labels, **options, **hparams)
       return value, variables['state']
 
     return Method(nothing, loss, numbers)

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from kd_jax import types
 from kd_jax.tasks.base import VOID, Task, add, counted, is_soft, shown, sums
 from kd_jax.tasks.classification import CLASSIFICATION
+from kd_jax.tasks.segmentation import SEGMENTATION
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (CLASSIFICATION,)}
+TASKS: Mapping[str, Task] = {
+  task.name: task for task in (CLASSIFICATION, SEGMENTATION)
+}
 
 
 def make_task(name: str) -> Task:
@@ -22,6 +25,7 @@ def make_task(name: str) -> Task:
 
 __all__ = [
   'CLASSIFICATION',
+  'SEGMENTATION',
   'TASKS',
   'VOID',
   'Task',
