@@ -11,6 +11,7 @@ The exit code is 1 where a small dense network is less than 5 times as fast in
 chunks as by the old loop, or takes more than 1.3 times a bare scan.
 """
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +54,6 @@ def make_ways(pair: str) -> dict[str, Callable[[int], None]]:
   import jax.numpy as jnp
 
   from kd_jax import build, config
-  from kd_jax.training import runtime as runtimes
 
   c = config.default()
   c.parallel = 'one'
@@ -61,41 +61,75 @@ def make_ways(pair: str) -> dict[str, Callable[[int], None]]:
   c.terms.hard = dict(method='cross_entropy', weight=0.1)
   c.terms.soft = dict(method='kd', weight=0.9, temperature=4.0)
   experiment = build.make_experiment(c)
-  stage = experiment.stages[-1]
-  runtime = runtimes.make_runtime(experiment, stage)
-  example = jnp.zeros((1, *experiment.data.train.inputs.shape[1:]))
-  teacher = experiment.networks['teacher'].init(jax.random.key(1), example)
-  case = _Case(experiment, stage, runtime, {'teacher': teacher})
+  data, network = experiment.data.train, experiment.networks['teacher']
+  example = jnp.zeros((1, *data.inputs.shape[1:]))
+  teacher = network.init(jax.random.key(1), example)
+  outputs, _ = network.apply(teacher, experiment.prepare(data.inputs))
+  case = make_case(experiment, {'teacher': teacher})
+  stored = with_stored(case, np.asarray(jax.device_get(outputs['logits'])))
   return {
-    'old loop': _old(case),
-    'single': _ours(case, 1),
-    'chunks': _ours(case, 100),
-    'chunks, cached': _ours(_cached(case), 100),
-    'scan': _scan(case),
+    'old loop': old(case),
+    'single': looped(case, 1),
+    'chunks': looped(case, 100),
+    'chunks, cached': looped(stored, 100),
+    'scan': scanned(case),
   }
 
 
-class _Case(NamedTuple):
-  """What the ways have in common."""
+class Case(NamedTuple):
+  """What the ways have in common.
+
+  Attributes:
+    experiment: on one device.
+    stage: the last one.
+    runtime: of the stage.
+    frozen: {'teacher': variables}.
+    starts: () -> {'student': variables}, or empty: it is initialized.
+  """
 
   experiment: object
   stage: object
   runtime: object
   frozen: Mapping
+  starts: Callable[[], Mapping] = dict
 
   def state(self):
-    return self.runtime.init(self.stage, {})
+    return self.runtime.init(self.stage, self.starts())
 
 
-def _old(case: _Case) -> Callable[[int], None]:
+def make_case(experiment, frozen: Mapping) -> Case:
+  """The case of an experiment's last stage, its teacher live."""
+  from kd_jax.training import runtime
+
+  stage = experiment.stages[-1]
+  return Case(
+    experiment, stage, runtime.make_runtime(experiment, stage), frozen
+  )
+
+
+def with_stored(case: Case, logits: np.ndarray) -> Case:
+  """The case with the teacher's logits f32 [N, K] in memory."""
+  from kd_jax.training import cached_teachers, runtime
+
+  def read(step, index):
+    del step
+    return {'teacher': {'logits': logits[index]}}
+
+  teachers = cached_teachers.CachedTeachers(read, True)
+  stored = runtime.make_runtime(case.experiment, case.stage, teachers)
+  return case._replace(runtime=stored)
+
+
+def old(case: Case) -> Callable[[int], None]:
   """A minimal copy of what 8dc8783's loop dispatched for each step."""
   import jax
 
   runtime = case.runtime
+  place = {'state': case.state(), 'step': 0}
 
   def run(steps):
-    state, waiting, sums = case.state(), None, {}
-    for n in range(steps):
+    state, waiting, sums = place['state'], None, {}
+    for n in range(place['step'], place['step'] + steps):
       batch = runtime.feed(n)
       signals, batch = runtime.signals(np.int32(n), case.frozen, batch)
       state, values = runtime.update(state, signals, batch)
@@ -104,6 +138,7 @@ def _old(case: _Case) -> Callable[[int], None]:
       waiting = values
     _add(sums, waiting)
     jax.block_until_ready(state)
+    place.update(state=state, step=place['step'] + steps)
 
   def _add(sums, values):
     row = {name: float(v) for name, v in jax.device_get([values])[0].items()}
@@ -115,56 +150,53 @@ def _old(case: _Case) -> Callable[[int], None]:
   return run
 
 
-def _ours(case: _Case, at_once: int) -> Callable[[int], None]:
-  """The loop's own way from call to call."""
+def looped(
+  case: Case, at_once: int, lanes: int = 1, strategy: str = 'loop'
+) -> Callable[[int], None]:
+  """The loop's own way from call to call.
+
+  Args:
+    case: of the lanes.
+    at_once: the most steps in one program; 1: single steps are dispatched.
+    lanes: that are trained at once.
+    strategy: of `strategies.STRATEGIES`.
+  """
   import jax
+  import jax.numpy as jnp
 
   from kd_jax import metrics
   from kd_jax.training import finished, lane, loop, strategies
 
-  strategy = strategies.STRATEGIES['loop'](case.runtime)
-  state = case.state()
-  chunks = None
+  copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
+
+  update = strategies.STRATEGIES[strategy](case.runtime)
+  state, chunks = case.state(), None
   if at_once > 1:
     chunks = case.runtime.make_chunks(state, case.frozen, at_once)
-  advance = loop._make_advance(case.runtime, case.frozen, strategy, chunks)
+  advance = loop._make_advance(case.runtime, case.frozen, update, chunks)
   session = finished.Session(None, metrics.silent())
   quiet = metrics.Progress(lambda step, values: None, lambda: None)
+  members = (lane.Lane(case.stage, session, None, 0, None, {}),) * lanes
+  states = [copy(state) for _ in members]
+  moving = loop._Moving(members, tuple(range(lanes)), update.pack(states))
+  place = {'moving': moving, 'step': 0}
 
   def run(steps):
-    member = lane.Lane(case.stage, session, None, 0, None, {})
-    moving = loop._Moving((member,), (0,), strategy.pack([case.state()]))
-    n = 0
-    while n < steps:
-      moving, n = advance(moving, n, steps, quiet)
+    moving, n = place['moving'], place['step']
+    end = n + steps
+    while n < end:
+      moving, n = advance(moving, n, end, quiet)
     moving = loop._read(moving, quiet)
     jax.block_until_ready(moving.packed)
+    for member in moving.lanes:
+      if member.failure:
+        raise member.failure
+    place.update(moving=moving, step=n)
 
   return run
 
 
-def _cached(case: _Case) -> _Case:
-  """The case with the teacher's logits in memory."""
-  import jax
-
-  from kd_jax.training import cached_teachers
-  from kd_jax.training import runtime as runtimes
-
-  inputs = case.experiment.prepare(case.experiment.data.train.inputs)
-  network = case.experiment.networks['teacher']
-  outputs, _ = network.apply(case.frozen['teacher'], inputs)
-  logits = np.asarray(jax.device_get(outputs['logits']))
-
-  def read(step, index):
-    del step
-    return {'teacher': {'logits': logits[index]}}
-
-  teachers = cached_teachers.CachedTeachers(read, True)
-  runtime = runtimes.make_runtime(case.experiment, case.stage, teachers)
-  return case._replace(runtime=runtime)
-
-
-def _scan(case: _Case) -> Callable[[int], None]:
+def scanned(case: Case) -> Callable[[int], None]:
   """A bare `lax.scan` over the steps; metrics are fetched once."""
   import jax
   import jax.numpy as jnp
@@ -172,29 +204,70 @@ def _scan(case: _Case) -> Callable[[int], None]:
   from kd_jax.data import pipeline
 
   split = pipeline.to_device(case.experiment.data.train)
-  recipe, size = case.stage.recipe, split.labels.shape[0]
+  place = {'state': case.state(), 'step': 0}
 
-  @jax.jit
-  def scanned(state, frozen, data, examples):
+  @functools.partial(jax.jit, donate_argnums=0)
+  def many(state, frozen, data, examples):
     def turn(state, index):
       return case.runtime.halves.step(state, frozen, pipeline.take(data, index))
 
     return jax.lax.scan(turn, state, examples)
 
   def run(steps):
-    examples = jnp.asarray(
-      np.stack(
-        [
-          pipeline.indices(recipe.data_seed, n, size, recipe.batch_size)
-          for n in range(steps)
-        ]
-      ).astype(np.int32)
-    )
-    state, values = scanned(case.state(), case.frozen, split, examples)
-    jax.device_get(values)
+    first = place['step']
+    indices = [batch_of(case, n) for n in range(first, first + steps)]
+    examples = jnp.asarray(np.stack(indices))
+    state, values = many(place['state'], case.frozen, split, examples)
+    check(jax.device_get(values))
     jax.block_until_ready(state)
+    place.update(state=state, step=first + steps)
 
   return run
+
+
+def one_program(case: Case) -> Callable[[int], None]:
+  """The whole step, dispatched as one program; the last metrics are
+  fetched."""
+  import jax
+
+  from kd_jax.data import pipeline
+
+  split = pipeline.to_device(case.experiment.data.train)
+  place = {'state': case.state(), 'step': 0}
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def whole(state, frozen, data, index):
+    return case.runtime.halves.step(state, frozen, pipeline.take(data, index))
+
+  def run(steps):
+    for _ in range(steps):
+      index = jax.device_put(batch_of(case, place['step']))
+      place['state'], values = whole(place['state'], case.frozen, split, index)
+      place['step'] += 1
+    check(jax.device_get(values))
+    jax.block_until_ready(place['state'])
+
+  return run
+
+
+def check(values: Mapping[str, np.ndarray]) -> None:
+  """Refuses to time steps whose numbers mean nothing.
+
+  Raises:
+    FloatingPointError: a metric is not finite.
+  """
+  for name, value in values.items():
+    if not np.isfinite(value).all():
+      raise FloatingPointError(f'{name} is not finite')
+
+
+def batch_of(case: Case, step: int) -> np.ndarray:
+  """The examples of a step's batch, i32 [B]."""
+  from kd_jax.data import pipeline
+
+  recipe, size = case.stage.recipe, len(case.experiment.data.train.labels)
+  found = pipeline.indices(recipe.data_seed, step, size, recipe.batch_size)
+  return found.astype(np.int32)
 
 
 def measure(pair: str, effort: Effort) -> dict[str, list[float]]:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from experiments.benchmarks import devices
 from kd_jax.executors import hardware
 
 THREADS = 2
@@ -54,7 +55,7 @@ class Side(NamedTuple):
 
 
 @contextlib.contextmanager
-def start(name: str, maker: str, *args) -> Iterator[Side]:
+def start(name: str, maker: str, *args, device: str = 'cpu') -> Iterator[Side]:
   """Starts the process of a side, and ends it.
 
   Args:
@@ -62,6 +63,7 @@ def start(name: str, maker: str, *args) -> Iterator[Side]:
     maker: 'module:function'; imported there and called with `args`, it
       returns {task: () -> Task}.
     *args: of the maker.
+    device: 'cpu' or 'gpu', that the side is to run on.
 
   Raises:
     RuntimeError: where it cannot be made, with the reason.
@@ -69,7 +71,7 @@ def start(name: str, maker: str, *args) -> Iterator[Side]:
   context = multiprocessing.get_context('spawn')
   ours, theirs = context.Pipe()
   process = context.Process(
-    target=_serve, args=(theirs, maker, args), daemon=True
+    target=_serve, args=(theirs, maker, args, device), daemon=True
   )
   process.start()
   theirs.close()
@@ -115,7 +117,7 @@ def _answer(side, patience):
   return value
 
 
-def _serve(pipe, maker, args):
+def _serve(pipe, maker, args, device):
   """Answers requests until the other end is closed; see `_requests`."""
 
   def attempt(function, *args):
@@ -126,7 +128,8 @@ def _serve(pipe, maker, args):
       pipe.send((False, f'{type(error).__name__}: {text}'))
 
   def begin():
-    settle()
+    os.environ.update(devices.environment(device))
+    settle(device)
     module, function = maker.split(':')
     makers = getattr(importlib.import_module(module), function)(*args)
     requests.update(_requests(makers))
@@ -183,10 +186,13 @@ def compile_quickly() -> None:
   os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {QUICK}'
 
 
-def settle(count: int = THREADS) -> None:
-  """Keeps this process on `count` cores, and its freed memory, if it can."""
+def settle(device: str = 'cpu', count: int = THREADS) -> None:
+  """Keeps this process on `count` cores, and its freed memory, if it can.
+
+  Beside a GPU it keeps all cores: what dispatches the work is not compared.
+  """
   hardware.keep_freed()
-  if hasattr(os, 'sched_setaffinity'):
+  if device == 'cpu' and hasattr(os, 'sched_setaffinity'):
     os.sched_setaffinity(0, hardware.cores()[:count])
 
 

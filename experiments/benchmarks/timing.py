@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments.benchmarks import sides
+from experiments.benchmarks import devices, sides
 
 README = pathlib.Path(__file__).with_name('README.md')
 
@@ -67,8 +67,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
-def machine(packages: Sequence[str]) -> str:
-  """The processor, its cores, the load before, and the versions, in a line."""
+CUDA = ('jax-cuda12-plugin', 'jax-cuda13-plugin', 'nvidia-cudnn-cu12',
+        'nvidia-cudnn-cu13')  # fmt: skip
+
+
+def machine(packages: Sequence[str], device: str = 'cpu') -> str:
+  """The processor, its cores, the load before, and the versions, in a line.
+
+  Args:
+    packages: whose versions are named, where they are installed.
+    device: 'gpu': the GPU, its driver and CUDA's packages are named too.
+  """
   model = platform.processor() or platform.machine()
   info = pathlib.Path('/proc/cpuinfo')
   if info.exists():
@@ -80,13 +89,16 @@ def machine(packages: Sequence[str]) -> str:
     model = names[0] if names else model
   load = f'{os.getloadavg()[0]:.1f}' if hasattr(os, 'getloadavg') else 'unknown'
   versions = [f'Python {platform.python_version()}']
-  for package in packages:
+  gpu = device == 'gpu'
+  for package in [*packages, *(CUDA if gpu else ())]:
     try:
       versions.append(f'{package} {importlib.metadata.version(package)}')
     except importlib.metadata.PackageNotFoundError:
       continue
+  used = 'all' if gpu else sides.THREADS
   return (
-    f'{model}, {os.cpu_count()} cores of which {sides.THREADS} are used, '
+    f'{devices.describe() + "; " if gpu else ""}'
+    f'{model}, {os.cpu_count()} cores of which {used} are used, '
     f'{platform.system()}; load before the start {load}; '
     f'{time.strftime("%Y-%m-%d", time.gmtime())}; {", ".join(versions)}.'
   )
