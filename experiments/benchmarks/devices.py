@@ -82,8 +82,9 @@ def environment(device: str) -> dict[str, str]:
   """What the environment of every side says of the device."""
   if device == CPU:
     return {'JAX_PLATFORMS': 'cpu'}
-  # Two sides share the GPU, so JAX does not take three quarters of it.
-  return {'JAX_PLATFORMS': '', 'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'}
+  # Named, so that JAX does not fall back to the CPU. Two sides share the GPU:
+  # JAX does not take three quarters of it.
+  return {'JAX_PLATFORMS': 'cuda,cpu', 'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'}
 
 
 def use(device: str | None, libraries: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks import timing
+from experiments.benchmarks import devices, timing
 
 MODULE, SECTION = 'experiments.benchmarks.loop', 'loop'
 PACKAGES = ('jax', 'jaxlib', 'numpy')
@@ -291,7 +291,9 @@ def verdict(seconds: Mapping[str, Sequence[float]]) -> tuple[float, float]:
   return best['old loop'] / best['chunks'], best['chunks'] / best['scan']
 
 
-def section(found: Mapping[str, Mapping], argv, effort: Effort) -> str:
+def section(
+  found: Mapping[str, Mapping], argv, effort: Effort, device: str
+) -> str:
   """The section of README.md."""
   rows = [
     [pair, *(timing.shown(timing.spread(s[way]), 0, 1e6) for way in WAYS)]
@@ -303,18 +305,25 @@ def section(found: Mapping[str, Mapping], argv, effort: Effort) -> str:
       f'(quartiles) of {effort.repeats} timings of {effort.steps} steps of 64 '
       'digits.',
       timing.table(['student', *WAYS], rows),
-      timing.machine(PACKAGES),
+      timing.machine(PACKAGES, device),
     ]
   )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
   """The exit code: 1 where chunks miss their aims."""
-  options = timing.make_parser(MODULE, __doc__).parse_args(argv)
+  parser = timing.make_parser(MODULE, __doc__)
+  devices.add_option(parser)
+  options = parser.parse_args(argv)
+  try:
+    device = devices.use(options.device, ('jax',))
+  except ValueError as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 2
   effort = QUICK if options.quick else FULL
   found = {pair: measure(pair, effort) for pair in effort.pairs}
   faster, slower = verdict(found['small dense network'])
-  timing.publish(SECTION, section(found, argv, effort), options.write)
+  timing.publish(SECTION, section(found, argv, effort, device), options.write)
   print(
     f"small dense network: {faster:.1f} times 8dc8783's loop, {slower:.2f} "
     'times a bare lax.scan'

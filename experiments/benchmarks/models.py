@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
-from experiments.benchmarks import settings, sides, timing
+from experiments.benchmarks import devices, settings, sides, timing
 
 MODULE = 'experiments.benchmarks.models'
 OURS = 'experiments.benchmarks.our_models:tasks'
@@ -30,6 +30,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
   parser = timing.make_parser(MODULE, __doc__)
   parser.add_argument('--repeats', type=int, help='timings of each (9)')
   parser.add_argument('--pairs', nargs='+', help='these only')
+  devices.add_option(parser)
   options = parser.parse_args(argv)
   options.repeats = options.repeats or (2 if options.quick else 9)
   known = {','.join(pair): pair for pair in PAIRS}
@@ -41,7 +42,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def rows_of(
-  pair: settings.Pair, repeats: int, seconds: float, done: set[str]
+  pair: settings.Pair,
+  repeats: int,
+  seconds: float,
+  done: set[str],
+  device: str = 'cpu',
 ) -> list[list[str]]:
   """The rows of a pair; a network that was timed before is not again.
 
@@ -50,6 +55,7 @@ def rows_of(
     repeats: of each timing.
     seconds: that each timing lasts.
     done: networks whose forward has its row; the pair's are added.
+    device: of both sides.
   """
   work = ['step']
   for who in ('teacher', 'student'):
@@ -59,8 +65,8 @@ def rows_of(
       done.add(name)
   names, rows = {'teacher': pair.teacher, 'student': pair.student}, []
   with (
-    sides.start('kd_jax', OURS, pair) as ours,
-    sides.start('PyTorch', THEIRS, pair) as theirs,
+    sides.start('kd_jax', OURS, pair, device=device) as ours,
+    sides.start('PyTorch', THEIRS, pair, device, device=device) as theirs,
   ):
     sides.ask(ours, 'build', work)
     for task in work:
@@ -80,7 +86,7 @@ def row(label, pair, both, task, repeats, seconds) -> list[str]:
 
 
 def measure(
-  options: argparse.Namespace, change: Mapping, seconds: float
+  options: argparse.Namespace, change: Mapping, seconds: float, device: str
 ) -> tuple[list[list[str]], list[str]]:
   """The rows of all pairs, and a line for each that failed."""
   rows, failed, done = [], [], set()
@@ -88,7 +94,7 @@ def measure(
     pair = settings.Pair(teacher, student, (32, 32, 3), 100, 64)
     try:
       pair = pair._replace(**change)
-      rows += rows_of(pair, options.repeats, seconds, done)
+      rows += rows_of(pair, options.repeats, seconds, done, device)
     except RuntimeError as error:
       failed.append(f'{teacher},{student}: {error}')
   return rows, failed
@@ -100,13 +106,18 @@ def main(argv: Sequence[str] | None = None) -> int:
   if timing.missing_torch():
     print(f'error: {timing.missing_torch()}', file=sys.stderr)
     return 2
+  try:
+    device = devices.use(options.device, ('jax', 'torch'))
+  except ValueError as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 2
   change = {}
   if options.quick:
     sides.compile_quickly()
     change = {'batch_size': 4, 'shape': (16, 16, 3)}
-  about = timing.machine(('jax', 'jaxlib', 'flax', 'optax', 'torch'))
+  about = timing.machine(('jax', 'jaxlib', 'flax', 'optax', 'torch'), device)
   seconds = 0.01 if options.quick else 0.5
-  rows, failed = measure(options, change, seconds)
+  rows, failed = measure(options, change, seconds, device)
   for line in failed:
     print(f'error: {line}', file=sys.stderr)
   text = '\n\n'.join(

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 
-from experiments.benchmarks import settings, sides, timing
+from experiments.benchmarks import devices, settings, sides, timing
 
 MODULE = 'experiments.benchmarks.step'
 OURS, THEIRS = (
@@ -33,11 +33,12 @@ import {library}
 library = time.perf_counter() - begun
 import experiments.benchmarks.{side} as side
 from experiments.benchmarks import settings, sides
-sides.settle()
+sides.settle({device!r})
 imports = time.perf_counter() - begun
 pair = settings.CNNS._replace(batch_size={size})
 print(json.dumps(
-  {{'library': library, 'imports': imports, **side.first_step(pair)}}
+  {{'library': library, 'imports': imports,
+   **side.first_step(pair, *{arguments})}}
 ))
 """
 
@@ -47,6 +48,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
   parser = timing.make_parser(MODULE, __doc__)
   parser.add_argument('--repeats', type=int, help='timings of each (15)')
   parser.add_argument('--batch_sizes', type=int, nargs='+')
+  devices.add_option(parser)
   options = parser.parse_args(argv)
   options.repeats = options.repeats or (2 if options.quick else 15)
   options.batch_sizes = options.batch_sizes or (
@@ -55,13 +57,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
   return options
 
 
-def measure(size: int, repeats: int, seconds: float) -> list[list[str]]:
+def measure(
+  size: int, repeats: int, seconds: float, device: str
+) -> list[list[str]]:
   """The rows of a batch size: times, ratios, peak memory."""
   pair = settings.CNNS._replace(batch_size=size)
   rows, memory = [], None
   with (
-    sides.start('kd_jax', f'{OURS}:step_tasks', pair) as ours,
-    sides.start('PyTorch', f'{THEIRS}:step_tasks', pair) as theirs,
+    sides.start('kd_jax', f'{OURS}:step_tasks', pair, device=device) as ours,
+    sides.start(
+      'PyTorch', f'{THEIRS}:step_tasks', pair, device, device=device
+    ) as theirs,
   ):
     for task, label in WORK.items():
       (a, b), _ = sides.race([(ours, task), (theirs, task)], repeats, seconds)
@@ -82,7 +88,9 @@ def measure(size: int, repeats: int, seconds: float) -> list[list[str]]:
   ]
 
 
-def start(library: str, side: str, size: int, cache: str) -> Mapping:
+def start(
+  library: str, side: str, size: int, cache: str, device: str
+) -> Mapping:
   """Seconds that a fresh process takes, by part, and its 'whole' life.
 
   Args:
@@ -90,6 +98,7 @@ def start(library: str, side: str, size: int, cache: str) -> Mapping:
     side: the module of this folder that makes the first step, dotted.
     size: of the batch.
     cache: folder of compiled programs; JAX's.
+    device: that it is on.
   """
   environment = {
     **os.environ,
@@ -99,7 +108,13 @@ def start(library: str, side: str, size: int, cache: str) -> Mapping:
     'JAX_COMPILATION_CACHE_DIR': cache,
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.3',
   }
-  code = START.format(library=library, side=side, size=size)
+  code = START.format(
+    library=library,
+    side=side,
+    size=size,
+    device=device,
+    arguments=[device] if library == 'torch' else [],
+  )
   begun = time.perf_counter()
   done = subprocess.run(
     [sys.executable, '-c', code],
@@ -114,14 +129,14 @@ def start(library: str, side: str, size: int, cache: str) -> Mapping:
   return {**json.loads(done.stdout.splitlines()[-1]), 'whole': whole}
 
 
-def measure_start(size: int, repeats: int) -> list[list[str]]:
+def measure_start(size: int, repeats: int, device: str) -> list[list[str]]:
   """The rows of start-up: kd_jax, kd_jax again, PyTorch."""
   found = [[], [], []]
   for _ in range(repeats):
     with tempfile.TemporaryDirectory() as cache:
-      found[0].append(start('kd_jax', 'ours', size, cache))
-      found[1].append(start('kd_jax', 'ours', size, cache))
-      found[2].append(start('torch', 'pytorch.networks', size, cache))
+      for of in found[:2]:
+        of.append(start('kd_jax', 'ours', size, cache, device))
+      found[2].append(start('torch', 'pytorch.networks', size, cache, device))
   parts = {
     'library': '`import kd_jax`, `import torch`',
     'imports': 'all imports',
@@ -147,17 +162,24 @@ def main(argv: list[str] | None = None) -> int:
   if min(*options.batch_sizes, options.repeats) < 1:
     print('error: batch sizes and repeats must be at least 1', file=sys.stderr)
     return 2
+  try:
+    device = devices.use(options.device, ('jax', 'torch'))
+  except ValueError as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 2
   if options.quick:
     sides.compile_quickly()
-  about = timing.machine(('jax', 'jaxlib', 'flax', 'optax', 'torch'))
+  about = timing.machine(('jax', 'jaxlib', 'flax', 'optax', 'torch'), device)
   seconds = 0.01 if options.quick else 0.3
   try:
     rows = [
       row
       for size in options.batch_sizes
-      for row in measure(size, options.repeats, seconds)
+      for row in measure(size, options.repeats, seconds, device)
     ]
-    starts = measure_start(options.batch_sizes[0], 1 if options.quick else 3)
+    starts = measure_start(
+      options.batch_sizes[0], 1 if options.quick else 3, device
+    )
   except RuntimeError as error:
     print(f'error: {error}', file=sys.stderr)
     return 1

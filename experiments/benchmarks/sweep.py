@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments.benchmarks import sweep_sides, timing
+from experiments.benchmarks import devices, sweep_sides, timing
 
 MODULE, SECTION = 'experiments.benchmarks.sweep', 'sweep'
 PICTURE = pathlib.Path(__file__).with_name('sweep.svg')
@@ -46,8 +46,8 @@ class Effort(NamedTuple):
 QUICK = Effort(256, 1, 1, 1, (1, 2), 2)
 
 
-def side(what: str, **options) -> dict[str, float]:
-  """Runs a side as a process of its own.
+def side(what: str, on: str = 'cpu', **options) -> dict[str, float]:
+  """Runs a side as a process of its own, on a device.
 
   Returns:
     What it printed: 'seconds' from start to end, 'memory' in bytes, more.
@@ -55,13 +55,13 @@ def side(what: str, **options) -> dict[str, float]:
   code = (
     'import json, sys, time; begun = time.perf_counter()\n'
     'from experiments.benchmarks import sides, sweep_sides\n'
-    'sides.settle()\n'
+    'sides.settle(sys.argv[3])\n'
     'found = sweep_sides.SIDES[sys.argv[1]](**json.loads(sys.argv[2]))\n'
     'print(json.dumps({**found, "memory": sides.peak_memory(),'
     ' "seconds": time.perf_counter() - begun}))'
   )
   done = subprocess.run(
-    [sys.executable, '-c', code, what, json.dumps(options)],
+    [sys.executable, '-c', code, what, json.dumps(options), on],
     capture_output=True,
     text=True,
     check=False,
@@ -72,9 +72,12 @@ def side(what: str, **options) -> dict[str, float]:
   return json.loads(done.stdout.strip().split('\n')[-1])
 
 
-def race(effort: Effort, data: str, folder: str) -> list[list[str]]:
+def race(
+  effort: Effort, data: str, folder: str, device: str
+) -> list[list[str]]:
   """The rows of the table: seconds of each, and ratios."""
   common = {'data': data, 'teacher': folder, 'epochs': effort.epochs}
+  common['on'] = device
   points = len(sweep_sides.POINTS)
   step = max(points // effort.singles, 1)
   chosen = list(range(0, points, step))[: effort.singles]
@@ -89,7 +92,7 @@ def race(effort: Effort, data: str, folder: str) -> list[list[str]]:
     add('grid', [side('grid', **common)])
     add('stored', [side('grid', stored=True, **common)])
     # A process trains one after the other: PyTorch imports once for all.
-    torch = side('torch', points=chosen, **common)
+    torch = side('torch', points=chosen, device=device, **common)
     loop = torch['seconds'] - torch['start']
     torch['seconds'] = torch['start'] + loop * points / len(chosen)
     add('torch', [torch])
@@ -113,12 +116,14 @@ def race(effort: Effort, data: str, folder: str) -> list[list[str]]:
   ]
 
 
-def growth(effort: Effort, data: str, folder: str) -> list[dict]:
+def growth(effort: Effort, data: str, folder: str, device: str) -> list[dict]:
   """Milliseconds of a step and peak memory by the number of lanes."""
   return [
     {
       'lanes': k,
-      **side('growth', data=data, teacher=folder, lanes=k, steps=effort.steps),
+      **side(
+        'growth', device, data=data, teacher=folder, lanes=k, steps=effort.steps
+      ),
     }
     for k in effort.lanes
   ]
@@ -145,17 +150,21 @@ def draw(found: Sequence[dict], path: pathlib.Path) -> None:
 
 
 def report(
-  effort: Effort, argv: Sequence[str] | None, raw_dir: str, draws: bool
+  effort: Effort,
+  argv: Sequence[str] | None,
+  raw_dir: str,
+  draws: bool,
+  device: str,
 ) -> str:
   """The section of README.md."""
-  machine = timing.machine(PACKAGES)
+  machine = timing.machine(PACKAGES, device)
   with tempfile.TemporaryDirectory() as folder:
     data = sweep_sides.prepare(folder, effort.images, raw_dir)
     table = timing.table(
       ['', 'seconds', 'PyTorch / this', 'single runs / this', 'peak MB'],
-      race(effort, data, folder),
+      race(effort, data, folder, device),
     )
-    found = growth(effort, data, folder)
+    found = growth(effort, data, folder, device)
   if draws:
     draw(found, PICTURE)
   scaled = (
@@ -203,17 +212,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     default=os.environ.get('KD_JAX_RAW_DIR', ''),
     help="with MNIST's four files; without it images are synthetic",
   )
+  devices.add_option(parser)
   options = parser.parse_args(argv)
   missing = timing.missing_torch()
   if missing:
     print(f'error: {missing}', file=sys.stderr)
+    return 2
+  try:
+    device = devices.use(options.device, ('jax', 'torch'))
+  except ValueError as error:
+    print(f'error: {error}', file=sys.stderr)
     return 2
   effort = QUICK if options.quick else Effort()
   effort = effort._replace(
     singles=options.singles or effort.singles,
     repeats=options.repeats or effort.repeats,
   )
-  text = report(effort, argv, options.raw_dir, options.write)
+  draws = options.write
+  text = report(effort, argv, options.raw_dir, draws, device)
   timing.publish(SECTION, text, options.write)
   return 0
 

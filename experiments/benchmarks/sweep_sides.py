@@ -170,21 +170,21 @@ def growth(data: str, teacher: str, lanes: int, steps: int) -> dict[str, float]:
 
 
 def torch(
-  data: str, teacher: str, epochs: int, points: Sequence[int]
+  data: str,
+  teacher: str,
+  epochs: int,
+  points: Sequence[int],
+  device: str = 'cpu',
 ) -> dict[str, float]:
   """PyTorch: the settings one after the other; each asks the teacher anew."""
   begun = time.perf_counter()
-  import torch as framework
-
-  from experiments.benchmarks import sides
   from experiments.benchmarks.pytorch import sweep as torch_sweep
 
   del teacher  # of the same shape: time does not depend on its weights
-  framework.set_num_threads(sides.THREADS)
   found = np.load(data)
   start = time.perf_counter() - begun
   accuracy = [
-    torch_sweep.train(POINTS[k], found, epochs, BATCH) for k in points
+    torch_sweep.train(POINTS[k], found, epochs, BATCH, device) for k in points
   ]
   return {'accuracy': float(np.mean(accuracy)), 'start': start}
 

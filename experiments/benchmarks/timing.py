@@ -67,6 +67,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
+TF32 = ("Products of f32 are TF32 on both sides: PyTorch's allow_tf32, "
+        "JAX's default precision.")  # fmt: skip
 CUDA = ('jax-cuda12-plugin', 'jax-cuda13-plugin', 'nvidia-cudnn-cu12',
         'nvidia-cudnn-cu13')  # fmt: skip
 
@@ -101,6 +103,7 @@ def machine(packages: Sequence[str], device: str = 'cpu') -> str:
     f'{model}, {os.cpu_count()} cores of which {used} are used, '
     f'{platform.system()}; load before the start {load}; '
     f'{time.strftime("%Y-%m-%d", time.gmtime())}; {", ".join(versions)}.'
+    f'{" " + TF32 if gpu else ""}'
   )
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 from experiments.benchmarks import settings, sides
 from experiments.benchmarks.pytorch import models as torch_models
 from experiments.benchmarks.pytorch import networks as twins
+from experiments.benchmarks.pytorch import on_device
 
 # (width, blocks, stride) of the groups of MobileNetV2 at half width.
 GROUPS = (
@@ -176,26 +177,27 @@ def make_step(student: nn.Module, teacher: nn.Module) -> Callable:
   return step
 
 
-def tasks(pair: settings.Pair) -> dict[str, Callable]:
+def tasks(pair: settings.Pair, device: str = 'cpu') -> dict[str, Callable]:
   """{'step', 'student', 'teacher': () -> Task}: see `our_models.tasks`."""
-  torch.set_num_threads(sides.THREADS)
-  images, labels = twins.batch_of(pair)
+  place = on_device.prepare(device)
+  images, labels = (x.to(place) for x in twins.batch_of(pair))
 
   def repeated(function):
     def run(count):
       for _ in range(count):
         function()
+      on_device.wait(place)
 
     return sides.Task(run)
 
   def forward(name):
-    network = make(name, pair.classes).eval()
+    network = make(name, pair.classes).to(place).eval()
     return repeated(lambda: twins.ask(network, images))
 
   def step():
     made = make_step(
-      make(pair.student, pair.classes).train(),
-      make(pair.teacher, pair.classes).eval(),
+      make(pair.student, pair.classes).to(place).train(),
+      make(pair.teacher, pair.classes).to(place).eval(),
     )
     return repeated(lambda: made(images, labels))
 

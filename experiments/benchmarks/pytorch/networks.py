@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from experiments.benchmarks import settings, sides
+from experiments.benchmarks.pytorch import on_device
 
 
 def convolutions(channels: int, blocks: Sequence[Sequence[int]]) -> nn.Module:
@@ -99,11 +100,14 @@ def ask(teacher: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return teacher(images)
 
 
-def step_tasks(pair: settings.Pair) -> dict[str, Callable]:
+def step_tasks(pair: settings.Pair, device: str = 'cpu') -> dict[str, Callable]:
   """{'step', 'student', 'teacher': () -> Task} of the pair."""
-  torch.set_num_threads(sides.THREADS)
-  batches = [batch_of(pair, i) for i in range(settings.BATCHES)]
-  teacher = teacher_of(pair)
+  device = on_device.prepare(device)
+  batches = [
+    tuple(x.to(device) for x in batch_of(pair, i))
+    for i in range(settings.BATCHES)
+  ]
+  teacher = teacher_of(pair).to(device)
 
   def over(function, given):
     place = {'next': 0}
@@ -112,16 +116,17 @@ def step_tasks(pair: settings.Pair) -> dict[str, Callable]:
       for _ in range(count):
         function(*given[place['next'] % len(given)])
         place['next'] += 1
+      on_device.wait(device)
 
     return sides.Task(run)
 
   def whole():
-    step = make_step(student_of(pair))
+    step = make_step(student_of(pair).to(device))
     return over(lambda x, y: step(x, y, ask(teacher, x)), batches)
 
   def student():
     given = [(x, y, ask(teacher, x)) for x, y in batches]
-    return over(make_step(student_of(pair)), given)
+    return over(make_step(student_of(pair).to(device)), given)
 
   return {
     'step': whole,
@@ -130,12 +135,14 @@ def step_tasks(pair: settings.Pair) -> dict[str, Callable]:
   }
 
 
-def first_step(pair: settings.Pair) -> dict[str, float]:
+def first_step(pair: settings.Pair, device: str = 'cpu') -> dict[str, float]:
   """Seconds of building all that the first step needs, and of that step."""
   begun = time.perf_counter()
-  torch.set_num_threads(sides.THREADS)
-  images, labels = batch_of(pair)
-  teacher, step = teacher_of(pair), make_step(student_of(pair))
+  device = on_device.prepare(device)
+  images, labels = (x.to(device) for x in batch_of(pair))
+  teacher = teacher_of(pair).to(device)
+  step = make_step(student_of(pair).to(device))
   built = time.perf_counter()
   step(images, labels, ask(teacher, images))
+  on_device.wait(device)
   return {'build': built - begun, 'first': time.perf_counter() - built}

@@ -7,28 +7,34 @@ from torch.nn import functional
 
 from experiments.benchmarks import settings
 from experiments.benchmarks.pytorch import networks as twins
+from experiments.benchmarks.pytorch import on_device
 
 
-def train(point, data, epochs: int, batch_size: int) -> float:
+def train(
+  point, data, epochs: int, batch_size: int, device: str = 'cpu'
+) -> float:
   """Trains cnn_student by a setting; the accuracy on test.
 
   Args:
     point: (T, alpha, beta).
     data: 'x' uint8 [N, H, W, 1], 'y', 'test_x', 'test_y'.
     epochs, batch_size: of the training.
+    device: on which data, networks and the loop are.
   """
+  place = on_device.prepare(device)
   temperature, alpha, beta = point
   teacher, student = (
-    twins.teacher_of(settings.CNNS),
-    twins.student_of(settings.CNNS),
+    twins.teacher_of(settings.CNNS).to(place),
+    twins.student_of(settings.CNNS).to(place),
   )
-  adapter = nn.Conv2d(32, 128, 1)
+  adapter = nn.Conv2d(32, 128, 1).to(place)
   optimizer = torch.optim.Adam(
     [*student.parameters(), *adapter.parameters()], lr=settings.ADAM_RATE
   )
-  images, labels = images_of(data['x']), torch.from_numpy(data['y']).long()
+  images = images_of(data['x']).to(place)
+  labels = torch.from_numpy(data['y']).long().to(place)
   for _ in range(epochs):
-    order = torch.randperm(len(labels))
+    order = torch.randperm(len(labels), device=place)
     for at in range(0, len(order) - batch_size + 1, batch_size):
       index = order[at : at + batch_size]
       x, y = images[index], labels[index]
@@ -50,15 +56,15 @@ def train(point, data, epochs: int, batch_size: int) -> float:
       optimizer.zero_grad()
       loss.backward()
       optimizer.step()
-  return accuracy(student.eval(), data)
+  return accuracy(student.eval(), data, place)
 
 
-def accuracy(network: nn.Module, data) -> float:
+def accuracy(network: nn.Module, data, place: torch.device) -> float:
   """The share of test images that are right."""
-  images, labels = images_of(data['test_x']), data['test_y']
+  images, labels = images_of(data['test_x']).to(place), data['test_y']
   with torch.no_grad():
     parts = [network(x).argmax(1) for x in images.split(256)]
-  return float(np.mean(torch.cat(parts).numpy() == labels))
+  return float(np.mean(torch.cat(parts).cpu().numpy() == labels))
 
 
 def images_of(pixels: np.ndarray) -> torch.Tensor:
