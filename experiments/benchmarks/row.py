@@ -19,6 +19,9 @@ MAKERS = {
   'kd_jax': 'experiments.benchmarks.our_pairs',
   'PyTorch': 'experiments.benchmarks.pytorch.pairs',
 }
+# PyTorch's ways.
+EAGER, COMPILED, GRAPH = 'eager', 'torch.compile', 'CUDA graph'
+BOTH = f'{COMPILED}, {GRAPH}'
 MARK = '#row '  # what others print is not for `rows`
 
 

@@ -25,7 +25,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.benchmarks import devices, sides, timing
-from experiments.benchmarks.row import MARK, MODULE, Row, median
+from experiments.benchmarks.row import (
+  BOTH, COMPILED, EAGER, GRAPH, MARK, MODULE, Row, median,
+)  # fmt: skip
 
 SELF, SECTION = 'experiments.benchmarks.rows', 'rows'
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'torch')
@@ -35,8 +37,6 @@ PAIRS = (
   ('resnet32x4', 'shufflenet_v2'),
 )  # fmt: skip
 LANES = (8, 1, 4, 24)
-EAGER, COMPILED, GRAPH = 'eager', 'torch.compile', 'CUDA graph'
-BOTH = f'{COMPILED}, {GRAPH}'
 F32, BF16 = 'float32', 'bfloat16'
 HEADER = [
   'pair', 'way', 'arithmetic', 'ms a step', 'images a second', 'warm-up s',
@@ -139,7 +139,7 @@ def command(row: Row) -> list[str]:
   return [sys.executable, '-m', MODULE, json.dumps(row._asdict())]
 
 
-def start(row: Row) -> Child:
+def start(row: Row, changes: Mapping[str, str]) -> Child:
   """Starts the process of a row: it builds, and waits; `end` closes all."""
   errors = tempfile.TemporaryFile('w+')  # noqa: SIM115
   process = subprocess.Popen(
@@ -148,6 +148,7 @@ def start(row: Row) -> Child:
     stdout=subprocess.PIPE,
     stderr=errors,
     text=True,
+    env={**os.environ, **changes},
     start_new_session=True,
   )
   lines = queue.Queue()
@@ -307,7 +308,7 @@ def run(rows: Sequence[Row], options, say) -> int:
 
   Args:
     rows: in order.
-    options: 'ahead', 'limit' and 'budget'.
+    options: 'ahead', 'limit', 'budget', and 'changes' of the environment.
     say: text -> None, for each line as it is ready.
 
   Returns:
@@ -321,8 +322,10 @@ def run(rows: Sequence[Row], options, say) -> int:
         say(f'\n{len(left)} rows were not begun: the budget was used.')
         break
       row = left.pop(0)
-      child = following or start(row)
-      following = start(left[0]) if options.ahead and left else None
+      child = following or start(row, options.changes)
+      following = None
+      if options.ahead and left:
+        following = start(left[0], options.changes)
       try:
         figures = measure(child, following, options.limit)
         known[row] = median(figures['times'])
@@ -374,7 +377,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """The exit code: 0 done, 1 a row failed, 2 a user's mistake."""
   options = parse(argv)
   try:
-    device = devices.use(options.device, ('jax', 'torch'))
+    device = devices.resolve(options.device, ('jax', 'torch'))
   except ValueError as error:
     print(f'error: {error}', file=sys.stderr)
     return 2
@@ -396,9 +399,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
   say(head(device, argv))
   with tempfile.TemporaryDirectory() as cache:
-    # Rows share programs and what XLA tried out.
-    os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', cache)
-    os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.3'
+    options.changes = {  # rows share programs and what XLA tried out
+      **devices.environment(device),
+      'JAX_COMPILATION_CACHE_DIR': cache,
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.3',
+    }
     failed = run(rows, options, say)
   if options.write:
     timing.keep(timing.README, SECTION, '\n'.join(parts))

@@ -14,8 +14,7 @@ from experiments.benchmarks import row, settings, sides
 from experiments.benchmarks.pytorch import mobile, on_device
 from experiments.benchmarks.pytorch import networks as twins
 
-EAGER, COMPILED, GRAPH = 'eager', 'torch.compile', 'CUDA graph'
-MODES = (EAGER, COMPILED, GRAPH, f'{COMPILED}, {GRAPH}')
+MODES = (row.EAGER, row.COMPILED, row.GRAPH, row.BOTH)
 
 
 def make(r: row.Row) -> sides.Task:
@@ -26,16 +25,16 @@ def make(r: row.Row) -> sides.Task:
     RuntimeError: PyTorch has not the row's device.
   """
   device = on_device.prepare(r.device)
-  if GRAPH in r.mode and device.type == 'cpu':
+  if row.GRAPH in r.mode and device.type == 'cpu':
     raise ValueError('a CUDA graph needs a GPU')
   loss, parameters = make_loss(r, device)
-  if COMPILED in r.mode:
+  if row.COMPILED in r.mode:
     loss = torch.compile(loss)
   step = make_step(loss, parameters, device)
   order = np.random.default_rng(0).permutation(r.examples)
   order = order[: len(order) // r.batch_size * r.batch_size]
   order = torch.from_numpy(order.reshape(-1, r.batch_size)).to(device)
-  if GRAPH in r.mode:
+  if row.GRAPH in r.mode:
     step = as_graph(step, order[0])
   place = {'step': 0}
 
