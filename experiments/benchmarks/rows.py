@@ -25,9 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.benchmarks import devices, sides, timing
-from experiments.benchmarks.row import (
-  BOTH, COMPILED, EAGER, GRAPH, MARK, MODULE, Row, median,
-)  # fmt: skip
+from experiments.benchmarks import row as way
 
 SELF, SECTION = 'experiments.benchmarks.rows', 'rows'
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'torch')
@@ -42,6 +40,7 @@ HEADER = [
   'pair', 'way', 'arithmetic', 'ms a step', 'images a second', 'warm-up s',
   'peak MB', 'to single runs (at most)',
 ]  # fmt: skip
+INDUCTOR = 'TORCHINDUCTOR_CACHE_DIR'
 QUICK = dict(
   teacher='resnet8',
   student='resnet8',
@@ -53,58 +52,60 @@ QUICK = dict(
 )
 
 
-def plan(strategies: Sequence[str]) -> list[Row]:
+def plan(strategies: Sequence[str]) -> list[way.Row]:
   """All rows, the most telling first."""
   rows = [*_first_pair(strategies), *_other_pairs(), *_lanes(strategies)]
   return list(dict.fromkeys(rows))
 
 
-def _first_pair(strategies) -> list[Row]:
+def _first_pair(strategies) -> list[way.Row]:
   """Every way of both sides, and eight lanes."""
   return [
-    Row('kd_jax', 'chunks'),
-    Row('PyTorch', EAGER),
-    Row('PyTorch', GRAPH),
-    Row('kd_jax', 'single steps'),
-    Row('kd_jax', 'chunks', dtype=BF16),
-    Row('PyTorch', GRAPH, dtype=BF16),
-    Row('kd_jax', 'chunks', stored=True),
-    Row('PyTorch', COMPILED),
-    Row('PyTorch', BOTH),
-    *(Row('kd_jax', 'chunks', lanes=8, strategy=name) for name in strategies),
-    Row('PyTorch', BOTH, dtype=BF16),
-    Row('PyTorch', EAGER, dtype=BF16),
-    Row('kd_jax', 'bare scan'),
-    Row('kd_jax', 'one program a step'),
-    Row('PyTorch', GRAPH, stored=True),
-    Row('kd_jax', 'chunks', dtype=BF16, stored=True),
-    Row('PyTorch', GRAPH, dtype=BF16, stored=True),
-    Row('kd_jax', 'single steps', dtype=BF16),
+    way.Row('kd_jax', 'chunks'),
+    way.Row('PyTorch', way.EAGER),
+    way.Row('PyTorch', way.GRAPH),
+    way.Row('kd_jax', 'single steps'),
+    way.Row('kd_jax', 'chunks', dtype=BF16),
+    way.Row('PyTorch', way.GRAPH, dtype=BF16),
+    way.Row('kd_jax', 'chunks', stored=True),
+    way.Row('PyTorch', way.COMPILED),
+    *(
+      way.Row('kd_jax', 'chunks', lanes=8, strategy=name) for name in strategies
+    ),
+    way.Row('PyTorch', way.BOTH),
+    way.Row('PyTorch', way.BOTH, dtype=BF16),
+    way.Row('PyTorch', way.EAGER, dtype=BF16),
+    way.Row('kd_jax', 'bare scan'),
+    way.Row('kd_jax', 'one program a step'),
+    way.Row('PyTorch', way.GRAPH, stored=True),
+    way.Row('kd_jax', 'chunks', dtype=BF16, stored=True),
+    way.Row('PyTorch', way.GRAPH, dtype=BF16, stored=True),
+    way.Row('kd_jax', 'single steps', dtype=BF16),
   ]
 
 
-def _other_pairs() -> list[Row]:
+def _other_pairs() -> list[way.Row]:
   """The fastest ways of both sides, and PyTorch as one writes it."""
-  ways = [('kd_jax', 'chunks'), ('PyTorch', GRAPH), ('PyTorch', EAGER)]
+  modes = [('kd_jax', 'chunks'), ('PyTorch', way.GRAPH), ('PyTorch', way.EAGER)]
   return [
-    Row(side, mode, *pair, dtype=dtype)
+    way.Row(side, mode, *pair, dtype=dtype)
     for pair in PAIRS[1:]
     for dtype in (F32, BF16)
-    for side, mode in ways
-    if (dtype, mode) != (BF16, EAGER)
+    for side, mode in modes
+    if (dtype, mode) != (BF16, way.EAGER)
   ]
 
 
-def _lanes(strategies) -> list[Row]:
+def _lanes(strategies) -> list[way.Row]:
   """The other numbers of lanes by every strategy."""
   return [
-    Row('kd_jax', 'chunks', lanes=lanes, strategy=name)
+    way.Row('kd_jax', 'chunks', lanes=lanes, strategy=name)
     for lanes in LANES[1:]
     for name in strategies
   ]
 
 
-def name_of(row: Row) -> str:
+def name_of(row: way.Row) -> str:
   """What a row is, but its pair and its arithmetic."""
   words = [f'{row.side}: {row.mode}']
   if row.stored:
@@ -128,18 +129,18 @@ class Child(NamedTuple):
     errors: file of its standard error.
   """
 
-  row: Row
+  row: way.Row
   process: subprocess.Popen
   lines: queue.Queue
   errors: Any
 
 
-def command(row: Row) -> list[str]:
+def command(row: way.Row) -> list[str]:
   """The command of a row's process."""
-  return [sys.executable, '-m', MODULE, json.dumps(row._asdict())]
+  return [sys.executable, '-m', way.MODULE, json.dumps(row._asdict())]
 
 
-def start(row: Row, changes: Mapping[str, str]) -> Child:
+def start(row: way.Row, changes: Mapping[str, str]) -> Child:
   """Starts the process of a row: it builds, and waits; `end` closes all."""
   errors = tempfile.TemporaryFile('w+')  # noqa: SIM115
   process = subprocess.Popen(
@@ -155,8 +156,8 @@ def start(row: Row, changes: Mapping[str, str]) -> Child:
 
   def read():
     for line in process.stdout:
-      if line.startswith(MARK):
-        lines.put(json.loads(line[len(MARK) :]))
+      if line.startswith(way.MARK):
+        lines.put(json.loads(line[len(way.MARK) :]))
     lines.put(None)
 
   threading.Thread(target=read, daemon=True).start()
@@ -244,7 +245,9 @@ def measure(child: Child, next_child: Child | None, limit: float) -> dict:
     end(child)
 
 
-def cells(row: Row, figures: Mapping, known: Mapping[Row, float]) -> list[str]:
+def cells(
+  row: way.Row, figures: Mapping, known: Mapping[way.Row, float]
+) -> list[str]:
   """The cells of a row.
 
   Args:
@@ -253,7 +256,7 @@ def cells(row: Row, figures: Mapping, known: Mapping[Row, float]) -> list[str]:
     known: seconds of a step of the rows before, which lanes are compared to.
   """
   times = figures['times']
-  rate = row.lanes * row.batch_size / median(times)
+  rate = row.lanes * row.batch_size / way.median(times)
   return [
     f'{row.teacher} to {row.student}',
     name_of(row),
@@ -262,11 +265,11 @@ def cells(row: Row, figures: Mapping, known: Mapping[Row, float]) -> list[str]:
     f'{rate:,.0f}',
     f'{figures["warm"]:.1f}',
     timing.megabytes(figures['memory']),
-    gain(row, median(times), known),
+    gain(row, way.median(times), known),
   ]
 
 
-def gain(row: Row, seconds: float, known: Mapping[Row, float]) -> str:
+def gain(row: way.Row, seconds: float, known: Mapping[way.Row, float]) -> str:
   """How much faster lanes are than single runs, and the most that they can be.
 
   With T seconds for the teacher and S for a student, K lanes can be
@@ -303,12 +306,13 @@ def head(device: str, argv: Sequence[str] | None) -> str:
   )
 
 
-def run(rows: Sequence[Row], options, say) -> int:
+def run(rows: Sequence[way.Row], options, say) -> int:
   """Measures rows until all are done or the budget is used.
 
   Args:
     rows: in order.
-    options: 'ahead', 'limit', 'budget', and 'changes' of the environment.
+    options: 'ahead', 'limit', 'budget', 'changes' of the environment, and
+      'cache', the folder of what torch.compile made.
     say: text -> None, for each line as it is ready.
 
   Returns:
@@ -322,13 +326,15 @@ def run(rows: Sequence[Row], options, say) -> int:
         say(f'\n{len(left)} rows were not begun: the budget was used.')
         break
       row = left.pop(0)
-      child = following or start(row, options.changes)
+      # What a row that was ended left half-written is not used again.
+      changes = {**options.changes, INDUCTOR: f'{options.cache}/{failed}'}
+      child = following or start(row, changes)
       following = None
       if options.ahead and left:
-        following = start(left[0], options.changes)
+        following = start(left[0], changes)
       try:
         figures = measure(child, following, options.limit)
-        known[row] = median(figures['times'])
+        known[row] = way.median(figures['times'])
         say(line(cells(row, figures, known)))
       except FailedError as error:
         failed += 1
@@ -355,7 +361,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
   return parser.parse_args(argv)
 
 
-def chosen(options: argparse.Namespace, device: str) -> list[Row]:
+def chosen(options: argparse.Namespace, device: str) -> list[way.Row]:
   """The rows that the options leave."""
   from kd_jax.training import strategies
 
@@ -368,7 +374,7 @@ def chosen(options: argparse.Namespace, device: str) -> list[Row]:
   ]
 
 
-def label(row: Row) -> str:
+def label(row: way.Row) -> str:
   """What --only looks at, and --list names."""
   return f'{row.teacher} to {row.student} {row.dtype} {name_of(row)}'
 
@@ -399,6 +405,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
   say(head(device, argv))
   with tempfile.TemporaryDirectory() as cache:
+    options.cache = cache
     options.changes = {  # rows share programs and what XLA tried out
       **devices.environment(device),
       'JAX_COMPILATION_CACHE_DIR': cache,

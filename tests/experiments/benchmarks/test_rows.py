@@ -52,9 +52,8 @@ def spoken(monkeypatch):
 
 
 def options(**changes):
-  return argparse.Namespace(
-    **{'ahead': False, 'limit': 20.0, 'budget': 100.0, 'changes': {}, **changes}
-  )
+  usual = dict(ahead=False, limit=20.0, budget=100.0, changes={}, cache='/x')
+  return argparse.Namespace(**{**usual, **changes})
 
 
 def run(modes, **changes):
