@@ -2,7 +2,7 @@
 
 kd-jax --config FILE[:arg] --workdir DIR
   [--config.key=value ...] [--sweep NAME] [--seeds N] [--list] [--dry_run]
-  [--strategy loop|vmap] [--lanes N] [--halving ETA]
+  [--strategy loop|unrolled|map|vmap] [--lanes N] [--halving ETA]
   [--search optuna] [--trials N]
   [--executor grid|process|slurm] [--workers N] [--status] [--retry]
   [--partition NAME] [--time H:MM:SS] [--gpus N] [--sbatch FLAG=VALUE ...]
@@ -173,7 +173,7 @@ def make_parser() -> argparse.ArgumentParser:
   )
   parser.add_argument(
     '--strategy',
-    choices=['auto', 'loop', 'vmap'],
+    choices=['auto', 'loop', 'unrolled', 'map', 'vmap'],
     help='how settings are trained at once in one process (auto)',
   )
   parser.add_argument(

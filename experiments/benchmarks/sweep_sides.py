@@ -132,8 +132,23 @@ def grid(
   return {'accuracy': float(np.mean(accuracy))}
 
 
-def growth(data: str, teacher: str, lanes: int, steps: int) -> dict[str, float]:
-  """Seconds of a step of so many lanes, compiling left out."""
+def growth(
+  data: str,
+  teacher: str,
+  lanes: int,
+  steps: int,
+  strategy: str = 'auto',
+  at_once: int = 1,
+) -> dict[str, float]:
+  """Seconds of a step of so many lanes, compiling left out.
+
+  Args:
+    data, teacher: that `prepare` left.
+    lanes: trained at once.
+    steps: that are timed.
+    strategy: of the lanes, as --strategy.
+    at_once: steps in one program; 1: single steps.
+  """
   import jax
 
   from kd_jax import build, runs
@@ -152,20 +167,28 @@ def growth(data: str, teacher: str, lanes: int, steps: int) -> dict[str, float]:
   stage = first.stages[-1]
   frozen = {'teacher': first.loaded['teacher']}
   made = runtime.make_runtime(first, stage)
-  name = strategies.choose('auto', first.placement, lanes)
+  name = strategies.choose(strategy, first.placement, lanes)
   strategy = strategies.STRATEGIES[name](made)
-  packed = strategy.pack([made.init(e.stages[-1], {}) for _, e in group])
+  states = [made.init(e.stages[-1], {}) for _, e in group]
+  packed = strategy.pack(states)
+  if at_once > 1:
+    programs = made.make_chunks(states[0], frozen, at_once)
+    chunk = strategy.make_chunk(programs)
 
-  def update(n, packed):
-    signals, batch = made.signals(np.int32(n), frozen, made.feed(n))
-    return strategy.update(packed, signals, batch)
+  def update(n, count, packed):
+    if at_once == 1:
+      signals, batch = made.signals(np.int32(n), frozen, made.feed(n))
+      return strategy.update(packed, signals, batch)
+    looked = programs.look(frozen, n, count)
+    return chunk(packed, *looked, jax.device_put(np.int32(count)))
 
-  packed, values = update(0, packed)
-  jax.block_until_ready(values)
+  packed, values = update(0, 1, packed)
+  jax.block_until_ready(jax.tree.leaves((packed, values)))
   begun = time.perf_counter()
-  for n in range(1, steps + 1):
-    packed, values = update(n, packed)
-  jax.block_until_ready((packed, values))
+  for n in range(1, steps + 1, at_once):
+    count = min(at_once, steps + 1 - n)
+    packed, values = update(n, count, packed)
+  jax.block_until_ready(jax.tree.leaves((packed, values)))
   return {'step': (time.perf_counter() - begun) / steps}
 
 

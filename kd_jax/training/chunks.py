@@ -38,13 +38,16 @@ class Chunks(NamedTuple):
     names: of the metrics, in the order of their columns.
     look: (frozen, first, count) -> (signals, batches) of the steps `first` to
       `first + count` - 1, each with a leading axis N; the rest is zero.
-    update: (state, signals, batches, count) -> (state, metrics f32 [N, M]); a
-      pure function, compiled by the strategies.
+    turn: (state, signals, batch) -> (state, metrics f32 [M]); a single update,
+      a pure function.
+    update: (state, signals, batches, count) -> (state, metrics f32 [N, M]);
+      `turn` repeated. The strategies compile one or the other.
   """
 
   size: int
   names: tuple[str, ...]
   look: Callable
+  turn: Callable
   update: Callable
 
 
@@ -99,16 +102,9 @@ def make_chunks(
 
     return jax.lax.fori_loop(0, count, turn, buffers)
 
-  def update(state, signals, batches, count):
-    def turn(i, carried):
-      state, rows = carried
-      signal, batch = jax.tree.map(lambda x: x[i], (signals, batches))
-      state, values = halves.update(state, signal, batch)
-      row = jnp.stack([values[name] for name in names])
-      return state, rows.at[i].set(row)
-
-    rows = jnp.zeros((size, len(names)), jnp.float32)
-    return jax.lax.fori_loop(0, count, turn, (state, rows))
+  def turn(state, signals, batch):
+    state, values = halves.update(state, signals, batch)
+    return state, jnp.stack([values[name] for name in names])
 
   def looked(frozen, first, count):
     indices = [index(first + i) for i in range(count)]
@@ -120,7 +116,34 @@ def make_chunks(
     args = outputs, examples, np.int32(first), np.int32(count)
     return look(frozen, split, *jax.device_put(args))
 
-  return Chunks(size, names, looked, update)
+  return Chunks(size, names, looked, turn, repeat(turn, size))
+
+
+def repeat(turn: Callable, size: int) -> Callable:
+  """Repeats an update over the batches of a chunk.
+
+  Args:
+    turn: (state, signals, batch) -> (state, row).
+    size: N.
+
+  Returns:
+    (state, signals, batches, count) -> (state, rows [N, ..]), whose rows from
+    `count` on are zero. Signals and batches have a leading axis N.
+  """
+
+  def update(state, signals, batches, count):
+    def body(i, carried):
+      state, rows = carried
+      now = jax.tree.map(lambda x: x[i], (signals, batches))
+      state, row = turn(state, *now)
+      return state, rows.at[i].set(row)
+
+    now = jax.tree.map(lambda x: x[0], (signals, batches))
+    _, row = jax.eval_shape(turn, state, *now)
+    rows = jnp.zeros((size, *row.shape), row.dtype)
+    return jax.lax.fori_loop(0, count, body, (state, rows))
+
+  return update
 
 
 def _stack(arrays, size: int) -> np.ndarray:

@@ -20,7 +20,8 @@ class Plan(NamedTuple):
   """Settings of training lanes at once.
 
   Attributes:
-    strategy: 'loop', 'vmap', or 'auto': 'loop' on a CPU and 'vmap' else.
+    strategy: a key of `strategies.STRATEGIES`, or 'auto': 'loop' on a CPU and
+      'vmap' else.
     lanes: the most at once; 0: as many as fit the memory.
     halving: the factor of successive halving (see `halving`); 0: none.
     pruner: {number: lane} -> {number: why it is dropped}; called after
@@ -260,7 +261,7 @@ def _make_advance(runtime, frozen, strategy, programs) -> Callable:
     return lambda moving, n, end, progress: _single(
       moving, n, runtime, frozen, strategy, progress
     )
-  chunk = strategy.make_chunk(programs.update)
+  chunk = strategy.make_chunk(programs)
   pace = {'most': 10}  # the first chunks are short: they measure a step
 
   def advance(moving, n, end, progress):

@@ -1,15 +1,16 @@
-"""Updates several lanes by one step, in one of two ways.
+"""Updates several lanes by one step, in one of four ways.
 
 A lane is a run of a sweep that trains together with others. 'loop' calls one
 compiled update for each lane: it is fast on CPU and equal to separate runs bit
-for bit. 'vmap' updates all lanes at once, for accelerators. XLA's CPU backend
-runs convolutions under vmap five to ten times slower than outside of it
-(https://github.com/jax-ml/jax/issues/12868).
+for bit. 'unrolled' and 'map' make one call for all lanes, of a program that
+updates one after the other; 'vmap' computes all lanes at once, which groups
+their convolutions. XLA's CPU backend runs convolutions under vmap five to ten
+times slower than outside of it (https://github.com/jax-ml/jax/issues/12868).
 """
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -17,12 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kd_jax import errors, parallel
+from kd_jax import errors, parallel, types
+from kd_jax.training import chunks
 from kd_jax.training import runtime as runtimes
 
 AXIS = 'lanes'
 # Copies of a state in memory: it, its update, the best one, the one to save.
 COPIES = 4
+Devices = Sequence[jax.Device]
 
 
 class Strategy(NamedTuple):
@@ -33,8 +36,8 @@ class Strategy(NamedTuple):
     unpack: packed -> [state].
     update: (packed, signals, batch) -> (packed, metrics on the devices).
     read: metrics -> [{name: float}], one dict per lane.
-    make_chunk: the update of `chunks.Chunks` -> (packed, signals, batches,
-      count) -> (packed, metrics on the devices); compiled.
+    make_chunk: `chunks.Chunks` -> (packed, signals, batches, count) ->
+      (packed, metrics on the devices); compiled.
     read_chunk: metrics -> f32 [lanes, N, M].
   """
 
@@ -46,7 +49,7 @@ class Strategy(NamedTuple):
   read_chunk: Callable
 
 
-def looped(runtime: runtimes.Runtime) -> Strategy:
+def looped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
   """Updates the lanes one after the other, by one compiled function."""
 
   def update(packed, signals, batch):
@@ -59,8 +62,8 @@ def looped(runtime: runtimes.Runtime) -> Strategy:
       for row in jax.device_get(metrics)
     ]
 
-  def make_chunk(pure):
-    compiled = jax.jit(pure, donate_argnums=0)
+  def make_chunk(programs):
+    compiled = jax.jit(programs.update, donate_argnums=0)
 
     def chunk(packed, signals, batches, count):
       pairs = [compiled(state, signals, batches, count) for state in packed]
@@ -71,36 +74,122 @@ def looped(runtime: runtimes.Runtime) -> Strategy:
   return Strategy(list, list, update, read, make_chunk, jax.device_get)
 
 
-def vmapped(runtime: runtimes.Runtime) -> Strategy:
-  """Updates all lanes at once, spread over the devices of this process.
+def unrolled(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
+  """Updates the lanes one after the other inside one program, written out.
 
-  A lane's numbers differ from those of a separate run by rounding alone: the
-  products of several lanes are computed together. After ten updates of a
-  small network by SGD they agree to a relative 1e-4 (a test).
+  The device may run several of them at once. Compiling takes time by the
+  number of lanes. What the lanes compute alike is not shared among them, so
+  that each is compiled as it would be alone: a lane equals its own run bit for
+  bit where XLA also fuses both alike, and to rounding elsewhere.
   """
-  devices = jax.local_devices()
-  mesh = Mesh(np.array(devices), (AXIS,))
-  split, whole = (NamedSharding(mesh, PartitionSpec(*x)) for x in ([AXIS], []))
-  compiled = jax.jit(
-    jax.vmap(runtime.halves.update, (0, None, None)), donate_argnums=0
+
+  def make_chunk(programs):
+    each = _unroll(programs.turn)
+
+    def many(stacked, signals, batches, count):
+      turns = chunks.repeat(each, programs.size)
+      states, rows = turns(_split(stacked), signals, batches, count)
+      return _stack(states), rows.swapaxes(0, 1)
+
+    return many
+
+  def update(stacked, signals, batch):
+    states, metrics = _unroll(runtime.halves.update)(
+      _split(stacked), signals, batch
+    )
+    return _stack(states), metrics
+
+  return _stacked(update, make_chunk, devices)
+
+
+def _unroll(function: Callable) -> Callable:
+  """([state], *shared) -> ([state], values stacked) of a lane's function."""
+
+  def each(states, *shared):
+    # Behind a barrier no operation of a lane is one of another lane as well.
+    pairs = [
+      function(*jax.lax.optimization_barrier((state, *shared)))
+      for state in states
+    ]
+    return [state for state, _ in pairs], _stack([x for _, x in pairs])
+
+  return each
+
+
+def mapped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
+  """Updates the lanes one after the other inside one program, by a loop.
+
+  Compiling takes as long for many lanes as for one. A lane equals its own run
+  as with `unrolled`.
+  """
+
+  def over(function):
+    def many(stacked, *shared):
+      return jax.lax.map(lambda state: function(state, *shared), stacked)
+
+    return many
+
+  return _stacked(
+    over(runtime.halves.update), lambda programs: over(programs.update), devices
   )
+
+
+def vmapped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
+  """Updates all lanes at once, their products computed together.
+
+  A lane's numbers differ from those of a separate run by rounding alone. After
+  ten updates of a small network by SGD they agree to a relative 1e-4 (a test).
+  """
+  return _stacked(
+    jax.vmap(runtime.halves.update, (0, None, None)),
+    lambda programs: jax.vmap(programs.update, (0, None, None, None)),
+    devices,
+  )
+
+
+def _stacked(
+  update: Callable, make_chunk: Callable, devices: Devices
+) -> Strategy:
+  """A strategy whose packed states are one tree with a leading axis.
+
+  Args:
+    update: (stacked, signals, batch) -> (stacked, metrics, each [lanes]).
+    make_chunk: `chunks.Chunks` -> (stacked, signals, batches, count) ->
+      (stacked, metrics f32 [lanes, N, M]).
+    devices: over which the lanes are spread; none: the first of this process.
+  """
+  devices = devices or jax.local_devices()[:1]
+  mesh = Mesh(np.array(devices), (AXIS,))
+  split, whole = PartitionSpec(AXIS), PartitionSpec()
+
+  def compile(function, shared):
+    if len(devices) > 1:
+      function = jax.shard_map(
+        function,
+        mesh=mesh,
+        in_specs=(split, *[whole] * shared),
+        out_specs=split,
+        check_vma=False,
+      )
+    compiled = jax.jit(function, donate_argnums=0)
+
+    def run(packed, *shared):
+      count, stacked = packed
+      if len(devices) > 1:
+        shared = jax.device_put(shared, NamedSharding(mesh, whole))
+      stacked, metrics = compiled(stacked, *shared)
+      return (count, stacked), (count, metrics)
+
+    return run
 
   def pack(states):
     padded = [*states, *[states[-1]] * (-len(states) % len(devices))]
-    stacked = jax.tree.map(lambda *x: jnp.stack(x), *padded)
-    return len(states), jax.device_put(stacked, split)
+    stacked = jax.jit(_stack)(padded)
+    return len(states), jax.device_put(stacked, NamedSharding(mesh, split))
 
   def unpack(packed):
     count, stacked = packed
-    stacked = jax.device_put(stacked, devices[0])
-    return [jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(count)]
-
-  def update(packed, signals, batch):
-    count, stacked = packed
-    if len(devices) > 1:
-      signals, batch = jax.device_put((signals, batch), whole)
-    stacked, metrics = compiled(stacked, signals, batch)
-    return (count, stacked), (count, metrics)
+    return jax.jit(_split)(jax.device_put(stacked, devices[0]))[:count]
 
   def read(metrics):
     count, columns = metrics[0], jax.device_get(metrics[1])
@@ -109,42 +198,50 @@ def vmapped(runtime: runtimes.Runtime) -> Strategy:
       for i in range(count)
     ]
 
-  def make_chunk(pure):
-    many = jax.vmap(pure, (0, None, None, None))
-    compiled = jax.jit(many, donate_argnums=0)
-
-    def chunk(packed, signals, batches, steps):
-      count, stacked = packed
-      if len(devices) > 1:
-        signals, batches, steps = jax.device_put(
-          (signals, batches, steps), whole
-        )
-      stacked, rows = compiled(stacked, signals, batches, steps)
-      return (count, stacked), (count, rows)
-
-    return chunk
-
   def read_chunk(metrics):
     return jax.device_get(metrics[1])[: metrics[0]]
 
-  return Strategy(pack, unpack, update, read, make_chunk, read_chunk)
+  return Strategy(
+    pack,
+    unpack,
+    compile(update, 2),
+    read,
+    lambda programs: compile(make_chunk(programs), 3),
+    read_chunk,
+  )
 
 
-STRATEGIES = {'loop': looped, 'vmap': vmapped}
+def _stack(trees: Sequence[types.PyTree]) -> types.PyTree:
+  """Trees of one structure as one tree, with a leading axis."""
+  return jax.tree.map(lambda *x: jnp.stack(x), *trees)
+
+
+def _split(stacked: types.PyTree) -> list[types.PyTree]:
+  """The trees that `_stack` stacked."""
+  count = jax.tree.leaves(stacked)[0].shape[0]
+  return [jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(count)]
+
+
+STRATEGIES = {
+  'loop': looped,
+  'unrolled': unrolled,
+  'map': mapped,
+  'vmap': vmapped,
+}
 
 
 def choose(name: str, placement: parallel.Placement, lanes: int) -> str:
   """The key of `STRATEGIES`; 'auto' is resolved.
 
   Raises:
-    ValueError: 'vmap' with lanes that take several devices each.
+    ValueError: a single program of lanes that take several devices each.
   """
   if name == 'auto':
     cpu = jax.default_backend() == 'cpu'
     return 'loop' if cpu or lanes == 1 or placement.name != 'one' else 'vmap'
-  if name == 'vmap' and placement.name != 'one':
+  if name != 'loop' and placement.name != 'one':
     raise ValueError(
-      f"the strategy 'vmap' spreads lanes over devices, each on one: it needs "
+      f'the strategy {name!r} puts each lane on one device: it needs '
       f"parallel='one', not {placement.name!r}"
     )
   return name
@@ -177,7 +274,6 @@ def fit(
   if name == 'vmap':
     lowered = jax.jit(runtime.halves.update).lower(state, signals, batch)
     bytes_each += lowered.compile().memory_analysis().temp_size_in_bytes
-    free *= len(jax.local_devices())
   room = max(int(free // (COPIES * bytes_each)), 0)
   if limit > room or not room:
     raise errors.LanesError(

@@ -76,7 +76,15 @@ def test_chunks_are_single_steps_to_rounding(whole, tmp_path):
     assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
 
 
-@pytest.mark.parametrize('strategy', ['loop', 'vmap'])
+@pytest.mark.parametrize(
+  'strategy',
+  [
+    'loop',
+    pytest.param('unrolled', marks=pytest.mark.slow),
+    pytest.param('map', marks=pytest.mark.slow),
+    'vmap',
+  ],
+)
 def test_lanes_in_chunks_are_single_runs_in_chunks(strategy, tmp_path):
   def launch(names, folder):
     c = {n: quick.get_config(n) for n in names}
@@ -93,7 +101,7 @@ def test_lanes_in_chunks_are_single_runs_in_chunks(strategy, tmp_path):
     alone, _ = network_files.load_network(tmp_path / name / place)
     check = (
       np.testing.assert_array_equal
-      if strategy == 'loop'
+      if strategy != 'vmap'
       else lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
     )
     jax.tree.map(check, both, alone)

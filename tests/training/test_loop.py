@@ -1,4 +1,4 @@
-"""A lane is the run of its own: by loop bit for bit, by vmap to rounding."""
+"""A lane is the run of its own: bit for bit, or by vmap to rounding."""
 
 import pathlib
 import shutil
@@ -85,8 +85,11 @@ def alone(tmp_path_factory):
   return folder
 
 
-def test_by_loop_a_lane_is_its_own_run_bit_for_bit(alone, tmp_path):
-  together(settings(), tmp_path, loop.Plan('loop'))
+@pytest.mark.parametrize(
+  'strategy', ['loop', 'unrolled', pytest.param('map', marks=pytest.mark.slow)]
+)
+def test_a_lane_is_its_own_run_bit_for_bit(strategy, alone, tmp_path):
+  together(settings(), tmp_path, loop.Plan(strategy))
   for name in SETTINGS:
     same(tmp_path / name, alone / name)
     ours, theirs = (metrics.read_rows(x / name) for x in (tmp_path, alone))
@@ -109,7 +112,9 @@ def test_a_part_at_a_time_is_the_same(alone, tmp_path):
     same(tmp_path / name, alone / name)
 
 
-@pytest.mark.parametrize('strategy', ['loop', 'vmap'])
+@pytest.mark.parametrize(
+  'strategy', ['loop', pytest.param('map', marks=pytest.mark.slow), 'vmap']
+)
 def test_a_grid_that_was_stopped_goes_on(strategy, alone, tmp_path):
   asked, plan = [], loop.Plan(strategy)
 
@@ -125,7 +130,7 @@ def test_a_grid_that_was_stopped_goes_on(strategy, alone, tmp_path):
   shutil.rmtree(max(saved, key=lambda p: int(p.name)))
   together(settings(), tmp_path, plan)
   for name in SETTINGS:
-    if strategy == 'loop':
+    if strategy != 'vmap':
       same(tmp_path / name, alone / name)
     else:
       ours, theirs = (networks(x / name)['student'] for x in (tmp_path, alone))
@@ -144,7 +149,9 @@ def test_a_launch_leaves_a_run_for_every_lane(tmp_path):
   assert set(again) == {'a', 'b'}
 
 
-@pytest.mark.parametrize('strategy', ['loop', 'vmap'])
+@pytest.mark.parametrize(
+  'strategy', ['loop', pytest.param('unrolled', marks=pytest.mark.slow), 'vmap']
+)
 def test_a_lane_that_diverges_stops_alone(strategy, tmp_path):
   key = 'train.optimizer.learning_rate'
   configs = settings({'good': {}, 'bad': {key: '1e30'}, 'fine': {'alpha': '0'}})
@@ -215,10 +222,11 @@ def test_more_lanes_than_fit_are_refused(tmp_path, monkeypatch):
     together(settings(), tmp_path, loop.Plan('loop', lanes=64))
 
 
-def test_vmap_needs_lanes_on_one_device():
+def test_one_program_needs_lanes_on_one_device():
   made = build.make_experiment(settings({'a': {'parallel': 'mesh'}})['a'])
-  with pytest.raises(ValueError, match="needs parallel='one', not 'mesh'"):
-    strategies.choose('vmap', made.placement, 2)
+  for name in ('unrolled', 'map', 'vmap'):
+    with pytest.raises(ValueError, match="needs parallel='one', not 'mesh'"):
+      strategies.choose(name, made.placement, 2)
   with pytest.raises(ValueError, match="strategy 'vmapp'; did you mean 'vmap'"):
     loop.make_plan('vmapp')
 
