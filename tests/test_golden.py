@@ -6,15 +6,36 @@ import numpy as np
 import pytest
 
 from tests import golden
+from tests.helpers import marks
 from tests.helpers import reference as ref
 
+FOLDERS = ('losses', 'dense/losses')
 
-def test_every_case_of_the_folder():
-  folder = golden.VALUES / 'losses'
-  results = golden.run(folder)
-  assert len(results) == len(json.loads((folder / 'index.json').read_text()))
+
+def _cases(folder):
+  index = (golden.VALUES / folder / 'index.json').read_text()
+  return [entry['case'] for entry in json.loads(index)]
+
+
+@pytest.mark.parametrize('folder', marks.slow_but(FOLDERS, ('losses',)))
+def test_every_case_of_the_folder(folder):
+  results = golden.run(golden.VALUES / folder)
+  assert [r.case for r in results] == _cases(folder)
   assert [r for r in results if not r.ok] == []
-  assert {r.case.split('/')[0] for r in results} == set(golden.FAMILIES)
+
+
+def test_a_case_of_every_dense_family():
+  folder = golden.VALUES / 'dense/losses'
+  entries = json.loads((folder / 'index.json').read_text())
+  first = {entry['case'].split('/')[0]: entry for entry in entries[::-1]}
+  for entry in first.values():
+    with np.load(folder / entry['file']) as arrays:
+      assert golden.check(entry, dict(arrays)).ok, entry['case']
+
+
+def test_every_family_has_its_cases():
+  cases = [case for folder in FOLDERS for case in _cases(folder)]
+  assert {case.split('/')[0] for case in cases} == set(golden.FAMILIES)
 
 
 def _write(folder, *cases):

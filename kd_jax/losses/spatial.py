@@ -27,6 +27,29 @@ def pool(x: jax.Array, size: tuple[int, int]) -> jax.Array:
   return wide.astype(x.dtype)
 
 
+def max_pool(x: jax.Array, window: tuple[int, int]) -> jax.Array:
+  """The largest value of each window; windows do not overlap.
+
+  Places left over at the right and below are a smaller window (PyTorch's
+  ceil_mode).
+
+  Args:
+    x: [B, H, W, C].
+    window: (height, width) of a window.
+
+  Returns:
+    [B, ceil(H / height), ceil(W / width), C].
+  """
+  for axis, length in zip((1, 2), window):
+    over = -x.shape[axis] % length
+    if over:
+      pads = [(0, over) if i == axis else (0, 0) for i in range(x.ndim)]
+      x = jnp.pad(x, pads, constant_values=-jnp.inf)
+    bins = (*x.shape[:axis], -1, length, *x.shape[axis + 1 :])
+    x = jnp.max(x.reshape(bins), axis=axis + 1)
+  return x
+
+
 def upsample(x: jax.Array, size: tuple[int, int]) -> jax.Array:
   """Nearest neighbor: output i of m takes the input floor(i n / m).
 

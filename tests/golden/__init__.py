@@ -21,6 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tests.golden import dense
+
 # The copy of the golden values that comes with the tests; README.md says more.
 VALUES = pathlib.Path(__file__).resolve().parent / 'values'
 VALUE_BOUND = 1e-5
@@ -123,7 +125,7 @@ def _hinton(kd, x: Inputs, *, alpha, beta=0.0, **hparams):
 def _hint(loss, x: Inputs):
   (student,), (teacher,) = layers(x.student), layers(x.teacher)
   bias = x.params.get('bias', jnp.zeros(teacher.shape[-1]))
-  return loss(_project(student, x.params['kernel'], bias), teacher)
+  return loss(dense.project(student, x.params['kernel'], bias), teacher)
 
 
 def _vid(loss, x: Inputs):
@@ -132,14 +134,10 @@ def _vid(loss, x: Inputs):
   student, teacher = _find('spatial.align')(student, teacher)
   names = [name for name in x.params if name.endswith('_kernel')]
   for i, name in enumerate(sorted(names, key=_number)):
-    student = _project(jax.nn.relu(student) if i else student, x.params[name])
+    student = dense.project(
+      jax.nn.relu(student) if i else student, x.params[name]
+    )
   return loss(student, teacher, x.params['log_scale'])
-
-
-def _project(x, kernel, bias=None):
-  """A 1x1 convolution, kernel [in, out]."""
-  out = jnp.einsum('...i,io->...o', x, kernel, precision='highest')
-  return out if bias is None else out + jnp.broadcast_to(bias, out.shape)
 
 
 def _ofd(loss, x: Inputs):
@@ -189,6 +187,7 @@ FAMILIES = {
   'hint': Family('features.feature_mse', _hint),
   'crd_nce': Family('contrastive.crd_nce', _scores),
   'cat_kd': Family('features.cat', _pairs),
+  **{name: Family(*how) for name, how in dense.FAMILIES.items()},
 }
 
 

@@ -13,8 +13,11 @@ from jax import extend
 from kd_jax.losses import (
   boundaries,
   contrastive,
+  dense,
+  detection,
   factors,
   features,
+  pixel_relations,
   relations,
   svd,
 )
@@ -47,6 +50,13 @@ def _vid(student, teacher):
   return features.vid_nll(student, teacher, RAW)
 
 
+def _ifvd(student, teacher):
+  """Two classes and void: the same for all, for the order does not count."""
+  labels = np.arange(16, dtype=np.int32).reshape(1, 4, 4) % 3 - 1
+  labels = np.broadcast_to(labels, (len(student), 4, 4))
+  return dense.ifvd(student, teacher, jnp.asarray(labels), classes=2)
+
+
 CASES = {
   'feature_mse': Case(features.feature_mse, MAP),
   'feature_sse': Case(features.feature_sse, MAP),
@@ -77,6 +87,13 @@ CASES = {
   'ickd': Case(relations.ickd, MAP),
   'ickd paper': Case(_bound(relations.ickd, variant='paper'), MAP),
   'info_nce': Case(contrastive.info_nce, ROW, zero=False),
+  'cwd': Case(dense.cwd, MAP),
+  'ifvd': Case(_ifvd, MAP),
+  # 'code' detaches a norm: its gradient is not its slope.
+  'skd paper': Case(_bound(pixel_relations.skd_pairwise, variant='paper'), MAP),
+  'skd cirkd': Case(_bound(pixel_relations.skd_pairwise, variant='cirkd'), MAP),
+  'cirkd': Case(pixel_relations.cirkd_minibatch, MAP),
+  'pearson': Case(detection.pearson_pkd, MAP),
 }
 every = pytest.mark.parametrize('name', CASES)
 
@@ -219,8 +236,13 @@ def test_gradient_is_the_finite_difference_in_f64(name):
       ),
       (0.07, 1.0),
     ),
+    (lambda x, s, t: dense.cwd(s, t, temperature=x), (4.0, 1.0)),
+    (
+      lambda x, s, t: pixel_relations.cirkd_minibatch(s, t, temperature=x),
+      (0.1, 1.0),
+    ),
   ],
-  ids=['at', 'factor', 'ab', 'rkd', 'pkt', 'cc', 'info_nce'],
+  ids=['at', 'factor', 'ab', 'rkd', 'pkt', 'cc', 'info_nce', 'cwd', 'cirkd'],
 )
 def test_hyperparameters_may_be_traced(loss, values):
   student, teacher = _draw(MAP, 13), _draw(MAP, 14)
@@ -250,6 +272,7 @@ def _sizes(jaxpr):
     ('info_nce', (8, 100), 1000),
     ('nst by channels', (2, 8, 8, 16), 3000),  # [B, C, C, HW]: 32768
     ('nst by places', (2, 4, 4, 64), 3000),  # [B, C, C]: 8192
+    ('cirkd', (4, 8, 8, 8), 5000),  # [B, B, P, P]: 65536
   ],
 )
 def test_builds_nothing_larger_than_it_must(name, shape, limit):
