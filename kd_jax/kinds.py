@@ -71,6 +71,7 @@ Positive = Annotated[float, above(0)]
 Share = Annotated[float, within(0, 1)]
 Fraction = Annotated[float, Rule('lie in [0, 1)', lambda x: 0 <= x < 1)]
 Inside = Annotated[float, between(0, 1)]
+Portion = Annotated[float, Rule('lie in (0, 1]', lambda x: 0 < x <= 1)]
 # Beyond these T^2, or the logits over T, leave the range of float32's digits.
 Temperature = Annotated[float, within(1e-4, 1e4)]
 Whole = Annotated[int, at_least(0)]

@@ -229,4 +229,5 @@ def masked_mean(values, mask, axis_name: str | None = None) -> jax.Array:
 
 def _reduced(mask, rank: int) -> jax.Array:
   """A mask of this rank or less: 1 where any of its predictions counts."""
-  return mask.max(range(rank, mask.ndim)) if mask.ndim > rank else mask
+  axes = tuple(range(rank, mask.ndim))
+  return mask.max(axes) if axes else mask

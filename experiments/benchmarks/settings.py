@@ -109,10 +109,10 @@ _OPTIONS = {
 
 
 def names() -> list[str]:
-  """Every method of the table."""
+  """The methods of the table, but those for maps of predictions."""
   from kd_jax import methods  # PyTorch's side does without JAX
 
-  return list(methods.METHODS)
+  return [name for name in methods.METHODS if name not in methods.DENSE]
 
 
 def entry(name: str) -> Entry:

@@ -46,17 +46,20 @@ BESIDE = {
   'srrl': dict(weight=1.0, layers=VECTORS),
 }
 
+# Neither labels alone nor what images without maps of predictions lack.
+_NOT_HERE = (*methods.HARD, *methods.ATTENTION, *methods.DENSE)
+
 # A method that is not above: on logits, instead of part of the hard loss,
 # (1 - alpha) CE + alpha method; on layers, CE + method.
 SOFT = {
   name: {}
   for name in methods.METHODS
-  if name not in (*BESIDE, *methods.HARD) and not methods.reads_layers(name)
+  if name not in (*BESIDE, *_NOT_HERE) and not methods.reads_layers(name)
 } | {'topk_kd': {'k': 3}, 'ctkd': {'decay_steps': 200.0}}
 BESIDE |= {
   name: dict(weight=1.0, layers=MAPS)
   for name in methods.METHODS
-  if name not in (*BESIDE, *SOFT, *methods.HARD, *methods.ATTENTION)
+  if name not in (*BESIDE, *SOFT, *_NOT_HERE)
 }
 
 

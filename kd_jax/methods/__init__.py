@@ -6,7 +6,16 @@ from typing import Annotated
 
 from kd_jax import kinds
 from kd_jax.losses import attention as attention_losses
-from kd_jax.losses import decoupled, divergences, logits, multilevel, svd
+from kd_jax.losses import (
+  decoupled,
+  detection,
+  divergences,
+  logits,
+  multilevel,
+  pixel_relations,
+  svd,
+)
+from kd_jax.losses import dense as dense_losses
 from kd_jax.losses import factors as factor_losses
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import relations as relation_losses
@@ -16,6 +25,7 @@ from kd_jax.methods import (
   cat,
   crd,
   ctkd,
+  dense,
   embeddings,
   factors,
   features,
@@ -32,6 +42,16 @@ from kd_jax.methods import (
 HARD = ('cross_entropy',)
 # Those that read outputs which transformers alone have.
 ATTENTION = ('attention_mse', 'attention_kl', 'value_relation')
+# Those that are made for maps of predictions.
+DENSE = (
+  'pixel_kd',
+  'boundary_kd',
+  'cwd',
+  'ifvd',
+  'skd_pairwise',
+  'cirkd_minibatch',
+  'pearson_pkd',
+)
 
 METHODS = {
   # Labels.
@@ -42,10 +62,14 @@ METHODS = {
   'nkd': base.on_logits(decoupled.nkd),
   'dist': base.on_logits(multilevel.dist, batchwise=True),
   'lskd': base.on_logits(logits.lskd),
-  'mlld': base.on_logits(
-    multilevel.mlld,
-    batchwise=True,
-    temperatures=Annotated[Sequence[kinds.Temperature], kinds.NOT_EMPTY],
+  # Its Gram matrix of all predictions is too large for pixels.
+  'mlld': base.only(
+    'image',
+    base.on_logits(
+      multilevel.mlld,
+      batchwise=True,
+      temperatures=Annotated[Sequence[kinds.Temperature], kinds.NOT_EMPTY],
+    ),
   ),
   'ctkd': ctkd.ctkd,
   'ttm': base.on_logits(logits.ttm),
@@ -75,7 +99,7 @@ METHODS = {
   'ofd': boundaries.ofd,
   'kdsvd': features.on_features(svd.kdsvd, joint=True, components=kinds.Count),
   'review_kd': review.review_kd,
-  'simkd': simkd.simkd,
+  'simkd': base.only('image', simkd.simkd),
   'cat_kd': cat.cat_kd,
   'mgd': mgd.mgd,
   'feature_mse': features.on_features(feature_losses.feature_mse),
@@ -88,14 +112,28 @@ METHODS = {
   'cc': embeddings.cc,
   'pkt': relations.on_relations(relation_losses.pkt),
   'ickd': relations.ickd,
-  'crd': crd.crd,
+  'crd': base.only('image', crd.crd),
   'info_nce': embeddings.info_nce,
-  'srrl': srrl.srrl,
+  'srrl': base.only('image', srrl.srrl),
   # Attention maps.
   'attention_mse': relations.on_attention(attention_losses.attention_mse),
   'attention_kl': relations.on_attention(attention_losses.attention_kl),
   'value_relation': relations.on_attention(
     attention_losses.value_relation, relation_heads=kinds.Count | None
+  ),
+  # Pixels.
+  'pixel_kd': base.only('pixel', dense.pixel_kd),
+  'boundary_kd': base.only('pixel', dense.boundary_kd),
+  'cwd': features.on_features(dense_losses.cwd, choice='bilinear'),
+  'ifvd': base.only('pixel', dense.ifvd),
+  'skd_pairwise': features.on_features(
+    pixel_relations.skd_pairwise, static=('scale',), scale=kinds.Portion
+  ),
+  'cirkd_minibatch': features.on_features(
+    pixel_relations.cirkd_minibatch, batchwise=True
+  ),
+  'pearson_pkd': features.on_features(
+    detection.pearson_pkd, batchwise=True, choice='bilinear'
   ),
 }
 

@@ -36,6 +36,8 @@ def make_adapter(name: str, student: Shape, teacher: Shape) -> Adapter:
     'none'        no change; the shapes are equal
     'pool'        averages over places, to a smaller map, or to a vector
     'resize'      averages or repeats places (nearest neighbor)
+    'bilinear'    bilinear to the teacher's places (half-pixel centres); a 1x1
+                  convolution where the channels differ
     '1x1'         a 1x1 convolution; of maps, after 'resize' where that shrinks
                   and before it where it enlarges
     '3x3'         'resize', then a 3x3 convolution and batch normalization
@@ -135,14 +137,15 @@ class Pointwise(nn.Module):
   features: int
   size: tuple[int, int] | None = None
   bias: bool = True
+  resize: Callable = spatial.resize
 
   @nn.compact
   def __call__(self, x):
     # The two commute; the convolution runs where there are fewer places.
     if self.size and math.prod(self.size) < math.prod(x.shape[1:3]):
-      x = spatial.resize(x, self.size)
+      x = self.resize(x, self.size)
     x = nn.Dense(self.features, use_bias=self.bias)(x)
-    return spatial.resize(x, self.size) if self.size else x
+    return self.resize(x, self.size) if self.size else x
 
 
 class Convolution(nn.Module):
@@ -191,6 +194,16 @@ def _resize(student, teacher):
   return from_function(lambda x: spatial.resize(x, teacher[1:3]))
 
 
+def _bilinear(student, teacher):
+  if len(student) != 4 or len(teacher) != 4:
+    return None
+  size = tuple(teacher[1:3])
+  if student[-1] == teacher[-1]:
+    return from_function(lambda x: spatial.bilinear(x, size))
+  module = Pointwise(teacher[-1], size, resize=spatial.bilinear)
+  return from_module(module, student)
+
+
 def _pointwise(student, teacher):
   if len(student) == len(teacher) == 4:
     return from_module(Pointwise(teacher[-1], teacher[1:3]), student)
@@ -225,6 +238,7 @@ ADAPTERS = {
   'none': _none,
   'pool': _pool,
   'resize': _resize,
+  'bilinear': _bilinear,
   '1x1': _pointwise,
   '3x3': _convolution,
   'transposed': _transposed,

@@ -1,5 +1,6 @@
 """What a method is: a pair of pure functions, and makers of the usual kinds."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -31,6 +32,9 @@ LEGAL: Mapping[str, Any] = {
   'angle_weight': kinds.NonNegative,
 }
 
+# The axes of the logits that a method compares, by its `predictions`.
+_AXES = {'image': '[B, K]', 'pixel': '[B, H, W, K]'}
+
 
 class Method(NamedTuple):
   """How a student's outputs are compared with a teacher's.
@@ -52,6 +56,8 @@ class Method(NamedTuple):
     trains: ('state') -> bools [] over 'params', a tree or a prefix of it:
       which of them have a part in the loss at this step; the others neither
       decay nor move. None: all that a gradient reaches.
+    predictions: which it compares: 'any', or 'image' (logits [B, K]) or 'pixel'
+      (logits [B, H, W, K]) alone; its init refuses the others.
   """
 
   init: Callable[..., types.Variables]
@@ -60,6 +66,7 @@ class Method(NamedTuple):
   batchwise: bool = False
   predict: Callable[..., jax.Array] | None = None
   trains: Callable[[types.PyTree], types.PyTree] | None = None
+  predictions: str = 'any'
 
 
 def nothing(key, student, teacher) -> types.Variables:
@@ -123,6 +130,36 @@ def documented(
   return maker
 
 
+def only(predictions: str, maker: Callable) -> Callable:
+  """The maker of a method that compares one kind of predictions alone.
+
+  Args:
+    predictions: 'image' or 'pixel'.
+    maker: (**options) -> Method.
+
+  Returns:
+    A maker of the same methods, whose init refuses a student of another kind.
+  """
+  name, axes = maker.__name__, _AXES[predictions]
+
+  @functools.wraps(maker)
+  def make(**options) -> Method:
+    method = maker(**options)
+
+    def init(key, student, teacher):
+      shape = student['logits'].shape
+      if len(shape) != axes.count(',') + 1:
+        raise ValueError(
+          f"method '{name}' compares one prediction for each {predictions}: "
+          f"logits {axes}; the student's are {shape}"
+        )
+      return method.init(key, student, teacher)
+
+    return method._replace(init=init, predictions=predictions)
+
+  return make
+
+
 def check(name: str, loss: Callable, *shapes) -> None:
   """Traces a loss on shapes alone: a mistake is then seen before any work.
 
@@ -139,12 +176,21 @@ def check(name: str, loss: Callable, *shapes) -> None:
     raise ValueError(text) from None
 
 
-def check_logits(name: str, student: Mapping, teacher: Mapping) -> None:
-  """Refuses a teacher without logits, or with those of other classes."""
+def check_logits(
+  name: str, student: Mapping, teacher: Mapping, places: bool = True
+) -> None:
+  """Refuses a teacher without logits, or with those of other classes.
+
+  Args:
+    name: of the method.
+    student, teacher: outputs or their shapes.
+    places: whether maps of logits must be of one size.
+  """
   if 'logits' not in teacher:
     raise ValueError(f"method '{name}' needs a teacher that has logits")
   ours, theirs = student['logits'].shape, teacher['logits'].shape
-  if ours != theirs:
+  alike = len(ours) == len(theirs) and ours[-1] == theirs[-1]
+  if not alike or (places and ours != theirs):
     raise ValueError(
       f"method '{name}': the student's logits are {ours}, the teacher's "
       f'{theirs}'

@@ -176,6 +176,7 @@ class _Plan(NamedTuple):
   adapter: str
   options: Mapping
   hparams: Mapping[str, float]
+  choice: str
 
 
 def on_features(
@@ -183,6 +184,7 @@ def on_features(
   batchwise: bool = False,
   joint: bool = False,
   static: Sequence[str] = (),
+  choice: str = 'auto',
   **legal,
 ) -> Callable:
   """Makes the maker of a method that compares pairs of features.
@@ -193,12 +195,13 @@ def on_features(
     batchwise: whether it couples the examples of a batch.
     joint: whether it takes all pairs at once, as two lists.
     static: floats that are not hyperparameters but known when compiling.
+    choice: the adapter that 'auto' takes; 'auto' is `adapters.choose`.
     **legal: {option: kind} where `base.LEGAL` does not say it.
 
   Returns:
     A maker (layers=[(student, teacher), ..], adapter='auto', **options) ->
     Method. 'auto' adapts only features that `function` refuses otherwise, by
-    `adapters.choose`; another name adapts every pair.
+    `choice`; another name adapts every pair.
   """
   hparams = base.hparams_of(function)
   hparams = {k: v for k, v in hparams.items() if k not in static}
@@ -208,7 +211,7 @@ def on_features(
     defaults, options = base.divide(options, hparams)
     layers = layer_names.need(name, options.pop('layers', ()))
     adapter = options.pop('adapter', 'auto')
-    plan = _Plan(function, joint, layers, adapter, options, defaults)
+    plan = _Plan(function, joint, layers, adapter, options, defaults, choice)
     return comparing(
       name,
       functools.partial(_connect, plan),
@@ -232,7 +235,8 @@ def _connect(plan: _Plan, student: Mapping, teacher: Mapping) -> list[Pair]:
     takes = takes_all or (not plan.joint and _takes(plan, [x], [y]))
     if plan.adapter == 'none' or (plan.adapter == 'auto' and takes):
       return adapters.from_function(lambda x: x)
-    return adapters.make_adapter(plan.adapter, ours, theirs)
+    name = plan.choice if plan.adapter == 'auto' else plan.adapter
+    return adapters.make_adapter(name, ours, theirs)
 
   return connect(plan.layers, student, teacher, make)
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kd_jax.losses import spatial
 from kd_jax.methods import adapters
 
 B = 3
@@ -15,6 +16,7 @@ FITS = [
   ('pool', (5, 4, 2), (3, 4, 2)),
   ('pool', (4, 4, 2), (2,)),
   ('resize', (4, 2, 2), (2, 6, 2)),
+  ('bilinear', (4, 2, 2), (3, 5, 2)),
   ('1x1', (4, 4, 2), (4, 4, 3)),
   ('1x1', (4, 4, 2), (2, 6, 3)),
   ('1x1', (5, 2), (5, 3)),
@@ -32,6 +34,7 @@ REFUSED = [
   ('pool', (4, 4, 2), (2, 2, 3)),
   ('pool', (4, 4, 2), (3,)),
   ('resize', (4, 4, 2), (2, 2, 3)),
+  ('bilinear', (5, 2), (5, 3)),
   ('1x1', (4,), (5,)),
   ('1x1', (5, 2), (6, 3)),
   ('3x3', (5, 2), (5, 3)),
@@ -130,3 +133,15 @@ def test_pool_to_a_vector_is_the_mean_over_places():
   x = _input((4, 4, 2))
   out, _ = made.apply({}, x)
   np.testing.assert_allclose(out, np.asarray(x).mean((1, 2)), atol=1e-6)
+
+
+@pytest.mark.parametrize('size', [(2, 2), (8, 8)])
+def test_bilinear_maps_channels_where_they_differ(size):
+  made = _make('bilinear', (4, 4, 2), (*size, 3))
+  variables = made.init(jax.random.key(0))
+  kernel = variables['params']['Dense_0']['kernel']
+  out, _ = made.apply(variables, _input((4, 4, 2)))
+  resized = spatial.bilinear(_input((4, 4, 2)), size)
+  np.testing.assert_allclose(out, np.asarray(resized) @ kernel, atol=1e-5)
+  plain = _make('bilinear', (4, 4, 2), (*size, 2)).apply({}, _input((4, 4, 2)))
+  np.testing.assert_array_equal(plain[0], resized)

@@ -16,7 +16,7 @@ from tests.helpers.methods import cases, harness, signals
 
 CASES = cases.CASES
 every = pytest.mark.parametrize('name', CASES)
-B, BATCH = signals.B, harness.BATCH
+B = signals.B
 
 
 def test_every_method_has_a_case():
@@ -44,19 +44,59 @@ def test_init_is_a_pure_function_of_key_and_shapes(name):
 
 
 @every
-def test_gives_one_f32_value_an_example_and_a_state_like_the_old(name):
+def test_gives_f32_values_and_a_state_like_the_old(name):
   made = harness.make(name)
   values, state = jax.eval_shape(
     made.method.loss,
     made.variables,
     made.student,
     made.teacher,
-    BATCH,
+    made.batch,
     made.hparams,
   )
-  assert values.shape == (B,)
+  assert values.shape in {(B,), made.batch['labels'].shape}
   assert values.dtype == jnp.float32
   assert state == signals.shapes_of(made.variables['state'])
+
+
+@every
+def test_compares_maps_of_predictions_or_refuses_them(name):
+  """Logits of half the labels' size; a refusal is one line, before any work."""
+  made = harness.make(name)
+  student, teacher = (
+    signals.shapes_of(signals.draw(signals.pixels(side), 0))
+    for side in (signals.STUDENT, signals.TEACHER)
+  )
+  batch = signals.maps(signals.batch())
+  for key in ('labels', 'mask'):
+    batch[key] = batch[key].repeat(2, 1).repeat(2, 2)
+  start = functools.partial(jax.eval_shape, made.method.init, jax.random.key(0))
+  if made.method.predictions == 'image':
+    with pytest.raises(ValueError, match=r'logits \[B, K\]; .*4, 4, 5'):
+      start(student, teacher)
+    return
+  value, _ = jax.eval_shape(
+    functools.partial(harness.total, made.method),
+    start(student, teacher),
+    student,
+    teacher,
+    batch,
+    made.hparams,
+  )
+  assert value.shape == ()
+
+
+@pytest.mark.parametrize('name', methods.METHODS)
+def test_says_which_predictions_it_compares(name):
+  case = CASES[name]
+  assert harness.made_by(name).predictions in {
+    'pixel' if case.dense else 'image',
+    'any',
+  }
+  if harness.made_by(name).predictions == 'pixel':
+    outputs = signals.shapes_of(signals.draw(signals.STUDENT, 0))
+    with pytest.raises(ValueError, match=r'logits \[B, H, W, K\]; .*8, 5'):
+      harness.made_by(name).init(jax.random.key(0), outputs, outputs)
 
 
 @every
@@ -73,7 +113,7 @@ def test_is_least_where_it_says(name):
   if case.least == 'none':
     pytest.skip(f'by design: {case.why}')
   made = harness.make(name, alike='layers' in case.options)
-  variables, student = case.at(made.variables, made.teacher, BATCH)
+  variables, student = case.at(made.variables, made.teacher, made.batch)
   value, _, (_, pull, _) = harness.ask(made, student, variables=variables)
   away, _, (_, steep, _) = harness.ask(made, variables=variables)
   assert harness.norm(pull) < 1e-4 * harness.norm(steep)
@@ -85,7 +125,7 @@ def _extremes(made):
   """Sides at which formulas break."""
   student, teacher = made.student, made.teacher
   big = functools.partial(jax.tree.map, lambda x: 1e4 * np.sign(x - 0.4))
-  hot = np.eye(signals.CLASSES, dtype=np.float32)[BATCH['labels']]
+  hot = np.eye(signals.CLASSES, dtype=np.float32)[made.batch['labels']]
   sure = {**teacher, 'logits': 1e4 * hot}
   wrong = {**student, 'logits': 1e4 * np.roll(hot, 1, axis=-1)}
   yield 'huge student', big(student), teacher
@@ -125,7 +165,7 @@ def test_order_of_the_batch(name):
     return _bent(side, lambda x: x[order])
 
   value, state, (params, pull, _) = harness.ask(
-    made, turn(made.student), turn(made.teacher), batch=turn(BATCH)
+    made, turn(made.student), turn(made.teacher), batch=turn(made.batch)
   )
   want = harness.plain(name)
   if CASES[name].ordered:
@@ -160,7 +200,7 @@ def test_eager_in_bf16_is_jit_in_f32(name):
     for i, shapes in enumerate(made.shapes)
   )
   value, state = harness.total(
-    made.method, made.variables, student, teacher, BATCH, made.hparams
+    made.method, made.variables, student, teacher, made.batch, made.hparams
   )
   wide = functools.partial(jax.tree.map, np.float32)
   want, want_state, _ = harness.ask(made, wide(student), wide(teacher))
@@ -212,7 +252,7 @@ def _lanes(name):
       {**held, 'params': params},
       student,
       _wide(made.teacher),
-      _wide(BATCH),
+      _wide(made.batch),
       hparams,
     )
 

@@ -27,12 +27,16 @@ def _student(name):
 
 def part_of(name) -> tuple[str, ...]:
   """The cases that are trained together with `name`."""
-  names = tuple(cases.CASES)
-  return names[names.index(name) % PARTS :: PARTS]
+  if name in PIXELS:
+    return PIXELS
+  return IMAGES[IMAGES.index(name) % PARTS :: PARTS]
 
 
 # One of logits, of maps, of relations, and one that remembers.
 QUICK = ('kd', 'at', 'rkd', 'crd')
+# Those of pixels are trained apart, for they have other networks and labels.
+PIXELS = tuple(name for name, case in cases.CASES.items() if case.dense)
+IMAGES = tuple(name for name in cases.CASES if name not in PIXELS)
 
 
 @functools.cache
@@ -57,21 +61,30 @@ def stage(part):
 
 @functools.cache
 def networks(part):
-  made = {'teacher': signals.network(signals.TEACHER, 1)}
+  made = {'teacher': signals.network(_shapes(part, signals.TEACHER), 1)}
   for name in part:
     reads = cases.CASES[name].reads | {'logits', 'features'}
-    shapes = {n: s for n, s in signals.STUDENT.items() if n in reads}
+    shapes = _shapes(part, signals.STUDENT)
+    shapes = {n: s for n, s in shapes.items() if n in reads}
     made[_student(name)] = signals.network(shapes, 2)
   return made
+
+
+def _shapes(part, shapes):
+  return signals.pixels(shapes) if part == PIXELS else shapes
+
+
+def batch_of(part, seed):
+  batch = signals.images(seed, SIZE)
+  return signals.maps(batch) if part == PIXELS else batch
 
 
 @functools.cache
 def start(part):
   """The frozen teacher, and the state before the first step."""
-  inputs = signals.images(0, SIZE)['inputs']
+  batch = batch_of(part, 0)
   init = jax.jit(networks(part)['teacher'].init)
-  frozen = {'teacher': init(jax.random.key(7), inputs)}
-  batch = signals.images(0, SIZE)
+  frozen = {'teacher': init(jax.random.key(7), batch['inputs'])}
   return frozen, jax.device_get(
     states.init_state(networks(part), stage(part), batch)._replace(rng=None)
   )
@@ -92,7 +105,7 @@ def train(name, part):
   state = placement.replicate(state._replace(rng=jax.random.key(0)))
   frozen = placement.replicate(frozen)
   for n in range(STEPS):
-    batch = placement.split(signals.images(n, SIZE))
+    batch = placement.split(batch_of(part, n))
     state, metrics = compiled(state, frozen, batch)
   return jax.device_get(state._replace(rng=None)), jax.device_get(metrics)
 

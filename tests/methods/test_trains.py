@@ -11,8 +11,8 @@ from kd_jax import build, config, methods, metrics, network_files, training
 from tests.helpers import marks
 
 FILE = 'experiments/configs/digits_methods.py'
-# Compared in sequence networks alone; test_contract trains on their outputs.
-ELSEWHERE = {'cross_entropy', 'attention_mse', 'attention_kl', 'value_relation'}
+# Sequences and maps of predictions: test_devices trains on their outputs.
+ELSEWHERE = {*methods.HARD, *methods.ATTENTION, *methods.DENSE}
 NAMES = [*digits_methods.SOFT, *digits_methods.BESIDE]
 QUICK = ('kd', 'dkd', 'fitnet', 'rkd')
 STEPS, WINDOW = 48, 8

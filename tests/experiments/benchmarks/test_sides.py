@@ -63,7 +63,8 @@ def start(name):
 
 
 def test_every_method_of_the_table_is_measured():
-  assert settings.names() == list(methods.METHODS)
+  rest = [name for name in methods.METHODS if name not in settings.names()]
+  assert rest == list(methods.DENSE)
   for name in settings.names():
     assert settings.entry(name).pair in settings.PAIRS
 

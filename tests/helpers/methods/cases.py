@@ -69,6 +69,7 @@ class Case(NamedTuple):
     detached: its gradient by the student or its own parameters is, on purpose,
       not the slope of its value: no finite differences.
     idle: hyperparameters that the options leave without effect.
+    dense: there are logits and a label for every pixel.
   """
 
   options: Mapping[str, Any] = {}
@@ -78,6 +79,7 @@ class Case(NamedTuple):
   ordered: bool = False
   detached: bool = False
   idle: tuple[str, ...] = ()
+  dense: bool = False
 
   @property
   def reads(self) -> set[str]:
@@ -157,4 +159,14 @@ CASES = {
   'attention_mse': Case({'layers': [('scores', 'scores')]}),
   'attention_kl': Case({'layers': [('scores', 'scores')]}),
   'value_relation': Case({'layers': [('value', 'value')]}),
+  'pixel_kd': Case(dense=True),
+  'pixel_kd/at the labels': Case({'upsample': True}, dense=True),
+  'boundary_kd': Case(dense=True),
+  'cwd': Case({'layers': MAPS}),
+  'cwd/logits': Case({'layers': [('logits', 'logits')]}, dense=True),
+  'ifvd': Case({'layers': MAPS}, dense=True),
+  'skd_pairwise': Case({'layers': MAPS}, detached=True),
+  'skd_pairwise/paper': Case({'layers': MAPS, 'variant': 'paper'}),
+  'cirkd_minibatch': Case({'layers': MAPS}),
+  'pearson_pkd': Case({'layers': MAPS}),
 }

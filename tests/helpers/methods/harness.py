@@ -12,8 +12,6 @@ from kd_jax import methods, terms
 from kd_jax.methods import base
 from tests.helpers.methods import cases, signals
 
-BATCH = signals.batch()
-
 
 class Made(NamedTuple):
   """A method with sides to compare, and the compiled loss of its term.
@@ -26,6 +24,7 @@ class Made(NamedTuple):
     teacher: its outputs.
     variables: as initialized.
     hparams: its defaults, as arrays.
+    batch: what both sides speak of.
     evaluate: compiled (variables, student, teacher, batch, hparams) -> value,
       state, gradients by (params, student, teacher).
   """
@@ -37,6 +36,7 @@ class Made(NamedTuple):
   teacher: Mapping
   variables: Mapping
   hparams: Mapping
+  batch: Mapping
   evaluate: Callable
 
 
@@ -51,6 +51,10 @@ def make(name: str, alike: bool = False) -> Made:
   """The method `name` by its case; `alike` gives both sides one shape."""
   case = cases.CASES[name]
   shapes = signals.TEACHER if alike else signals.STUDENT, signals.TEACHER
+  batch = signals.batch()
+  if case.dense:
+    shapes = tuple(signals.pixels(side) for side in shapes)
+    batch = signals.maps(batch)
   reads = frozenset(case.reads)
   student, teacher = (
     signals.draw(side, i, names=reads) for i, side in enumerate(shapes)
@@ -66,6 +70,7 @@ def make(name: str, alike: bool = False) -> Made:
     teacher,
     start(name, student, teacher),
     hparams,
+    batch,
     evaluate,
   )
 
@@ -117,7 +122,7 @@ def ask(made: Made, student=None, teacher=None, **changes) -> Any:
   """
   given = {
     'variables': made.variables,
-    'batch': BATCH,
+    'batch': made.batch,
     'hparams': made.hparams,
     **changes,
   }

@@ -32,6 +32,12 @@ TEACHER = {
   'last': (2, 2, 7),
 }
 _SIGNED = ('logits', 'pre', 'scores', 'value')
+SIZE = (4, 4)  # of label maps
+
+
+def pixels(shapes) -> dict:
+  """The outputs of a network that has logits for every pixel."""
+  return {**shapes, 'logits': (*SIZE, CLASSES)}
 
 
 def draw(shapes, seed: int, dtype=np.float32, names=None) -> dict:
@@ -64,6 +70,15 @@ def batch(seed: int = 0) -> dict:
   }
 
 
+def maps(batch: dict) -> dict:
+  """A batch with a label for every pixel, some of them void."""
+  turns = np.arange(np.prod(SIZE), dtype=np.int32).reshape(SIZE) // 3
+  labels = (batch['labels'][:, None, None] + turns[None]) % CLASSES
+  counts = (batch['index'][:, None, None] + turns[None]) % 4 > 0
+  labels = np.where(counts, labels, 0)
+  return {**batch, 'labels': labels, 'mask': counts.astype(np.float32)}
+
+
 def images(seed: int, size: int) -> dict:
   """A batch for the networks: the class shows in the images."""
   rng = np.random.default_rng(seed)
@@ -84,7 +99,8 @@ def network(shapes, seed: int) -> base.Network:
 
   One matrix cut into the outputs: what is compiled is the methods'.
   """
-  shapes = {name: shape for name, shape in shapes.items() if name != 'logits'}
+  dense = len(shapes['logits']) > 1
+  shapes = {n: shape for n, shape in shapes.items() if dense or n != 'logits'}
   sizes = [int(np.prod(shape)) for shape in shapes.values()]
   rng = np.random.default_rng(seed)
 
@@ -100,6 +116,8 @@ def network(shapes, seed: int) -> base.Network:
       )
       for name, y in zip(shapes, parts, strict=True)
     }
+    if dense:
+      return outputs
     head = params['head']
     logits = outputs['features'] @ head['kernel'] + head['bias'][None]
     return {**outputs, 'logits': logits}
