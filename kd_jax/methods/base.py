@@ -191,9 +191,10 @@ def check_logits(
   ours, theirs = student['logits'].shape, teacher['logits'].shape
   alike = len(ours) == len(theirs) and ours[-1] == theirs[-1]
   if not alike or (places and ours != theirs):
+    remedy = "; 'pixel_kd' resizes maps" if alike and len(ours) == 4 else ''
     raise ValueError(
       f"method '{name}': the student's logits are {ours}, the teacher's "
-      f'{theirs}'
+      f'{theirs}{remedy}'
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from kd_jax import methods
+from tests.helpers import marks
 from tests.helpers.methods import cases, harness, signals
 
 CASES = cases.CASES
@@ -59,7 +60,11 @@ def test_gives_f32_values_and_a_state_like_the_old(name):
   assert state == signals.shapes_of(made.variables['state'])
 
 
-@every
+# Of logits, with labels, of the whole batch, of features, and who refuses.
+ON_MAPS = ('kd', 'dkd', 'dist', 'at', 'rkd', 'mlld', 'crd', 'pixel_kd', 'ifvd')
+
+
+@pytest.mark.parametrize('name', marks.slow_but(CASES, ON_MAPS))
 def test_compares_maps_of_predictions_or_refuses_them(name):
   """Logits of half the labels' size; a refusal is one line, before any work."""
   made = harness.make(name)

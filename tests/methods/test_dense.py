@@ -91,6 +91,7 @@ def test_relations_of_pixels_need_no_adapter(name):
   [
     ('pixel_kd', {}, 'needs a teacher that has logits'),
     ('pixel_kd', {'logits': (4, 6, 5)}, "the teacher's .*, 5"),
+    ('kd', {'logits': (2, 3, 3)}, "'pixel_kd' resizes maps"),
     ('boundary_kd', {'logits': (3,)}, "the teacher's .*, 3"),
     ('ifvd', {'map': (7,)}, 'teacher must be a map'),
     ('cwd', {'map': (7,)}, "adapter 'bilinear' cannot bring"),

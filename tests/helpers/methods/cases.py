@@ -160,13 +160,11 @@ CASES = {
   'attention_kl': Case({'layers': [('scores', 'scores')]}),
   'value_relation': Case({'layers': [('value', 'value')]}),
   'pixel_kd': Case(dense=True),
-  'pixel_kd/at the labels': Case({'upsample': True}, dense=True),
   'boundary_kd': Case(dense=True),
   'cwd': Case({'layers': MAPS}),
   'cwd/logits': Case({'layers': [('logits', 'logits')]}, dense=True),
   'ifvd': Case({'layers': MAPS}, dense=True),
   'skd_pairwise': Case({'layers': MAPS}, detached=True),
-  'skd_pairwise/paper': Case({'layers': MAPS, 'variant': 'paper'}),
   'cirkd_minibatch': Case({'layers': MAPS}),
   'pearson_pkd': Case({'layers': MAPS}),
 }
