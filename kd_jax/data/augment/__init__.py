@@ -19,20 +19,25 @@ from kd_jax.data.augment import color, geometry, mix, ops, rand_augment
 Augment = Callable[[jax.Array, types.Batch], types.Batch]
 
 
-def make_augment(spec: Sequence, classes: int = 0) -> Augment:
+def make_augment(
+  spec: Sequence, classes: int = 0, moves: str = ops.IMAGE
+) -> Augment:
   """Makes the augmentation that applies the steps of `spec` in order.
 
   Args:
     spec: each a name, or a mapping of a 'name' and options; () is none.
     classes: K, for the steps that make labels soft.
+    moves: what a geometric step must move, 'image', or 'image and label' where
+      labels are maps.
 
   Returns:
     augment(key, batch) -> batch; pure and jit-able. `key` is one per training
     step, the same on every device; the batch needs 'inputs', 'labels' and
-    'index'.
+    'index', and 'mask' where labels are maps [B, H, W].
 
   Raises:
-    ValueError: an unknown name or option, or a value out of its range.
+    ValueError: an unknown name or option, or a value out of its range; from
+      here or from augment, a step that moves the image and not its label map.
   """
   kinds.check('a list of augmentations', spec, Sequence)
   steps = [_make_step(entry, classes) for entry in spec]
@@ -40,14 +45,31 @@ def make_augment(spec: Sequence, classes: int = 0) -> Augment:
   if 'two_view' in names[:-1]:
     raise ValueError("augmentations after 'two_view'; legal: it comes last")
 
+  image_only = [n for n, s in zip(names, steps) if s.moves == ops.IMAGE]
+  if moves == ops.BOTH:
+    _refuse(image_only)
+
   def augment(key: jax.Array, batch: types.Batch) -> types.Batch:
+    if steps and ops.has_maps(batch):
+      _refuse(image_only)
     for number, step in enumerate(steps):
       step_key = jax.random.fold_in(key, number)
       keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, batch['index'])
-      batch = step(step_key, keys, batch)
+      batch = step.change(step_key, keys, batch)
     return batch
 
   return augment
+
+
+def _refuse(names: Sequence[str]) -> None:
+  """Refuses steps that tear an image and its label map apart."""
+  if names:
+    raise ValueError(
+      f"augmentation '{names[0]}' changes where things are in an image and "
+      'not in its label map; legal: scale_crop, resized_crop, pad_crop, shift, '
+      'flip, cutmix, cutout, color_jitter, rand_augment with geometric=False, '
+      'and two_view or teacher_view of steps that move nothing'
+    )
 
 
 def _make_step(entry: str | Mapping, classes: int) -> ops.Step:
@@ -74,7 +96,9 @@ def two_view(
 ) -> ops.Step:
   """Two views of each image: 'inputs' is weak, 'strong_inputs' is strong.
 
-  This step comes last: a later step would change one of the views alone.
+  This step comes last: a later step would change one of the views alone. Where
+  labels are maps both views have the geometry of the steps before it, and
+  neither may move anything.
 
   Args:
     weak: specification of the first view, as for `make_augment`.
@@ -93,14 +117,16 @@ def two_view(
     other = strongly(second, batch)['inputs']
     return {**weakly(first, batch), 'strong_inputs': other}
 
-  return view
+  return ops.Step(view, _moves((*weak, *strong)))
 
 
 def teacher_view(steps: Sequence = ()) -> ops.Step:
   """Gives the teacher a separate view: 'teacher_inputs'.
 
   Later steps change the student's view, 'inputs', alone. Without `teacher_view`
-  both see the same image ("consistent teaching"). With no `steps` the teacher
+  both see the same image ("consistent teaching"). Where labels are maps, the
+  `steps` may move nothing, and later steps that do move all views alike. With
+  no `steps` the teacher
   sees the original image ("fixed teacher"); with the student's steps it sees
   another random draw of them ("independent noise").
 
@@ -118,7 +144,13 @@ def teacher_view(steps: Sequence = ()) -> ops.Step:
     del keys
     return {**batch, 'teacher_inputs': change(key, batch)['inputs']}
 
-  return view
+  return ops.Step(view, _moves(steps))
+
+
+def _moves(spec: Sequence) -> str:
+  """What views by these steps do to each other: a mover tears them apart."""
+  still = all(_make_step(entry, 0).moves == ops.NOTHING for entry in spec)
+  return ops.NOTHING if still else ops.IMAGE
 
 
 def _unmixed(steps: Sequence, where: str) -> None:
@@ -133,6 +165,7 @@ AUGMENTS = {
   'shift': geometry.shift,
   'pad_crop': geometry.pad_crop,
   'resized_crop': geometry.resized_crop,
+  'scale_crop': geometry.scale_crop,
   'flip': geometry.flip,
   'cutout': geometry.cutout,
   'color_jitter': color.color_jitter,

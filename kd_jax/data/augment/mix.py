@@ -28,7 +28,8 @@ def mixup(
     classes: K, where labels are integers.
 
   Returns:
-    A step; images become f32, labels f32 [B, K].
+    A step; images become f32, labels f32 [B, K]. A label map of classes has no
+    blend: the step is refused for it.
 
   Raises:
     ValueError: from the step, where a device has an odd number of examples.
@@ -49,13 +50,15 @@ def mixup(
       'labels': _blend(ratio, labels, partner(labels)),
     }
 
-  return step
+  return ops.Step(step, ops.IMAGE)
 
 
 def cutmix(
   alpha: kinds.Positive = 1.0, probability: kinds.Share = 1.0, classes: int = 0
 ) -> ops.Step:
   """Pastes a box of the partner's image; the labels are mixed by area.
+
+  Of label maps the same box is pasted.
 
   The box has sqrt(1 - lambda) of the height and of the width, lambda ~
   Beta(alpha, alpha). Its center is uniform, and it is clipped to the image; the
@@ -77,6 +80,8 @@ def cutmix(
     center = jax.random.randint(second, (2,), 0, size)
     half = (size * jnp.sqrt(1 - ratio)).astype(jnp.int32) // 2
     box = ops.box(center - half, center + half, images.shape[1:])
+    if ops.has_maps(batch):
+      return {**batch, **_paste(box, batch)}
     labels = soft(batch['labels'], classes)
     return {
       **batch,
@@ -84,7 +89,19 @@ def cutmix(
       'labels': _blend(1 - box.mean(), labels, partner(labels)),
     }
 
-  return step
+  return ops.Step(step, ops.BOTH)
+
+
+def _paste(box: jax.Array, batch: types.Batch) -> dict[str, jax.Array]:
+  """All that has pixels, with those of the partner within a box [H, W, 1]."""
+  images, maps = ops.parts(batch)
+  pasted = {
+    n: jnp.where(box[None], partner(batch[n]), batch[n]) for n in images
+  }
+  for name in maps:
+    x = batch[name]
+    pasted[name] = jnp.where(box[None, ..., 0], partner(x), x)
+  return pasted
 
 
 def partner(values: jax.Array) -> jax.Array:

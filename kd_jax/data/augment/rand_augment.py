@@ -18,6 +18,7 @@ _BLEND = 0.9
 def rand_augment(
   operations: kinds.Whole = 2,
   magnitude: Annotated[int, kinds.within(0, 30)] = 9,
+  geometric: bool = True,
 ) -> ops.Step:
   """Applies `operations` changes, each drawn from fourteen.
 
@@ -29,6 +30,7 @@ def rand_augment(
   Args:
     operations: number of changes, applied in turn.
     magnitude: size of each change, 0 to 30.
+    geometric: False draws from the nine that move no pixel, as label maps need.
 
   Returns:
     A step; images become f32 in [0, 1].
@@ -39,15 +41,16 @@ def rand_augment(
   """
   level = magnitude / 30
   painters = _painters(level)
-  changes = 5 + len(painters)
+  moving = 5 if geometric else 0
 
   def change(key: jax.Array, image: jax.Array) -> jax.Array:
     choose, toss = jax.random.split(key)
-    kind = jax.random.randint(choose, (), 0, changes)
+    kind = jax.random.randint(choose, (), 0, moving + len(painters))
     sign = jnp.where(jax.random.bernoulli(toss), 1.0, -1.0)
-    # The five that move share one warp: under vmap every branch is computed.
-    image = warp(image, *_motion(kind, sign * level, image.shape))
-    return jax.lax.switch(jnp.maximum(kind - 4, 0), [
+    if geometric:
+      # The five that move share one warp: under vmap every branch is computed.
+      image = warp(image, *_motion(kind, sign * level, image.shape))
+    return jax.lax.switch(jnp.maximum(kind - moving + 1, 0), [
       lambda x, sign: x, *painters
     ], image, sign)  # fmt: skip
 
@@ -57,7 +60,7 @@ def rand_augment(
       image = change(change_key, image)
     return image
 
-  return ops.each(view)
+  return ops.each(view, ops.IMAGE if geometric else ops.NOTHING)
 
 
 def _painters(level: float) -> list:
