@@ -17,6 +17,7 @@ from kd_jax.models import (
   vit,
   wide_resnet,
 )
+from kd_jax.models.dense import bisenet, deeplab, unet
 
 # name -> maker(*, classes, **options) -> Network
 MODELS: dict[str, Callable[..., base.Network]] = {
@@ -52,10 +53,22 @@ MODELS: dict[str, Callable[..., base.Network]] = {
   'imagenet_resnet18': resnet.imagenet(18),
   'imagenet_resnet34': resnet.imagenet(34),
   'imagenet_resnet50': resnet.imagenet(50),
+  'imagenet_resnet101': resnet.imagenet(101),
   'mobilenet_v1': mobilenet.mobilenet_v1,
   'vit_tiny': vit.vit(192),
   'vit_small': vit.vit(384),
   'vit_base': vit.vit(768),
+  # A class for every pixel: small, as in the literature, and for the edge
+  'unet': unet.unet,
+  'unet_student': unet.unet_student,
+  'unet_teacher': unet.unet_teacher,
+  'deeplabv3_resnet18': deeplab.deeplabv3(18),
+  'deeplabv3_resnet50': deeplab.deeplabv3(50),
+  'deeplabv3_resnet101': deeplab.deeplabv3(101),
+  'pspnet_resnet18': deeplab.pspnet(18),
+  'pspnet_resnet50': deeplab.pspnet(50),
+  'pspnet_resnet101': deeplab.pspnet(101),
+  'bisenet_v2': bisenet.bisenet_v2,
 }
 
 # What every network may be given beside the options of its maker.
@@ -116,4 +129,8 @@ def example_inputs(name: str) -> tuple[int, int, int]:
     raise types.unknown('network', name, MODELS)
   if name.startswith(('imagenet_', 'vit_', 'mobilenet_v1')):
     return 224, 224, 3
+  if name.startswith('unet'):
+    return 96, 128, 3
+  if name.startswith(('deeplabv3', 'pspnet', 'bisenet')):
+    return 512, 1024, 3
   return (28, 28, 1) if name.startswith(('cnn', 'mlp')) else (32, 32, 3)

@@ -147,6 +147,15 @@ def num_params(variables: Variables) -> int:
   return sum(math.prod(x.shape) for x in jax.tree.leaves(variables['params']))
 
 
+def _matrix(kernel):
+  """[D, K] of a dense layer, or of a 1x1 convolution's [1, 1, D, K]."""
+  if len(kernel.shape) == 2:
+    return kernel
+  if isinstance(kernel, jax.ShapeDtypeStruct):
+    return jax.ShapeDtypeStruct(kernel.shape[2:], kernel.dtype)
+  return kernel.reshape(kernel.shape[2:])
+
+
 def _head(path):
   """Makes variables -> the linear layer at `path` of 'params'."""
 
@@ -158,7 +167,7 @@ def _head(path):
           f"no layer '{path}' for the head; known here: {', '.join(node)}"
         )
       node = node[part]
-    kernel = node['kernel']
+    kernel = _matrix(node['kernel'])
     bias = node.get('bias')
     if bias is None:
       bias = jnp.zeros(kernel.shape[-1:], kernel.dtype)

@@ -32,9 +32,10 @@ def convolve(
 ):
   """`lax.conv_general_dilated` for a Linen Conv on [B, H, W, C].
 
-  Faster on CPU where the convolution is 1x1, depthwise, or small and in f32.
-  It is undilated and has one stride for both sides. Small convolutions and
-  those by Winograd's method have reverse-mode derivatives only.
+  Faster on CPU where the convolution is 1x1, depthwise, or small and in f32,
+  and its kernel is not dilated. It has one stride for both sides. Small
+  convolutions and those by Winograd's method have reverse-mode derivatives
+  only.
   """
   if not isinstance(padding, str):
     padding = tuple(map(tuple, padding))
@@ -48,6 +49,8 @@ def convolve(
     dimension_numbers=dimension_numbers,
     feature_group_count=feature_group_count,
   )
+  if not set(rhs_dilation or ()) <= {1}:
+    return plain(x, kernel)
   size, (c, out) = kernel.shape[:2], kernel.shape[2:]
   stride, groups = window_strides[0], feature_group_count
   if isinstance(padding, str):

@@ -32,15 +32,18 @@ def rate(name, value):
   return float(value)
 
 
-def conv(features, size=3, stride=1, *, groups=1, bias=False, dtype, name):
-  """A square convolution, padded by size // 2 as in PyTorch."""
-  pad = size // 2
+def conv(
+  features, size=3, stride=1, *, groups=1, dilation=1, bias=False, dtype, name
+):
+  """A square convolution, padded by dilation (size // 2) as in PyTorch."""
+  pad = dilation * (size // 2)
   return convolution.conv(
     features,
     (size, size),
     (stride, stride),
     padding=((pad, pad), (pad, pad)),
     feature_group_count=groups,
+    kernel_dilation=(dilation, dilation),
     use_bias=bias,
     dtype=dtype,
     kernel_init=he_out,
@@ -140,6 +143,43 @@ def classify(outputs, x, classes, dtype, name):
   pooled = x.mean((1, 2), dtype=jnp.float32).astype(x.dtype)
   logits = nn.Dense(classes, dtype=dtype, name=name)(pooled)
   return {**outputs, 'final': x, 'pooled': pooled, 'logits': logits}
+
+
+def unit(
+  x, features, size=3, stride=1, *, train, dtype, name, first=0, relu=True,
+  **options,
+):  # fmt: skip
+  """A convolution, batch norm and, unless told otherwise, a ReLU.
+
+  Args:
+    x: [B, H, W, C].
+    features, size, stride: of the convolution.
+    train, dtype: of both.
+    name: of PyTorch's Sequential of them, whose entry `first` is the
+      convolution and the next one the norm.
+    first, relu: as said.
+    **options: groups and dilation of the convolution.
+  """
+  x = conv(
+    features, size, stride, dtype=dtype, name=f'{name}_{first}', **options
+  )(x)
+  x = batch_norm(train, dtype=dtype, name=f'{name}_{first + 1}')(x)
+  return nn.relu(x) if relu else x
+
+
+def classify_pixels(outputs, x, classes, dtype, name):
+  """The outputs of a network for every pixel: features, 'final', logits.
+
+  Args:
+    outputs: features by name.
+    x: [B, h, w, D], the last map.
+    classes, dtype, name: of the 1x1 convolution, with bias, on it.
+
+  Returns:
+    outputs and 'final' [B, h, w, D], 'logits' [B, h, w, classes].
+  """
+  logits = conv(classes, 1, bias=True, dtype=dtype, name=name)(x)
+  return {**outputs, 'final': x, 'logits': logits}
 
 
 def flatten(x):

@@ -12,6 +12,7 @@ _FOUR_STAGES = {
   18: ((2, 2, 2, 2), False),
   34: ((3, 4, 6, 3), False),
   50: ((3, 4, 6, 3), True),
+  101: ((3, 4, 23, 3), True),
 }
 
 
@@ -23,6 +24,7 @@ class Block(nn.Module):
   bottleneck: bool
   shortcut: str
   dtype: str
+  dilations: tuple[int, int] = (1, 1)  # of 3x3s, to the stride's and after
 
   @nn.compact
   def __call__(self, x, train):
@@ -34,9 +36,10 @@ class Block(nn.Module):
       plan = ((self.width, 1, 1), (self.width, 3, self.stride), (out, 1, 1))
     else:
       plan = ((self.width, 3, self.stride), (self.width, 3, 1))
-    y = x
+    dilations, y = iter(self.dilations), x
     for i, (features, size, stride) in enumerate(plan, 1):
-      y = conv(features, size, stride, name=f'conv{i}')(y)
+      dilation = next(dilations) if size == 3 else 1
+      y = conv(features, size, stride, dilation=dilation, name=f'conv{i}')(y)
       y = norm(name=f'bn{i}')(y)
       y = nn.relu(y) if i < len(plan) else y
     if self.stride != 1 or x.shape[-1] != out:
@@ -54,6 +57,10 @@ class ResNet(nn.Module):
   input; 'logits' [B, K].
   The stride of a bottleneck is in its 3x3 convolution. With `imagenet` the
   first convolution is 7x7 at stride 2, and a max pool follows 'stage0'.
+  Stages past the `output_stride` are dilated in place of their stride, so that
+  each convolution reads what it would read with the stride. It is torchvision's
+  rule for bottlenecks; basic blocks are dilated by other rules elsewhere.
+  With `classes=0` it is a trunk: the outputs end with the last stage.
   """
 
   depths: tuple[int, ...]
@@ -64,6 +71,7 @@ class ResNet(nn.Module):
   shortcut: str = 'downsample'
   head: str = 'fc'
   dtype: str = 'float32'
+  output_stride: int = 32
 
   @nn.compact
   def __call__(self, x, train=False):
@@ -76,18 +84,26 @@ class ResNet(nn.Module):
     x = outputs['stage0'] = nn.relu(x)
     if self.imagenet:
       x = layers.max_pool_3_2(x)
+    reached, dilation = 4 if self.imagenet else 1, 1
     for i, depth in enumerate(self.depths, 1):
+      before, stride = dilation, 1 if i == 1 else 2
+      if reached * stride > self.output_stride:
+        stride, dilation = 1, dilation * stride
+      reached *= stride
       for j in range(depth):
         pre = Block(
           self.widths[i],
-          2 if i > 1 and j == 0 else 1,
+          1 if j else stride,
           self.bottleneck,
           self.shortcut,
           self.dtype,
+          (dilation if j else before, dilation),
           name=f'layer{i}_{j}',
         )(x, train)
         x = nn.relu(pre)
       outputs |= {f'stage{i}_pre': pre, f'stage{i}': x}
+    if not self.classes:
+      return outputs
     return layers.classify(outputs, x, self.classes, dtype, self.head)
 
 
@@ -135,6 +151,13 @@ def imagenet(depth: int) -> Callable[..., base.Network]:
     return base.from_linen(module, head='fc')
 
   return make
+
+
+def trunk(depth: int, output_stride: int, dtype: str, name: str) -> ResNet:
+  """The module of an ImageNet ResNet without its classifier."""
+  return _four_stages(
+    depth, 0, imagenet=True, output_stride=output_stride, dtype=dtype, name=name
+  )
 
 
 def _four_stages(depth, classes, **options):
