@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from kd_jax import kinds, methods, optim, stages, terms, types
+from kd_jax import kinds, methods, optim, stages, tasks, terms, types
 from kd_jax.data import augment, pipeline, sources
 
 # The keys of a term that are not options of its method.
@@ -30,7 +30,8 @@ def make_recipe(
     per_epoch = pipeline.steps_per_epoch(size, batch_size)
     steps = spec['steps'] or spec['epochs'] * per_epoch
     check_steps(steps, opt)
-    augmented = augment.make_augment(spec['augment'], classes=data.classes)
+    moves = tasks.make_task(data.task).moves
+    augmented = augment.make_augment(spec['augment'], data.classes, moves)
     beside = {'clip_norm': opt['clip_norm'], 'accumulate': opt['accumulate']}
     for option in beside.keys() & opt['options'].keys():
       raise ValueError(f"'{option}' is a key of optimizer, not of its options")

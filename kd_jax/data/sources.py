@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from kd_jax import kinds, tasks
-from kd_jax.data import checks, noise, splits, stream, subset
-from kd_jax.data.readers import prepared, records
+from kd_jax.data import checks, maps, noise, splits, stream, subset
+from kd_jax.data.readers import prepared, records, sizes
 
 Split, Data = splits.Split, splits.Data
 
@@ -187,7 +187,7 @@ def _tfds(
   train_split: str = 'train',
   test_split: str = 'test',
   validation_split: str = '',
-  size: int = 0,
+  size: sizes.Size = 0,
   raw_dir: str = '',
   data_dir: str = '',
   **common,
@@ -197,12 +197,14 @@ def _tfds(
   Args:
     dataset: its name in TFDS, such as 'cifar10', 'name/config' or 'name:1.0.0'.
     image_key: its feature that is the image.
-    label_key: its feature that is the label.
+    label_key: its feature that is the label: a number, or, for the task
+      'segmentation', an image of one channel.
     classes: how many there are, where the label is not a TFDS ClassLabel.
     train_split: TFDS split to train on, such as 'train' or 'train[:80%]'.
     test_split: TFDS split of the test set.
     validation_split: TFDS split; '' holds out of the training split.
-    size: side in pixels that images are scaled and cut to; 0 leaves them.
+    size: side in pixels, or (height, width), that images are scaled and cut
+      to, their label maps too; 0 leaves them.
     raw_dir: not used.
     data_dir: TFDS data folder; '' is TFDS's own.
     **common: those of every data set.
@@ -222,7 +224,7 @@ def _prepared(
   label_key: str = 'label',
   names: tuple[str, str, str] = ('train', 'test', ''),
   classes: int = 0,
-  size: int = 0,
+  size: sizes.Size = 0,
   memory_limit: float = 4096,
   **common,
 ) -> Data:
@@ -230,7 +232,7 @@ def _prepared(
   label_names = records.label_names(path, image_key, label_key)
   records.check_splits(path, filter(None, names))
   classes = checks.whole('classes', classes, name) or len(label_names)
-  size = checks.whole('size', size, name)
+  size = sizes.check_size(size, f"'{name}'")
   if not classes:
     raise ValueError(
       f"'{label_key}' of '{name}' does not say how many classes there are; "
@@ -268,4 +270,7 @@ SOURCES = {
   'cifar100': _cifar100,
   'arrays': _arrays,
   'tfds': _tfds,
+  'scenes': maps.drawn,
+  'camvid': maps.camvid,
+  'folder': maps.folder,
 }

@@ -31,7 +31,9 @@ class Data(NamedTuple):
   held out to validate nor on `limit`.
   fingerprint is a sha256 over train, validation and how they were cut.
   task is a key of `tasks.TASKS`, ignore the value that did not count where the
-  labels came from.
+  labels came from. palette is the color (red, green, blue) of each class in a
+  picture, or (). sequences() are the films that the test examples are frames
+  of, i32 [N], in the order of time within a film; None: all stand alone.
   """
 
   name: str
@@ -45,6 +47,8 @@ class Data(NamedTuple):
   label_names: tuple[str, ...] = ()
   task: str = tasks.CLASSIFICATION.name
   ignore: int | None = None
+  palette: tuple[tuple[int, int, int], ...] = ()
+  sequences: Callable[[], np.ndarray] | None = None
 
 
 def finish(

@@ -15,7 +15,7 @@ import numpy as np
 
 from kd_jax import tasks
 from kd_jax.data import checks, splits
-from kd_jax.data.readers import records
+from kd_jax.data.readers import records, sizes
 
 # Number of training images of which mean and std are measured.
 _SAMPLE = 2048
@@ -40,7 +40,7 @@ def open_split(
   split: str,
   keys: tuple[str, str],
   classes: int,
-  size: int,
+  size: sizes.Size,
   task: str = tasks.CLASSIFICATION.name,
   ignore: int | None = None,
 ) -> Stream:
@@ -51,7 +51,7 @@ def open_split(
     split: a TFDS split.
     keys: names of the image and of the label feature.
     classes: K; labels are checked as they are read.
-    size: side to which images are scaled; 0 leaves them.
+    size: to which images are scaled and cut.
     task, ignore: see `sources.make_data`.
   """
   legal = tasks.make_task(task).labels
@@ -63,7 +63,7 @@ def open_split(
 
   def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     images, labels = decode(rows.__getitems__([int(i) for i in index]))
-    images = checks.images(records.stack(images, where), where)
+    images = checks.images(sizes.stack(images, where), where)
     return images, legal(labels, images.shape, classes, ignore, where)
 
   _, label = read(np.zeros(1, int))  # its shape and type

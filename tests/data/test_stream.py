@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from kd_jax.data import pipeline, sources, stream
-from kd_jax.data.readers import records
+from kd_jax.data.readers import sizes
 
 pytest.importorskip('grain')
 
@@ -153,11 +153,11 @@ def test_fit_scales_the_shorter_side_and_cuts_the_middle():
   pytest.importorskip('PIL')
   image = np.zeros((6, 12, 3), np.uint8)
   image[:, 4:8] = 200
-  found = records.fit(image, 3)
+  found = sizes.fit(image, 3)
   assert found.shape == (3, 3, 3) and found[:, 1].min() > 150
-  assert records.fit(image, 0) is image
+  assert sizes.fit(image, 0) is image
   with pytest.raises(ValueError, match='legal: uint8'):
-    records.fit(image.astype(np.float32), 3)
+    sizes.fit(image.astype(np.float32), 3)
 
 
 def test_labels_are_checked_as_they_are_read(options):

@@ -8,6 +8,7 @@ import numpy as np
 
 from kd_jax import types
 from kd_jax.data import checks
+from kd_jax.data.readers import sizes
 
 # Examples decoded at once: enough for speed, few enough for memory.
 _CHUNK = 4096
@@ -50,18 +51,18 @@ def check_splits(path: pathlib.Path, names: Iterable[str]) -> None:
 
 
 def shape(
-  path: pathlib.Path, image_key: str, size: int = 0
+  path: pathlib.Path, image_key: str, size: sizes.Size = 0
 ) -> tuple[tuple, np.dtype]:
   """Shape (H, W, C) of the images, unknown sizes as None, and their type."""
   image = builder(path).info.features[image_key]
   checks.rank((1, *image.shape), f"'{path.parent.name}'")
-  sides = (size, size) if size else image.shape[:2]
+  sides = sizes.pair(size) or image.shape[:2]
   kind = np.float32 if np.issubdtype(image.np_dtype, np.floating) else np.uint8
   return (*sides, image.shape[2]), np.dtype(kind)
 
 
 def nbytes(
-  path: pathlib.Path, split: str, image_key: str, size: int = 0
+  path: pathlib.Path, split: str, image_key: str, size: sizes.Size = 0
 ) -> int:
   """Bytes of a split's images in memory; on disk, where sizes are unknown."""
   info = builder(path).info.splits[split]
@@ -78,34 +79,35 @@ def identity(path: pathlib.Path) -> str:
 
 
 def read(
-  path: pathlib.Path, split: str, keys: tuple[str, str], size: int = 0
+  path: pathlib.Path, split: str, keys: tuple[str, str], size: sizes.Size = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-  """All images [N, H, W, C] and labels [N] of a split, in prepared order.
+  """All images [N, H, W, C] and labels [N, ...] of a split, in prepared order.
 
   Args:
     path: folder of a prepared data set.
     split: a TFDS split such as 'train' or 'train[:10%]'.
     keys: names of the image and of the label feature.
-    size: side to which images are scaled; 0 leaves them.
+    size: to which images are scaled and cut.
   """
   rows, decode = source(path, split, keys, size)
-  images, labels = None, np.empty(len(rows), np.int64)
+  images = labels = None
   for start in range(0, len(rows), _CHUNK):
     chunk = range(start, min(start + _CHUNK, len(rows)))
-    part, labels[chunk.start : chunk.stop] = decode(
-      rows.__getitems__(list(chunk))
-    )
-    part = stack(part, str(path))
+    part, some = decode(rows.__getitems__(list(chunk)))
+    part, some = sizes.stack(part, str(path)), np.asarray(some)
     if images is None:
       images = np.empty((len(rows), *part.shape[1:]), part.dtype)
+      kind = np.int64 if some.ndim == 1 else some.dtype
+      labels = np.empty((len(rows), *some.shape[1:]), kind)
     images[chunk.start : chunk.stop] = part
+    labels[chunk.start : chunk.stop] = some
   if images is None:
     raise ValueError(f"split '{split}' of '{path}' is empty")
   return images, labels
 
 
 def source(
-  path: pathlib.Path, split: str, keys: tuple[str, str], size: int = 0
+  path: pathlib.Path, split: str, keys: tuple[str, str], size: sizes.Size = 0
 ) -> tuple[Any, Any]:
   """Random access to a split, and a decoder of its examples.
 
@@ -124,8 +126,8 @@ def source(
       split, deserialize_method=method.DESERIALIZE_AND_DECODE
     )
     return rows, lambda examples: (
-      [fit(example[image_key], size) for example in examples],
-      [example[label_key] for example in examples],
+      [sizes.fit(example[image_key], size) for example in examples],
+      [_label(example[label_key], size) for example in examples],
     )
   rows = dataset.as_data_source(split, deserialize_method=method.RAW_BYTES)
   return rows, lambda examples: _parse(examples, keys, image.shape)
@@ -144,6 +146,15 @@ def _is_plain(image: Any, label: Any) -> bool:
   )
 
 
+def _label(value: Any, size: sizes.Size) -> Any:
+  """A label: a number as it is, a map [H, W] or [H, W, 1] brought to `size`."""
+  if np.ndim(value) < 2:
+    return value
+  if np.ndim(value) == 3 and value.shape[-1] == 1:
+    value = value[..., 0]
+  return sizes.fit_map(value, size)
+
+
 def _parse(examples: Sequence, keys: tuple[str, str], shape: tuple):
   """Decodes plain examples, three times faster than TFDS does."""
   from tensorflow_datasets.proto import tf_example_pb2
@@ -155,35 +166,3 @@ def _parse(examples: Sequence, keys: tuple[str, str], shape: tuple):
   body = b''.join(p[keys[0]].bytes_list.value[0] for p in parsed)
   images = np.frombuffer(body, np.uint8).reshape(-1, *shape)
   return images, [p[keys[1]].int64_list.value[0] for p in parsed]
-
-
-def stack(images: Sequence[np.ndarray], where: str) -> np.ndarray:
-  """Images as one array, or a ValueError that names `where`."""
-  shapes = {np.shape(image) for image in images}
-  if len(shapes) > 1:
-    first, second = sorted(shapes)[:2]
-    raise ValueError(
-      f"images of '{where}' differ in shape, such as {list(first)} and "
-      f"{list(second)}; legal: one shape: give 'size'"
-    )
-  return np.asarray(images)
-
-
-def fit(image: np.ndarray, size: int) -> np.ndarray:
-  """Scales the shorter side to `size` and crops the center; 0: no change."""
-  if not size or image.shape[:2] == (size, size):
-    return image
-  if image.dtype != np.uint8:
-    raise ValueError(f"'size' of {image.dtype} images; legal: uint8 images")
-  try:
-    from PIL import Image
-  except ImportError as error:
-    raise ValueError("'size' needs Pillow: pip install pillow") from error
-  height, width, channels = image.shape
-  scale = size / min(height, width)
-  whole = max(size, round(width * scale)), max(size, round(height * scale))
-  picture = Image.fromarray(image[..., 0] if channels == 1 else image)
-  picture = picture.resize(whole, Image.Resampling.BILINEAR)
-  left, top = (whole[0] - size) // 2, (whole[1] - size) // 2
-  picture = picture.crop((left, top, left + size, top + size))
-  return np.asarray(picture).reshape(size, size, channels)
