@@ -112,7 +112,9 @@ def default() -> ConfigDict:
   c.task = ''  # a key of kd_jax.tasks.TASKS; '': that of the data set
   c.data = open_dict(name='digits')  # and options of kd_jax.data.SOURCES
   c.data.seed = 0  # order of the examples and augmentation
-  c.networks = open_dict()  # name -> dict(name=.., options) or dict(load=DIR)
+  # name -> dict(name=.., options) or dict(load=DIR). backbone=DIR: a finished
+  # network for images, where the part 'backbone' of a new network starts.
+  c.networks = open_dict()
   c.scheme = open_dict(name='offline')  # who teaches whom, and its options
   c.views = open_dict()  # name -> dict(name=.., sources=[..]): ensembles
   c.terms = open_dict()  # name -> dict(method, weight, student, teacher, ..)
@@ -193,8 +195,9 @@ def validate(c: ConfigDict) -> None:
       if not any(entry.get(key) for key in keys):
         raise ValueError(f"{tree[:-1]} '{name}' needs {example}")
   for name, network in c.networks.items():
-    if 'load' in network:
-      kinds.check(f'networks.{name}.load', network.load, kinds.Local)
+    for key in ('load', 'backbone'):
+      if key in network:
+        kinds.check(f'networks.{name}.{key}', network[key], kinds.Local)
   for name, term in c.terms.items():
     _check_term(f'terms.{name}', term)
 

@@ -6,11 +6,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import methods, models, network_files, schemes, terms, types, views
+from kd_jax import (
+  checkpoint,
+  methods,
+  models,
+  network_files,
+  schemes,
+  terms,
+  types,
+  views,
+)
 from kd_jax.build import fingerprint
 from kd_jax.build import terms as build_terms
 from kd_jax.methods import reused_head
 from kd_jax.models import base as networks_base
+from kd_jax.models import dense
 
 # What a finished network's spec holds beside the options of its maker.
 _STORED = {'inputs', 'reuses', 'given'}
@@ -63,11 +73,21 @@ def make_networks(
 
 
 def _named(name: str, spec, data) -> tuple:
-  """Network, spec and variables (or None) of a name or a folder."""
+  """Network, spec and variables (or None) of a name or a folder.
+
+  `backbone`, the folder of a finished network for images, is where that part of
+  a new network starts; its content hash stays in the spec.
+  """
   spec = spec.to_dict()
   for key in _STORED & spec.keys():
     raise types.lacks(f"network '{name}'", 'option', key, ())
   folder, variables = spec.pop('load', None), None
+  backbone = spec.pop('backbone', None)
+  if folder and backbone:
+    raise ValueError(
+      f"networks.{name} has 'load' and 'backbone'; legal: one of them, a "
+      'finished network or where a new one starts'
+    )
   if folder:
     variables, stored = network_files.load_network(folder)
     spec = _same_network(name, folder, spec, stored)
@@ -80,6 +100,11 @@ def _named(name: str, spec, data) -> tuple:
   inputs = list(data.train.inputs.shape[1:])
   try:
     network = make_network(spec)
+    if backbone:
+      trained = network_files.load_network(backbone)[0]
+      network = dense.with_backbone(network, trained)
+      networks_base.variable_shapes(network, example_inputs(data))
+      spec['backbone'] = checkpoint.content_hash(trained)
   except ValueError as error:
     raise ValueError(f'networks.{name}: {error}') from None
   return network, {**spec, 'inputs': inputs}, variables
@@ -150,7 +175,7 @@ def make_network(spec: Mapping) -> networks_base.Network:
       'this network was given in Python and cannot be built from its folder; '
       'pass the network itself, with the variables of kd_jax.load_network'
     )
-  spec = {k: v for k, v in spec.items() if k != 'inputs'}
+  spec = {k: v for k, v in spec.items() if k not in ('inputs', 'backbone')}
   reuses = spec.pop('reuses', None)
   network = models.make_network(**spec)
   if reuses is None:
