@@ -192,9 +192,15 @@ def note(text: str, out=None) -> Iterator[None]:
 
 
 class Progress(NamedTuple):
-  """Shows how far a stage is: update(step, {name: number}), close()."""
+  """Shows how far a stage is.
 
-  update: Callable[[int, Mapping[str, float]], None]
+  Attributes:
+    update: (step, () -> {name: number}) -> None; asks for the numbers where
+      it shows them.
+    close: () -> None.
+  """
+
+  update: Callable[[int, Callable[[], Mapping[str, float]]], None]
   close: Callable[[], None]
 
 
@@ -232,7 +238,7 @@ def _lines(stage, start, steps, every, out, unit) -> Progress:
     mark = begun, done
     if now - shown < every:
       return
-    text = f'{stage}: {unit} {step}/{steps} {_shown(values)}'.rstrip()
+    text = f'{stage}: {unit} {step}/{steps} {_shown(values())}'.rstrip()
     if step > done and now > begun:
       rate = (step - done) / (now - begun)
       left = (steps - step) / rate
@@ -259,11 +265,14 @@ def _bar(stage, start, steps, every, out, unit) -> Progress:
     unit=unit,
     dynamic_ncols=True,
   )
-  compiled = False
+  compiled, shown = False, 0.0
 
   def update(step, values):
-    nonlocal compiled
-    bar.set_postfix_str(_shown(values), refresh=False)
+    nonlocal compiled, shown
+    now = time.monotonic()
+    if now - shown >= bar.mininterval or step == steps:
+      bar.set_postfix_str(_shown(values()), refresh=False)
+      shown = now
     if compiled:
       bar.update(step - bar.n)
       return

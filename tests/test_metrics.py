@@ -30,20 +30,29 @@ def test_a_line_comes_at_the_start_and_then_every_few_seconds(clock):
   assert out.getvalue() == 'teacher: step 0/200\n'
   for step in range(1, 60):
     clock['now'] += 0.5
-    progress.update(step, {'loss': 1.0, 'other': 2.0})
+    progress.update(step, lambda: {'loss': 1.0, 'other': 2.0})
   lines = out.getvalue().splitlines()
   assert len(lines) == 3
   assert lines[1].startswith('teacher: step 20/200 loss=1.000 2.0 steps/s')
+
+
+def test_what_is_not_shown_is_not_computed(clock):
+  asked = []
+  progress = metrics.make_progress('teacher', 0, 200, 10, io.StringIO())
+  for step in range(1, 41):
+    clock['now'] += 0.5
+    progress.update(step, lambda step=step: asked.append(step) or {})
+  assert asked == [20, 40]
 
 
 def test_the_time_left_does_not_count_what_compiles(clock):
   out = io.StringIO()
   progress = metrics.make_progress('student', 0, 200, 10, out)
   clock['now'] += 40  # the first step compiles
-  progress.update(1, {'loss': 1.0})
+  progress.update(1, lambda: {'loss': 1.0})
   for step in range(2, 120):
     clock['now'] += 0.125
-    progress.update(step, {'loss': 1.0})
+    progress.update(step, lambda: {'loss': 1.0})
   first, second = out.getvalue().splitlines()[1:]
   assert first == 'student: step 1/200 loss=1.000'
   assert second == 'student: step 81/200 loss=1.000 8.0 steps/s, 15 s left'
@@ -66,8 +75,8 @@ def test_a_bar_starts_its_clock_after_the_first_step(monkeypatch):
   (bar,) = made
   bar.start_t -= 40  # the first step compiles
   bar.last_print_t -= 40
-  progress.update(101, {'loss': 1.0})
-  progress.update(111, {'loss': 1.0})
+  progress.update(101, lambda: {'loss': 1.0})
+  progress.update(111, lambda: {'loss': 1.0})
   assert bar.n == 111
   assert bar.format_dict['elapsed'] < 20
   assert bar.format_dict['initial'] == 101
@@ -78,7 +87,7 @@ def test_only_the_first_process_shows_anything(monkeypatch, capsys):
   monkeypatch.setattr(jax, 'process_index', lambda: 1)
   metrics.say('training teacher')
   progress = metrics.make_progress('teacher', 0, 200, 0)
-  progress.update(1, {'loss': 1.0})
+  progress.update(1, lambda: {'loss': 1.0})
   progress.close()
   assert capsys.readouterr() == ('', '')
   monkeypatch.setattr(jax, 'process_index', lambda: 0)

@@ -322,7 +322,7 @@ def _report(todo, outcomes: Sequence[finished.Outcome], stop) -> dict:
       metrics.say('writing the report')
     if jax.process_index() == 0:
       report.write(folder)
-    update(number, {})
+    update(number, dict)
   close()
   return failed
 

@@ -140,7 +140,7 @@ def _open(experiment, stage, name, variables, prepare, session, tick):
         every = experiment.options['log_every']
         label = f'cache of {name}'
         progress.append(metrics.make_progress(label, done - 1, total, every))
-      progress[0].update(done, {})
+      progress[0].update(done, dict)
       tick()
 
     store.build(

@@ -337,7 +337,7 @@ def _read(moving, progress) -> _Moving:
       if not lanes[i].failure:
         lanes[i] = lane.read(lanes[i], step, row)
   step, rows = table[-1]
-  progress.update(step, metrics.mean(rows))
+  progress.update(step, lambda: metrics.mean(rows))
   return moving._replace(lanes=tuple(lanes), waiting=None)
 
 

@@ -28,7 +28,7 @@ class Runtime(NamedTuple):
     init: (stage, starts) -> state of a lane.
     signals: (step, frozen, batch) -> (signals of the frozen networks, prepared
       batch); compiled.
-    update: (state, signals, batch) -> (state, metrics); compiled, donates.
+    update: (state, signals, batch) -> (state, `steps.Row`); compiled, donates.
     halves: the two above as pure functions.
     feed: step -> batch on the devices.
     make_chunks: (state, frozen, most) -> `chunks.Chunks`; None where the data
@@ -128,7 +128,7 @@ def compile_halves(
   passes its arguments on.
   """
   if placement.name != 'one':
-    whole = placement.compile(halves.step, 2, (0,))
+    whole = placement.compile(steps.in_row(halves.step), 2, (0,))
     return lambda step, frozen, batch: (frozen, batch), whole
 
   def prepare_and_teach(step, frozen, batch):
@@ -138,7 +138,7 @@ def compile_halves(
 
   return (
     placement.compile(prepare_and_teach, 2),
-    placement.compile(halves.update, 2, (0,)),
+    placement.compile(steps.in_row(halves.update), 2, (0,)),
   )
 
 

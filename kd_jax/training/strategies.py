@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from kd_jax import errors, parallel, types
+from kd_jax import step as steps
 from kd_jax.training import chunks
 from kd_jax.training import runtime as runtimes
 
@@ -94,7 +95,7 @@ def unrolled(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
     return many
 
   def update(stacked, signals, batch):
-    states, metrics = _unroll(runtime.halves.update)(
+    states, metrics = _unroll(steps.in_row(runtime.halves.update))(
       _split(stacked), signals, batch
     )
     return _stack(states), metrics
@@ -130,7 +131,9 @@ def mapped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
     return many
 
   return _stacked(
-    over(runtime.halves.update), lambda programs: over(programs.update), devices
+    over(steps.in_row(runtime.halves.update)),
+    lambda programs: over(programs.update),
+    devices,
   )
 
 
@@ -141,7 +144,7 @@ def vmapped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
   ten updates of a small network by SGD they agree to a relative 1e-4 (a test).
   """
   return _stacked(
-    jax.vmap(runtime.halves.update, (0, None, None)),
+    jax.vmap(steps.in_row(runtime.halves.update), (0, None, None)),
     lambda programs: jax.vmap(programs.update, (0, None, None, None)),
     devices,
   )
@@ -153,7 +156,7 @@ def _stacked(
   """A strategy whose packed states are one tree with a leading axis.
 
   Args:
-    update: (stacked, signals, batch) -> (stacked, metrics, each [lanes]).
+    update: (stacked, signals, batch) -> (stacked, `steps.Row` [lanes, M]).
     make_chunk: `chunks.Chunks` -> (stacked, signals, batches, count) ->
       (stacked, metrics f32 [lanes, N, M]).
     devices: over which the lanes are spread; none: the first of this process.
