@@ -2,6 +2,9 @@
 
 step(state, frozen, batch) -> (state, metrics). `state` holds everything that
 changes, `frozen` what never changes, `batch` what is new at every step.
+
+A profile shows the parts of a step by the scopes 'augment' (`runtime`),
+'teacher', 'student', 'loss' and 'optimizer'.
 """
 
 import dataclasses
@@ -124,6 +127,7 @@ def make_eval_step(
   return evaluate
 
 
+@jax.named_scope('teacher')
 def _frozen_signals(networks, stage, reads, frozen, batch):
   """`Halves.frozen_signals`."""
   inputs = batch.get('teacher_inputs', batch['inputs'])
@@ -156,15 +160,16 @@ def _update(networks, stage, task, state, signals, batch, axis_name=None):
       {**signals, **students, **_copied(networks, stage, state, batch)},
       batch,
     )
-    total, (memories, means) = terms.total_loss(
-      stage.terms,
-      _memories(params, state),
-      all_signals,
-      batch,
-      state.hparams,
-      state.step,
-      axis_name,
-    )
+    with jax.named_scope('loss'):
+      total, (memories, means) = terms.total_loss(
+        stage.terms,
+        _memories(params, state),
+        all_signals,
+        batch,
+        state.hparams,
+        state.step,
+        axis_name,
+      )
     aux = (
       carried,
       memories,
@@ -189,6 +194,7 @@ def _update(networks, stage, task, state, signals, batch, axis_name=None):
   return _advance(stage, state, grads, carried, memories, metrics, parts, count)
 
 
+@jax.named_scope('teacher')
 def _copied(networks, stage, state, batch) -> dict[str, types.Outputs]:
   """Signals of the EMA and snapshot copies."""
   forwards = _forwards(stage, stage.copies, batch['inputs'], batch)
@@ -213,6 +219,7 @@ def _forwards(stage, names: Collection[str], inputs, batch) -> list[tuple]:
   ]
 
 
+@jax.named_scope('student')
 def _students(networks, stage, params, state, batch, axis_name):
   """Outputs of the students in training, and their new collections."""
   signals, carried = {}, dict(state.carried['networks'])
@@ -300,6 +307,7 @@ def _parts(stage, state, reached):
   return {**parts, 'terms': of_terms}
 
 
+@jax.named_scope('optimizer')
 def _advance(stage, state, grads, carried, memories, metrics, parts, count):
   """The state after the update, and the metrics of the step."""
   hparams = dict(state.hparams[states.OPTIMIZER])

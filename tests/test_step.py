@@ -1,5 +1,6 @@
 """The step: pure, donated, compiled once, the same on any devices."""
 
+import re
 import warnings
 
 import jax
@@ -129,6 +130,16 @@ def test_a_row_has_the_metrics_of_the_step_in_one_array():
   assert list(dict(lanes.items())['loss']) == [
     x * apart[1]['loss'] for x in (1, 2)
   ]
+
+
+def test_the_parts_of_a_step_have_names_in_a_profile():
+  networks, stage = tiny.networks(), tiny.offline()
+  state = states.init_state(networks, stage, tiny.batch())
+  step = jax.jit(steps.make_halves(networks, stage).step)
+  lowered = step.lower(state, tiny.frozen(), tiny.batch())
+  text = lowered.as_text(debug_info=True)
+  for name in ('teacher', 'student', 'loss', 'optimizer'):
+    assert re.search(rf'loc\("[^"]*\b{name}\b[^"]*/', text), name
 
 
 def test_numbers_change_without_recompiling():

@@ -150,7 +150,8 @@ def make_prepare(experiment, recipe: stages.Recipe) -> Callable:
     if recipe.augment is not None:
       draw = pipeline.draw(step, size // recipe.batch_size, recipe.views)
       key = jax.random.fold_in(jax.random.key(recipe.data_seed), draw)
-      batch = recipe.augment(key, batch)
+      with jax.named_scope('augment'):
+        batch = recipe.augment(key, batch)
     return _normalized(experiment.prepare, batch)
 
   return prepare
