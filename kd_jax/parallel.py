@@ -27,7 +27,7 @@ class Placement(NamedTuple):
     compile: (fn, args, donate=()) -> fn, compiled; it takes `args` replicated
       arguments and then a batch. `fn` also takes `axis_name`.
     replicate: pytree -> a copy of it on every device.
-    split: batch of this process -> the batch, split over the devices.
+    split: batch of this process -> the batch on the devices, split over them.
   """
 
   name: str
@@ -96,10 +96,13 @@ def on_pmap(devices=None) -> Placement:
       devices=None if jax.process_count() > 1 else devices,
     )
 
+  parts = NamedSharding(Mesh(np.array(local), (AXIS,)), PartitionSpec(AXIS))
+
   def split(batch):
-    return jax.tree.map(
+    stacked = jax.tree.map(
       lambda x: np.reshape(x, (len(local), -1, *np.shape(x)[1:])), batch
     )
+    return jax.device_put(stacked, parts)
 
   def replicate(tree):
     if jax.process_count() > 1:

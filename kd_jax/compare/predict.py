@@ -1,7 +1,6 @@
 """Runs finished networks on a split: logits, layers, costs."""
 
 import functools
-import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,15 +53,14 @@ def make_outputs(
     variables = jax.device_put(jax.device_get(variables), device)
     count = min(limit or len(split.labels), len(split.labels))
     size = min(runtime.EVAL_BATCH, count)
-    batches = pipeline.eval_batches(split, size)
-    parts = [
-      {
-        **once(variables, jax.device_put(batch, device)),
-        'labels': batch['labels'],
-      }
-      for batch in itertools.islice(batches, -(-count // size))
-    ]
-    whole = jax.tree.map(lambda *x: np.concatenate(x), *jax.device_get(parts))
+    parts = pipeline.evaluate(
+      split,
+      size,
+      lambda batch: {**once(variables, batch), 'labels': batch['labels']},
+      functools.partial(jax.device_put, device=device),
+      -(-count // size),
+    )
+    whole = jax.tree.map(lambda *x: np.concatenate(x), *parts)
     return {layer: x[:count] for layer, x in whole.items()}
 
   return outputs

@@ -6,6 +6,7 @@ iterator state: step n of a run always has the same examples.
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -136,16 +137,78 @@ def eval_batches(split: Split, batch_size: int) -> Iterator[types.Batch]:
 
   The last batch is filled up with copies of the last example, with mask 0.
   """
-  size = len(split.labels)
-  for start in range(0, size, batch_size):
-    index = np.arange(start, start + batch_size, dtype=np.int32)
-    batch = dict(take(split, np.minimum(index, size - 1)))
-    mask = (index < size).astype(np.float32)
-    if not isinstance(batch['mask'], np.ndarray):
-      mask = jax.device_put(mask, batch['inputs'].sharding)
-    if batch['mask'].ndim > 1:
-      mask = batch['mask'] * mask.reshape(-1, *[1] * (batch['mask'].ndim - 1))
-    yield {**batch, 'mask': mask}
+  for number in range(eval_count(split, batch_size)):
+    yield eval_batch_at(split, batch_size, number)
+
+
+def eval_count(split: Split, batch_size: int) -> int:
+  """The number of batches that `eval_batches` yields."""
+  return -(-len(split.labels) // batch_size)
+
+
+def eval_batch_at(
+  split: Split, batch_size: int, number: int, process: int = 0, count: int = 1
+) -> types.Batch:
+  """A batch of `eval_batches`.
+
+  Args:
+    split: data set.
+    batch_size: B, of all processes together.
+    number: of the batch, from 0.
+    process, count: the part of process `process` of `count`, which alone is
+      read.
+  """
+  size, start = len(split.labels), number * batch_size
+  index = np.arange(start, start + batch_size, dtype=np.int32)
+  index = shard(index, process, count)
+  batch = dict(take(split, np.minimum(index, size - 1)))
+  mask = (index < size).astype(np.float32)
+  if not isinstance(batch['mask'], np.ndarray):
+    mask = jax.device_put(mask, batch['inputs'].sharding)
+  if batch['mask'].ndim > 1:
+    mask = batch['mask'] * mask.reshape(-1, *[1] * (batch['mask'].ndim - 1))
+  return {**batch, 'mask': mask}
+
+
+def evaluate(
+  split: Split,
+  batch_size: int,
+  step: Callable[[types.Batch], Any],
+  put: Callable[[types.Batch], types.Batch],
+  limit: int = 0,
+  process: int = 0,
+  count: int = 1,
+) -> list:
+  """Calls a compiled function on every batch of `eval_batches`.
+
+  Threads read the batches and bring them to the devices in advance; the
+  results come to the host once, at the end.
+
+  Args:
+    split, batch_size, process, count: see `eval_batch_at`.
+    step: batch on the devices -> arrays there.
+    put: batch -> the same on the devices.
+    limit: the number of batches; 0: all.
+
+  Returns:
+    The results of all batches, in order, as NumPy arrays.
+  """
+  number, results = eval_count(split, batch_size), []
+  number = min(limit or number, number)
+  feed = stream.Feed(
+    lambda n: eval_batch_at(split, batch_size, n, process, count)
+  )
+  if isinstance(split, stream.Stream):
+    feed = stream.ahead(feed, number)
+  feed = stream.ahead_on_device(feed, put, number)
+  try:
+    for n in range(number):
+      results.append(step(feed(n)))
+      # Few batches at a time lie on the devices.
+      jax.block_until_ready(results[-stream.AHEAD :][0])
+  finally:
+    feed.close()
+  return jax.device_get(results)
 
 
 @memoize.memoize

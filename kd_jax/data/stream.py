@@ -3,11 +3,13 @@
 A `Stream` takes the place of a `splits.Split`. It has shapes and reads any
 examples by number, so `pipeline.indices` and `pipeline.take` treat it like
 arrays: a batch is a pure function of (seed, step), and a resumed run needs no
-iterator state. `ahead` reads batches in advance, with grain.
+iterator state. `ahead` reads batches in advance, with grain; `ahead_on_device`
+also brings them to the devices in advance.
 """
 
 import pathlib
 from collections.abc import Callable
+from concurrent import futures
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +21,7 @@ from kd_jax.data.readers import records, sizes
 
 # Number of training images of which mean and std are measured.
 _SAMPLE = 2048
+AHEAD = 2  # batches that wait on the devices
 
 
 class Stream(NamedTuple):
@@ -137,9 +140,26 @@ def finish(
   )  # fmt: skip
 
 
+class Feed(NamedTuple):
+  """Gives batches; call it as `read`.
+
+  Attributes:
+    read: step -> batch, a pure function.
+    close: () -> None: ends the threads that read in advance; the next `read`
+      starts them again.
+  """
+
+  read: Callable[[int], Any]
+  close: Callable[[], None] = lambda: None
+
+  def __call__(self, step: int) -> Any:
+    """The batch of a step."""
+    return self.read(step)
+
+
 def ahead(
   feed: Callable[[int], Any], stop: int, threads: int = 4, batches: int = 8
-) -> Callable[[int], Any]:
+) -> Feed:
   """`feed` with read-ahead: threads read the next batches in advance.
 
   Consecutive steps come from grain's threads. Any other step restarts them
@@ -150,25 +170,62 @@ def ahead(
     stop: steps from this one on are not read in advance.
     threads: number of reading threads.
     batches: number of batches that wait ready.
-
-  Returns:
-    step -> batch.
   """
   grain = require_grain()
   options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=batches)
-  running, following = iter(()), -1
+  running, following = None, -1
 
   def read(step: int) -> Any:
     nonlocal running, following
     if step >= stop:
       return feed(step)
     if step != following:
+      close()
       steps = grain.MapDataset.range(step, stop).map(feed)
       running = iter(steps.to_iter_dataset(options))
     following = step + 1
     return next(running)
 
-  return read
+  def close() -> None:
+    nonlocal running, following
+    if running is not None:
+      running.close()
+    running, following = None, -1
+
+  return Feed(read, close)
+
+
+def ahead_on_device(feed: Feed, put: Callable, stop: int) -> Feed:
+  """`feed` with its batches on the devices, where two of them wait ready.
+
+  A thread of its own reads and puts them there. What it raises is raised at
+  the step that it belongs to. Any step may be asked for; one that is not the
+  next restarts the thread, so the result always equals that of `put(feed)`.
+
+  Args:
+    feed: step -> batch.
+    put: batch -> the same on the devices.
+    stop: steps from this one on are not read in advance.
+  """
+  pool, waiting = None, {}
+
+  def read(step: int) -> Any:
+    nonlocal pool
+    if step not in waiting:
+      close()
+      pool = futures.ThreadPoolExecutor(1, 'ahead_on_device')
+    for n in range(step, max(min(step + 1 + AHEAD, stop), step + 1)):
+      if n not in waiting:
+        waiting[n] = pool.submit(lambda n: put(feed(n)), n)
+    return waiting.pop(step).result()
+
+  def close() -> None:
+    if pool is not None:
+      pool.shutdown(cancel_futures=True)
+    waiting.clear()
+    feed.close()
+
+  return Feed(read, close)
 
 
 def require_grain() -> Any:

@@ -131,6 +131,7 @@ def _together(experiment, entries, frozen, runtime, strategy, pruner) -> list:
         outcomes |= {id(m.session): o for m, o in zip(members, ended)}
       return [outcomes[id(member.session)] for member in lanes]
   finally:
+    runtime.feed.close()
     for member in lanes:
       if member.manager is not None:
         member.manager.close()

@@ -30,7 +30,7 @@ class Runtime(NamedTuple):
       batch); compiled.
     update: (state, signals, batch) -> (state, `steps.Row`); compiled, donates.
     halves: the two above as pure functions.
-    feed: step -> batch on the devices.
+    feed: step -> batch on the devices; a `stream.Feed`.
     make_chunks: (state, frozen, most) -> `chunks.Chunks`; None where the data
       do not lie on one device.
     validate: state -> {'validation_SCORE/STUDENT'} of the task's scores, such
@@ -168,7 +168,7 @@ def make_feed(
   recipe: stages.Recipe,
   placement: parallel.Placement,
   teachers: cached_teachers.CachedTeachers | None = None,
-) -> Callable[[int], types.Batch]:
+) -> stream.Feed:
   """Makes step -> batch, a pure function of (seed, step).
 
   On one device the data set lies on the device and is indexed there. A data
@@ -185,11 +185,12 @@ def make_feed(
       return batch
     return {**batch, 'signals': teachers.read(step, index)}
 
-  if streamed:
-    examples = stream.ahead(examples, recipe.steps)
   if on_device:
-    return examples
-  return lambda step: placement.split(examples(step))
+    return stream.Feed(examples)
+  feed = stream.Feed(examples)
+  if streamed:
+    feed = stream.ahead(feed, recipe.steps)
+  return stream.ahead_on_device(feed, placement.split, recipe.steps)
 
 
 def _index(recipe, size: int, step: int) -> np.ndarray:
@@ -249,15 +250,15 @@ def make_score(
 
   def score(variables):
     variables = placement.replicate(variables)
-    sums = {}
-    for batch in pipeline.eval_batches(split, size):
-      local = {
-        k: pipeline.shard(v, jax.process_index(), jax.process_count())
-        for k, v in batch.items()
-      }
-      new = jax.device_get(evaluate(variables, placement.split(local)))
-      sums = tasks.add(sums, new)
-    return task.scores(sums)
+    parts = pipeline.evaluate(
+      split,
+      size,
+      functools.partial(evaluate, variables),
+      placement.split,
+      process=jax.process_index(),
+      count=jax.process_count(),
+    )
+    return task.scores(functools.reduce(tasks.add, parts, {}))
 
   return score
 

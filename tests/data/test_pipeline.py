@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kd_jax.data import pipeline, sources
+from kd_jax.data import pipeline, sources, stream
 
 
 def _split(size=10):
@@ -107,3 +107,37 @@ def test_prepare_normalizes_each_channel():
     np.testing.assert_allclose(floats, expected, rtol=1e-6)
   with pytest.raises(ValueError, match='1 channels, normalized for 3'):
     prepare(jnp.ones((2, 4, 4, 1)))
+
+
+def test_each_process_reads_its_part_of_an_evaluation_batch():
+  split, read = _split(), []
+
+  def reader(index):
+    read.append(index)
+    return split.inputs[index], split.labels[index]
+
+  inputs, labels = (jax.ShapeDtypeStruct(x.shape, x.dtype) for x in split)
+  part = stream.Stream(inputs, labels, reader)
+  for number, whole in enumerate(pipeline.eval_batches(split, 4)):
+    halves = [pipeline.eval_batch_at(part, 4, number, p, 2) for p in range(2)]
+    for key, value in whole.items():
+      found = np.concatenate([half[key] for half in halves])
+      np.testing.assert_array_equal(found, value)
+  assert {len(index) for index in read} == {2}
+
+
+def test_evaluation_gives_the_results_of_all_batches_in_order():
+  split, asked = _split(), []
+
+  def step(batch):
+    asked.append(1)
+    return {'sum': jnp.sum(batch['mask'] * batch['labels'])}
+
+  found = pipeline.evaluate(split, 4, jax.jit(step), jax.device_put)
+  want = [
+    (b['mask'] * b['labels']).sum() for b in pipeline.eval_batches(split, 4)
+  ]
+  assert [x['sum'] for x in found] == want
+  asked.clear()
+  found = pipeline.evaluate(split, 4, step, jax.device_put, limit=1)
+  assert [x['sum'] for x in found] == want[:1] and len(asked) == 1

@@ -1,6 +1,7 @@
 """Data on disk: the batches of arrays, without the arrays."""
 
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -135,6 +136,41 @@ def test_reading_ahead_gives_the_same_batches_in_any_order(options):
   own = stream.ahead(lambda step: asked.append(step) or step, 40, 2, 3)
   asked.clear()
   assert own(5) == 5 and own(6) == 6 and len(asked) > 2
+
+
+def test_two_batches_wait_on_the_devices_and_errors_keep_their_step():
+  asked = []
+
+  def feed(step):
+    asked.append(step)
+    if step == 4:
+      raise OSError('step 4')
+    return step
+
+  ahead = stream.ahead_on_device(stream.Feed(feed), lambda n: 10 * n, stop=7)
+  assert [ahead(n) for n in range(4)] == [0, 10, 20, 30]
+  with pytest.raises(OSError, match='step 4'):
+    ahead(4)
+  assert [ahead(n) for n in (5, 6)] == [50, 60]
+  assert asked == list(range(7))  # in order, once, and none beyond the last
+  assert ahead(2) == 20
+  ahead.close()
+  assert len(asked) <= 7 + 1 + stream.AHEAD
+  assert not [t for t in threading.enumerate() if t.name.startswith('ahead')]
+  assert ahead(8) == 80
+  ahead.close()
+
+
+def test_grains_threads_end_with_the_feed():
+  ahead = stream.ahead(lambda step: step, stop=40)
+  assert [ahead(n) for n in (0, 1, 9)] == [0, 1, 9]
+  threads = [t for t in threading.enumerate() if t.name.startswith('grain')]
+  ahead.close()
+  for thread in threads:
+    thread.join(5)
+  assert threads and not any(t.is_alive() for t in threads)
+  assert ahead(10) == 10
+  ahead.close()
 
 
 def test_images_of_many_sizes_are_brought_to_one(options):

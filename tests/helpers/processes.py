@@ -3,20 +3,24 @@
 python -m tests.helpers.processes PORT COUNT RANK WAY FILE
 """
 
+import functools
 import sys
 
 import jax
 
 
 def train(way: str, rank: int = 0, count: int = 1) -> list:
-  """The parameters after ten steps; each process reads its own shard."""
+  """The parameters after ten steps, and the loss on 40 examples then.
+
+  Each process reads its own shard.
+  """
   # Not before jax.distributed knows of its peers.
   import numpy as np
 
   from kd_jax import parallel
   from kd_jax import state as states
   from kd_jax import step as steps
-  from kd_jax.data import pipeline
+  from kd_jax.data import pipeline, splits
   from tests.helpers import tiny
 
   networks, stage = tiny.networks(), tiny.offline()
@@ -32,7 +36,21 @@ def train(way: str, rank: int = 0, count: int = 1) -> list:
     state, _ = step(state, frozen, placement.split(mine))
     jax.block_until_ready(state)
   leaves = jax.tree.leaves(state.params)
-  return [np.asarray(x.addressable_data(0)) for x in leaves]
+  evaluate = placement.compile(steps.make_eval_step(networks['student']), 1)
+  student = placement.replicate(states.variables_of(state, 'student', stage))
+  test = jax.device_get(tiny.batch(10, 40))
+  sums = pipeline.evaluate(
+    splits.Split(test['inputs'], test['labels']),
+    tiny.BATCH,
+    functools.partial(evaluate, student),
+    placement.split,
+    process=rank,
+    count=count,
+  )
+  return [
+    *(np.asarray(x.addressable_data(0)) for x in leaves),
+    np.array([sums['nll'] for sums in sums]),
+  ]
 
 
 def main(port: str, count: str, rank: str, way: str, file: str) -> None:
