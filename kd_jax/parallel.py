@@ -6,6 +6,8 @@ each shard of `on_pmap` draws a different mask.
 """
 
 import functools
+import os
+import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,6 +30,13 @@ class Placement(NamedTuple):
       arguments and then a batch. `fn` also takes `axis_name`.
     replicate: pytree -> a copy of it on every device.
     split: batch of this process -> the batch on the devices, split over them.
+    spread: (fn, axes, out) -> fn as a pure function that computes on all
+      devices, for a jit around it. `axes` says of each argument, and `out` of
+      the result (or of each part of it), along which axis its arrays are
+      split; None: they are whole on every device. Under pmap `fn` also takes
+      `axis_name`.
+    put: (pytree of this process, axis=None) -> the same on the devices, as the
+      functions of `spread` take it.
   """
 
   name: str
@@ -35,6 +44,8 @@ class Placement(NamedTuple):
   compile: Callable
   replicate: Callable
   split: Callable
+  spread: Callable
+  put: Callable
 
 
 def on_one(device: jax.Device | None = None) -> Placement:
@@ -45,8 +56,15 @@ def on_one(device: jax.Device | None = None) -> Placement:
     del args
     return jax.jit(fn, donate_argnums=donate)
 
-  put = functools.partial(jax.device_put, device=device)
-  return Placement('one', 1, compile, put, put)
+  def spread(fn, axes, out):
+    del axes, out
+    return fn
+
+  def put(tree, axis=None):
+    del axis
+    return jax.device_put(tree, device)
+
+  return Placement('one', 1, compile, put, put, spread, put)
 
 
 def on_mesh(devices=None) -> Placement:
@@ -64,23 +82,36 @@ def on_mesh(devices=None) -> Placement:
       donate_argnums=donate,
     )
 
-  def split(batch):
-    return jax.tree.map(
-      lambda x: jax.make_array_from_process_local_data(parts, np.asarray(x)),
-      batch,
-    )
+  def constrained(axis, x):
+    shared = axis is None or x.ndim <= axis or x.shape[axis] % len(devices)
+    spec = PartitionSpec() if shared else _spec(axis)
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
-  def replicate(tree):
-    return jax.tree.map(functools.partial(_to_all, whole), tree)
+  def spread(fn, axes, out):
+    del axes  # the arguments lie as `put` has put them
 
-  return Placement('mesh', len(devices), compile, replicate, split)
+    def on_all(*args):
+      return jax.tree.map(
+        lambda axis, part: jax.tree.map(
+          functools.partial(constrained, axis), part
+        ),
+        out,
+        fn(*args),
+        is_leaf=lambda x: x is None,
+      )
+
+    return on_all
+
+  put = functools.partial(_put, mesh)
+  split = functools.partial(put, axis=0)
+  return Placement('mesh', len(devices), compile, put, split, spread, put)
 
 
 def on_pmap(devices=None) -> Placement:
   """pmap over the batch; state goes in and comes out without a device axis."""
   devices = list(devices or jax.devices())
   local = [d for d in devices if d.process_index == jax.process_index()]
-  whole = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
+  mesh = Mesh(np.array(devices), (AXIS,))
 
   # Where a process has several devices, donating an array would give away the
   # copies on all of them with the first.
@@ -105,21 +136,44 @@ def on_pmap(devices=None) -> Placement:
     return jax.device_put(stacked, parts)
 
   def replicate(tree):
-    if jax.process_count() > 1:
-      return tree
-    return jax.tree.map(functools.partial(_to_all, whole), tree)
+    return tree if jax.process_count() > 1 else put(tree)
 
-  return Placement('pmap', len(devices), compile, replicate, split)
+  def spread(fn, axes, out):
+    return jax.shard_map(
+      functools.partial(fn, axis_name=AXIS),
+      mesh=mesh,
+      in_specs=tuple(map(_spec, axes)),
+      out_specs=jax.tree.map(_spec, out, is_leaf=lambda x: x is None),
+      check_vma=False,
+    )
+
+  put = functools.partial(_put, mesh)
+  return Placement('pmap', len(devices), compile, replicate, split, spread, put)
 
 
-def _to_all(sharding, x):
-  """The array on every device of the sharding; keys keep their type."""
-  if isinstance(x, jax.Array) and jax.dtypes.issubdtype(
-    x.dtype, jax.dtypes.prng_key
-  ):
-    data = _to_all(sharding, jax.random.key_data(x))
+def _spec(axis: int | None) -> PartitionSpec:
+  """Arrays split along an axis over the devices; None: whole on each."""
+  if axis is None:
+    return PartitionSpec()
+  return PartitionSpec(*[None] * axis, AXIS)
+
+
+def _put(mesh, tree, axis: int | None = None):
+  """`Placement.put` on several devices."""
+  sharding = NamedSharding(mesh, _spec(axis))
+  return jax.tree.map(functools.partial(_to_devices, sharding), tree)
+
+
+def _to_devices(sharding, x):
+  """The array on the devices of the sharding; keys keep their type."""
+  on_device = isinstance(x, jax.Array)
+  if on_device and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+    data = _to_devices(sharding, jax.random.key_data(x))
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
-  return jax.make_array_from_process_local_data(sharding, np.asarray(x))
+  if on_device and x.sharding.is_equivalent_to(sharding, x.ndim):
+    return x
+  local = np.asarray(jax.device_get(x))
+  return jax.make_array_from_process_local_data(sharding, local)
 
 
 PLACEMENTS = {'one': on_one, 'mesh': on_mesh, 'pmap': on_pmap}
@@ -151,6 +205,26 @@ def check_batch(batch_size: int, placement: Placement) -> None:
       f'batch_size {batch_size} is not divisible by {placement.count} devices;'
       f' use a multiple of {placement.count}'
     )
+
+
+def fits(tree: types.PyTree, placement: Placement) -> bool:
+  """Whether each device has room for a copy of arrays, and as much again."""
+  size = sum(x.nbytes for x in jax.tree.leaves(tree))
+  apart = bool(jax.local_devices()[0].memory_stats())
+  copies = 1 if apart else placement.count  # a CPU's devices share its memory
+  return 2 * copies * size <= free()
+
+
+def free() -> int:
+  """Free bytes on the first device of this process."""
+  stats = jax.local_devices()[0].memory_stats()
+  if stats and 'bytes_limit' in stats:
+    return stats['bytes_limit'] - stats['bytes_in_use']
+  table = pathlib.Path('/proc/meminfo')
+  if table.exists():
+    lines = dict(x.split(':') for x in table.read_text().splitlines())
+    return int(lines['MemAvailable'].split()[0]) * 1024
+  return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
 
 
 def meet(where: str) -> None:

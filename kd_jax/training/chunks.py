@@ -10,6 +10,7 @@ last digits of some networks. So the way of stepping belongs to a run: it is
 chosen once, kept with its checkpoints, and used again when the run resumes.
 """
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -18,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kd_jax import parallel, types
 from kd_jax import step as steps
-from kd_jax import types
 from kd_jax.data import pipeline
 
 SINGLE, CHUNK = 'single', 'chunk'
@@ -52,6 +53,7 @@ class Chunks(NamedTuple):
 
 
 def make_chunks(
+  placement: parallel.Placement,
   halves: steps.Halves,
   split,
   index: Callable[[int], np.ndarray],
@@ -60,11 +62,15 @@ def make_chunks(
   frozen: types.PyTree,
   most: int = MOST,
 ) -> Chunks:
-  """Makes the chunk programs of a stage whose data lie on a single device.
+  """Makes the chunk programs of a stage whose data lie on the devices.
+
+  On several devices each gathers its part of every batch from its own copy of
+  the data; on a mesh and under pmap alike the programs are two.
 
   Args:
+    placement: the devices.
     halves: of the step.
-    split: training examples as arrays on the device.
+    split: training examples as arrays on the device, whole on each of several.
     index: step -> the examples of its batch, i [B].
     read: (step, examples) -> outputs of cached teachers; None: live teachers.
     state: of a lane, or its shapes.
@@ -89,22 +95,29 @@ def make_chunks(
   size = max(min(most, BYTES // max(_bytes((step_shapes, stored)), 1)), 1)
   names = tuple(sorted(metrics))
 
-  @jax.jit
-  def look(frozen, data, stored, examples, first, count):
-    buffers = jax.tree.map(
-      lambda x: jnp.zeros((size, *x.shape), x.dtype), step_shapes
-    )
+  def look(frozen, data, stored, examples, first, count, axis_name=None):
+    del axis_name
 
     def turn(i, buffers):
       outputs = jax.tree.map(lambda x: x[i], stored)
       values = look_at(frozen, data, outputs, examples[i], first + i)
       return jax.tree.map(lambda b, x: b.at[i].set(x), buffers, values)
 
+    outputs = jax.tree.map(lambda x: x[0], stored)
+    shapes = jax.eval_shape(look_at, frozen, data, outputs, examples[0], first)
+    buffers = jax.tree.map(
+      lambda x: jnp.zeros((size, *x.shape), x.dtype), shapes
+    )
     return jax.lax.fori_loop(0, count, turn, buffers)
 
-  def turn(state, signals, batch):
-    state, values = halves.update(state, signals, batch)
+  def turn(state, signals, batch, axis_name=None):
+    state, values = halves.update(state, signals, batch, axis_name)
     return state, jnp.stack([values[name] for name in names])
+
+  look = jax.jit(placement.spread(look, (None, None, 1, 1, None, None), 1))
+  update = placement.spread(
+    repeat(turn, size), (None, 1, 1, None), (None, None)
+  )
 
   def looked(frozen, first, count):
     indices = [index(first + i) for i in range(count)]
@@ -113,10 +126,15 @@ def make_chunks(
     if read is not None:
       outputs = [read(first + i, indices[i]) for i in range(count)]
       outputs = jax.tree.map(lambda *x: _stack(x, size), *outputs)
-    args = outputs, examples, np.int32(first), np.int32(count)
-    return look(frozen, split, *jax.device_put(args))
+    where = np.int32(first), np.int32(count)
+    return look(
+      frozen,
+      split,
+      *placement.put((outputs, examples), 1),
+      *placement.put(where),
+    )
 
-  return Chunks(size, names, looked, turn, repeat(turn, size))
+  return Chunks(size, names, looked, turn, update)
 
 
 def repeat(turn: Callable, size: int) -> Callable:
@@ -128,18 +146,21 @@ def repeat(turn: Callable, size: int) -> Callable:
 
   Returns:
     (state, signals, batches, count) -> (state, rows [N, ..]), whose rows from
-    `count` on are zero. Signals and batches have a leading axis N.
+    `count` on are zero. Signals and batches have a leading axis N. Options by
+    name are those of `turn`.
   """
 
-  def update(state, signals, batches, count):
+  def update(state, signals, batches, count, **options):
+    each = functools.partial(turn, **options)
+
     def body(i, carried):
       state, rows = carried
       now = jax.tree.map(lambda x: x[i], (signals, batches))
-      state, row = turn(state, *now)
+      state, row = each(state, *now)
       return state, rows.at[i].set(row)
 
     now = jax.tree.map(lambda x: x[0], (signals, batches))
-    _, row = jax.eval_shape(turn, state, *now)
+    _, row = jax.eval_shape(each, state, *now)
     rows = jnp.zeros((size, *row.shape), row.dtype)
     return jax.lax.fori_loop(0, count, body, (state, rows))
 

@@ -32,7 +32,7 @@ class Runtime(NamedTuple):
     halves: the two above as pure functions.
     feed: step -> batch on the devices; a `stream.Feed`.
     make_chunks: (state, frozen, most) -> `chunks.Chunks`; None where the data
-      do not lie on one device.
+      do not lie on the devices, or several processes train.
     validate: state -> {'validation_SCORE/STUDENT'} of the task's scores, such
       as 'validation_accuracy/student'.
     replicate: pytree -> a copy of it on every device.
@@ -81,16 +81,21 @@ def make_runtime(
   halves = steps.make_halves(
     networks, stage, prepare, reads_of(stage, shapes, batch), experiment.task
   )
-  signals, update = compile_halves(placement, halves)
   per_epoch = experiment.data.train.labels.shape[0] // recipe.batch_size
   split, on_device = _place(experiment.data.train, placement, teachers)
+  signals, update = compile_halves(
+    placement, halves, split if on_device else None
+  )
 
   def make_chunks(state, frozen, most):
-    if not on_device:
+    # Several processes would have to agree on where a chunk ends.
+    if not on_device or jax.process_count() > 1:
       return None
     index = functools.partial(_index, recipe, split.labels.shape[0])
     read = None if teachers is None else teachers.read
-    return chunks.make_chunks(halves, split, index, read, state, frozen, most)
+    return chunks.make_chunks(
+      placement, halves, split, index, read, state, frozen, most
+    )
 
   return Runtime(
     init,
@@ -119,17 +124,32 @@ def reads_of(stage, shapes, batch) -> dict[str, set[str]]:
 
 
 def compile_halves(
-  placement: parallel.Placement, halves: steps.Halves
+  placement: parallel.Placement,
+  halves: steps.Halves,
+  data: sources.Split | None = None,
 ) -> tuple[Callable, Callable]:
   """Compiles `Runtime.signals` and `Runtime.update`.
 
   On one device they are two programs: the updates of any number of lanes share
   the signals. On several devices the whole step is one program, and `signals`
   passes its arguments on.
+
+  Args:
+    placement: the devices.
+    halves: of the step.
+    data: training examples that lie on each of several devices; a batch is
+      then {'index', and 'signals' of cached teachers}, and is gathered there.
   """
   if placement.name != 'one':
-    whole = placement.compile(steps.in_row(halves.step), 2, (0,))
-    return lambda step, frozen, batch: (frozen, batch), whole
+
+    def step(state, fixed, batch, *, axis_name=None):
+      frozen, data = fixed
+      if data is not None:
+        batch = {**pipeline.take(data, batch['index']), **batch}
+      return halves.step(state, frozen, batch, axis_name=axis_name)
+
+    whole = placement.compile(steps.in_row(step), 2, (0,))
+    return lambda step, frozen, batch: ((frozen, data), batch), whole
 
   def prepare_and_teach(step, frozen, batch):
     batch = halves.prepare(step, batch)
@@ -171,22 +191,31 @@ def make_feed(
 ) -> stream.Feed:
   """Makes step -> batch, a pure function of (seed, step).
 
-  On one device the data set lies on the device and is indexed there. A data
-  set or cache that does not fit the memory is read ahead from disk.
+  A data set that fits lies on every device and is indexed there: on one device
+  the batch is gathered here, on several by the step (see `compile_halves`).
+  Batches of another are put on the devices in advance; a data set or cache
+  that does not fit the memory is read ahead from disk.
   """
   streamed = _streamed(split, teachers)
   split, on_device = _place(split, placement, teachers)
+  one = placement.name == 'one'
 
   def examples(step):
     index = _index(recipe, split.labels.shape[0], step)
     index = pipeline.shard(index, jax.process_index(), jax.process_count())
-    batch = pipeline.take(split, index)
+    batch = (
+      {'index': index.astype(np.int32)}
+      if on_device and not one
+      else pipeline.take(split, index)
+    )
     if teachers is None:
       return batch
     return {**batch, 'signals': teachers.read(step, index)}
 
-  if on_device:
+  if on_device and one:
     return stream.Feed(examples)
+  if on_device:
+    return stream.Feed(lambda step: placement.split(examples(step)))
   feed = stream.Feed(examples)
   if streamed:
     feed = stream.ahead(feed, recipe.steps)
@@ -205,9 +234,13 @@ def _streamed(split, teachers) -> bool:
 
 
 def _place(split, placement, teachers) -> tuple[sources.Split, bool]:
-  """The split, on the device where all of it lies on one."""
-  on_device = placement.name == 'one' and not _streamed(split, teachers)
-  return pipeline.to_device(split) if on_device else split, on_device
+  """(the split, on every device where it fits, and whether it does)."""
+  if isinstance(split.inputs, jax.Array):
+    return split, True
+  if _streamed(split, teachers) or not parallel.fits(tuple(split), placement):
+    return split, False
+  one = placement.name == 'one'
+  return pipeline.to_device(split) if one else placement.put(split), True
 
 
 def make_validate(experiment, stage) -> Callable:

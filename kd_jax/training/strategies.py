@@ -8,8 +8,6 @@ their convolutions. XLA's CPU backend runs convolutions under vmap five to ten
 times slower than outside of it (https://github.com/jax-ml/jax/issues/12868).
 """
 
-import os
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -273,7 +271,7 @@ def fit(
     runtime.signals, np.int32(0), dict(frozen), runtime.feed(0)
   )
   bytes_each = _bytes(state)
-  free = _free() - _bytes((signals, batch))
+  free = parallel.free() - _bytes((signals, batch))
   if name == 'vmap':
     lowered = jax.jit(runtime.halves.update).lower(state, signals, batch)
     bytes_each += lowered.compile().memory_analysis().temp_size_in_bytes
@@ -295,15 +293,3 @@ def _bytes(tree) -> int:
     return x.size * (16 if is_key else x.dtype.itemsize)
 
   return sum(size(x) for x in jax.tree.leaves(tree))
-
-
-def _free() -> int:
-  """Free bytes on the first device of this process."""
-  stats = jax.local_devices()[0].memory_stats()
-  if stats and 'bytes_limit' in stats:
-    return stats['bytes_limit'] - stats['bytes_in_use']
-  table = pathlib.Path('/proc/meminfo')
-  if table.exists():
-    lines = dict(x.split(':') for x in table.read_text().splitlines())
-    return int(lines['MemAvailable'].split()[0]) * 1024
-  return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')

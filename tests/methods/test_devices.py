@@ -8,11 +8,14 @@ check that its replicas agree. Each student hears of its own method only.
 import functools
 
 import jax
+import numpy as np
 import pytest
 
 from kd_jax import methods, optim, parallel, stages, terms
 from kd_jax import state as states
 from kd_jax import step as steps
+from kd_jax.data import splits
+from kd_jax.training import chunks
 from tests.helpers import tiny
 from tests.helpers.methods import cases, harness, signals
 
@@ -110,6 +113,30 @@ def train(name, part):
   return jax.device_get(state._replace(rng=None)), jax.device_get(metrics)
 
 
+@functools.cache
+def in_a_chunk(name, part):
+  """As `train`, in one program that gathers from data on every device."""
+  placement = parallel.choose(name, jax.devices()[:8])
+  examples = signals.images(0, signals.EXAMPLES)
+  where = np.argsort(examples['index'])
+  split = splits.Split(examples['inputs'][where], examples['labels'][where])
+  frozen, state = start(part)
+  state = placement.replicate(state._replace(rng=jax.random.key(0)))
+  frozen = placement.replicate(frozen)
+
+  def index(step):
+    return np.random.default_rng(step).permutation(signals.EXAMPLES)[:SIZE]
+
+  halves = steps.make_halves(networks(part), stage(part))
+  programs = chunks.make_chunks(
+    placement, halves, placement.put(split), index, None, state, frozen, STEPS
+  )
+  looked = programs.look(frozen, 0, STEPS)
+  state, rows = jax.jit(programs.update)(state, *looked, np.int32(STEPS))
+  means = dict(zip(programs.names, jax.device_get(rows)[-1]))
+  return jax.device_get(state._replace(rng=None)), means
+
+
 def of(name, state):
   """What the case `name` changed: its student, its own part, its memory."""
   params, carried = state.params, state.carried
@@ -135,7 +162,14 @@ def test_eight_devices_are_one(placement, name):
   agree(placement, name, part_of(name))
 
 
-def agree(placement, name, part):
+@pytest.mark.slow
+@pytest.mark.parametrize('name', cases.CASES)
+@pytest.mark.parametrize('placement', ['mesh', 'pmap'])
+def test_eight_devices_are_one_in_a_chunk(placement, name):
+  agree(placement, name, part_of(name), in_a_chunk)
+
+
+def agree(placement, name, part, train=train):
   """Asserts that a method of a part trains as it does on one device."""
   (want, means), (got, theirs) = train('one', part), train(placement, part)
   assert tiny.distance(of(name, got), of(name, want)) < 1e-4

@@ -6,7 +6,7 @@ import pytest
 
 from kd_jax import checkpoint, errors, metrics, network_files, runs, training
 from kd_jax.training import chunks, loop
-from tests.helpers import quick, running
+from tests.helpers import marks, quick, running
 
 
 @pytest.fixture(scope='module')
@@ -133,9 +133,49 @@ def test_cached_teachers_in_chunks(tmp_path):
     assert row == pytest.approx(other, rel=1e-3, abs=1e-5)
 
 
-def test_several_devices_take_single_steps(tmp_path, capsys):
-  running.run(running.experiment(parallel='mesh', steps_at_once=10), tmp_path)
-  assert 'in one program' not in capsys.readouterr().err
+@pytest.mark.parametrize('way', marks.slow_but(['mesh', 'pmap'], ['pmap']))
+def test_several_devices_take_chunks(way, tmp_path, capsys):
+  """Cut and stopped anywhere they are the same run, near that of one device."""
+
+  def made(**changes):
+    options = dict(parallel=way, baseline=False, steps_at_once=10)
+    changes = {**options, 'networks__student__dropout': 0.0, **changes}
+    return running.experiment(**changes)
+
+  whole = running.run(made(), tmp_path / 'whole')
+  assert 'student: 10 steps in one program' in capsys.readouterr().err
+  for times in (2, 5):
+    with pytest.raises(errors.StoppedError, match='step'):
+      running.run(made(checkpoint_every=4), tmp_path / 'cut', stop_after=times)
+  cut = running.run(made(checkpoint_every=4), tmp_path / 'cut')
+  assert running.hashes(cut) == running.hashes(whole)
+  assert metrics.read_rows(cut) == metrics.read_rows(whole)
+  one = running.run(made(parallel='one'), tmp_path / 'one')
+  single = running.run(made(steps_at_once=1), tmp_path / 'single')
+  for row, *others in zip(*map(metrics.read_rows, (whole, one, single))):
+    stage = row.pop('stage')
+    for other in others:
+      assert stage == other.pop('stage')
+      assert row == pytest.approx(other, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('way', ['mesh', 'pmap'])
+def test_stored_teachers_in_chunks_on_several_devices(way, tmp_path):
+  runs = []
+  for parallel in ('one', way):
+    made = running.experiment(
+      parallel=parallel,
+      steps_at_once=6,
+      teacher_outputs='cache',
+      train__views=2,
+      baseline=False,
+      networks__student__dropout=0.0,
+    )
+    runs.append(running.run(made, tmp_path / parallel))
+  for ours, theirs in zip(*map(metrics.read_rows, runs), strict=True):
+    assert ours.pop('stage') == theirs.pop('stage')
+    assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
 
 
 def test_a_trial_keeps_the_faster(monkeypatch, capsys, tmp_path):

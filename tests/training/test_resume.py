@@ -175,8 +175,8 @@ def test_a_full_disk_is_a_clear_error(whole, tmp_path, caplog):
     subprocess.run(['umount', '-l', str(place)], check=False)
 
 
-def launch(folder, *more) -> subprocess.Popen:
-  """The launcher as a user starts it."""
+def launch(folder, *more, devices: int = 1) -> subprocess.Popen:
+  """The launcher as a user starts it, with so many CPU devices."""
   command = [
     sys.executable,
     '-m',
@@ -192,7 +192,7 @@ def launch(folder, *more) -> subprocess.Popen:
   return subprocess.Popen(
     command,
     cwd=ROOT,
-    env=children.environment(),
+    env=children.environment(devices),
     text=True,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
@@ -208,21 +208,26 @@ def wait_for(path: pathlib.Path, process, seconds=300) -> None:
 
 
 @pytest.mark.slow
-def test_sigkill_at_any_moment_loses_nothing(tmp_path):
+@pytest.mark.parametrize('way', ['one', 'mesh', 'pmap'])
+def test_sigkill_at_any_moment_loses_nothing(way, tmp_path):
   """Killed at random steps and during saves: the end is bit-identical."""
   calm, hard = tmp_path / 'calm', tmp_path / 'hard'
-  process = launch(calm)
+  more, devices = (), 1
+  if way != 'one':  # in chunks
+    more = f'--config.parallel={way}', '--config.steps_at_once=10'
+    devices = 4
+  process = launch(calm, *more, devices=devices)
   _, errors = process.communicate(timeout=600)
   assert process.returncode == 0, errors
   rng = random.Random(0)
   for stage, step in (('teacher', 8), ('baseline', 16), ('student', 24)):
-    process = launch(hard)
+    process = launch(hard, *more, devices=devices)
     wait_for(hard / 'checkpoints' / stage / str(step), process)
     time.sleep(rng.uniform(0, 0.03))
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
-  process = launch(hard)
+  process = launch(hard, *more, devices=devices)
   _, errors = process.communicate(timeout=600)
   assert process.returncode == 0, errors
   assert running.hashes(hard) == running.hashes(calm)

@@ -3,9 +3,10 @@
 import threading
 
 import jax
+import numpy as np
 import pytest
 
-from kd_jax import build, errors, metrics
+from kd_jax import build, errors, metrics, parallel
 from kd_jax.data import pipeline, splits, stream
 from kd_jax.training import runtime as runtimes
 from tests.helpers import marks, running
@@ -80,12 +81,40 @@ def test_a_stopped_run_leaves_no_thread_and_continues(tmp_path):
   assert metrics.read_rows(stopped) == metrics.read_rows(whole)
 
 
+@pytest.mark.parametrize('way', ['mesh', 'pmap'])
+def test_several_devices_are_given_indices(way, monkeypatch):
+  """Data that fit lie on all of them; others are sent, batch by batch."""
+  made = running.experiment(parallel=way)
+  train, recipe = made.data.train, made.stages[-1].recipe
+  feed = runtimes.make_feed(train, recipe, made.placement)
+  assert set(feed(3)) == {'index'}
+  monkeypatch.setattr(parallel, 'free', lambda: 2 * train.inputs.nbytes)
+  sent = runtimes.make_feed(train, recipe, made.placement)
+  batch = jax.device_get(sent(3))
+  sent.close()
+  np.testing.assert_array_equal(
+    batch['index'], jax.device_get(feed(3)['index'])
+  )
+  np.testing.assert_array_equal(batch['inputs'], train.inputs[batch['index']])
+
+
+def test_data_that_do_not_fit_train_the_same(tmp_path, monkeypatch):
+  options = dict(parallel='mesh', steps_at_once=1, baseline=False)
+  fits = running.run(running.experiment(**options), tmp_path / 'fits')
+  monkeypatch.setattr(parallel, 'fits', lambda *_: False)
+  sent = running.run(running.experiment(**options), tmp_path / 'sent')
+  assert metrics.read_rows(sent) == metrics.read_rows(fits)
+  assert not threads()
+
+
 def test_scores_are_those_of_single_batches():
   made = experiment()
   split, name = made.data.validation, 'student'
   example = made.prepare(pipeline.head(split, 1).inputs)
   variables = made.networks[name].init(jax.random.key(0), example)
-  evaluate = jax.jit(runtimes._evaluation(made.networks[name], made.prepare))
+  evaluate = jax.jit(
+    runtimes._evaluation(made.networks[name], made.prepare, made.task)
+  )
   sums = {'correct': 0.0, 'nll': 0.0, 'count': 0.0}
   for batch in pipeline.eval_batches(split, runtimes.EVAL_BATCH):
     for key, value in evaluate(variables, batch).items():
