@@ -29,6 +29,7 @@ _PUBLIC = {
   'make_halves': 'kd_jax.step',
   'save_network': 'kd_jax.network_files',
   'train_alone': 'kd_jax.api',
+  'with_precision': 'kd_jax.models.compute',
 }
 
 __all__ = sorted(_PUBLIC)

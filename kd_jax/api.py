@@ -32,7 +32,8 @@ class Distilled(NamedTuple):
       'validation_accuracy/student', 'validation_nll/student' (nats),
       'learning_rate', 'grad_norm'; means over the steps since the row before.
     accuracy: {'teacher', 'student'}: of the test set, in [0, 1].
-    network: the student, whose `apply(variables, inputs)` predicts.
+    network: the student, whose `apply(variables, inputs)` predicts, in f32
+      whatever the precision of its training.
   """
 
   variables: types.Variables
@@ -75,6 +76,7 @@ def distill(
   weight_decay: float = 0.0,
   schedule: Mapping | str = 'constant',
   augment: Sequence = (),
+  precision: str = 'float32',
   seed: int = 0,
   classes: int = 0,
   workdir: str | pathlib.Path | None = None,
@@ -108,6 +110,8 @@ def distill(
     schedule: of the learning rate: a name, or a dict with its options (see
       `optim.make_schedule`).
     augment: names or dicts of `kd_jax.data.augment.AUGMENTS`.
+    precision: in which the networks compute: 'float32', 'bfloat16' or
+      'highest' (see `kd_jax.with_precision`); their variables are f32 always.
     seed: initialization, dropout and the order of the examples.
     classes: K of the labels; 0 takes the number of the student's outputs.
     workdir: keeps checkpoints, metrics and the network there; the same call
@@ -136,6 +140,7 @@ def distill(
     'seed': seed,
     'data.seed': seed,
     'baseline': False,
+    'precision': precision,
     'train.epochs': epochs,
     'train.batch_size': batch_size,
     'teacher.batch_size': batch_size,  # of no stage here, but checked
@@ -167,7 +172,8 @@ def train_alone(network: Any, data: Any, **recipe) -> Distilled:
     network: a Network, or a Linen or NNX module.
     data: as in `distill`.
     **recipe: epochs, batch_size, optimizer, learning_rate, weight_decay,
-      schedule, augment, seed, classes, workdir and overwrite of `distill`.
+      schedule, augment, precision, seed, classes, workdir and overwrite of
+      `distill`.
 
   Returns:
     As `distill`; its accuracy is {'student'} alone.
@@ -177,7 +183,8 @@ def train_alone(network: Any, data: Any, **recipe) -> Distilled:
   """
   known = (
     'epochs', 'batch_size', 'optimizer', 'learning_rate', 'weight_decay',
-    'schedule', 'augment', 'seed', 'classes', 'workdir', 'overwrite',
+    'schedule', 'augment', 'precision', 'seed', 'classes', 'workdir',
+    'overwrite',
   )  # fmt: skip
   for name in recipe:
     if name not in known:
@@ -341,7 +348,7 @@ def _run(c, data, given, workdir, overwrite) -> Distilled:
     for name, variables in everything.items()
   }
   history = [r for r in rows() if r['stage'] == stage.name]
-  network = experiment.networks['student']
+  network = build.in_full(experiment, 'student', given['student'])
   return Distilled(last, best, history, accuracy, network)
 
 

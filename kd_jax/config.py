@@ -54,6 +54,7 @@ KEYS = {
 CHOICES = {
   'alpha_weights': ALPHA_WEIGHTS,
   'select': ('last', 'best'),
+  'precision': kinds.PRECISIONS,
   'parallel': ('auto', 'one', 'mesh', 'pmap'),
   'teacher_outputs': ('live', 'cache'),
 }
@@ -114,6 +115,7 @@ def default() -> ConfigDict:
   c.data.seed = 0  # order of the examples and augmentation
   # name -> dict(name=.., options) or dict(load=DIR). backbone=DIR: a finished
   # network for images, where the part 'backbone' of a new network starts.
+  # precision=..: its own.
   c.networks = open_dict()
   c.scheme = open_dict(name='offline')  # who teaches whom, and its options
   c.views = open_dict()  # name -> dict(name=.., sources=[..]): ensembles
@@ -125,6 +127,7 @@ def default() -> ConfigDict:
   c.baseline = True  # train the student alone too, same budget and seed
   c.select = 'last'  # the network that is kept: 'last', or 'best' on validation
 
+  c.precision = 'float32'  # TF32 on a GPU; bfloat16; highest: f32 everywhere
   c.parallel = 'auto'  # one, mesh, pmap; auto: one device or pmap
   c.teacher_outputs = 'live'  # cache: of frozen teachers, stored once and read
   c.cache = ConfigDict()

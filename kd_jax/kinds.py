@@ -21,6 +21,7 @@ from kd_jax import types
 
 LARGEST = 3.4028234e38  # finite number of float32, in which we compute
 LONGEST = 255  # bytes of a file's name on every usual file system
+PRECISIONS = ('float32', 'bfloat16', 'highest')  # see `models.compute`
 
 
 class Rule(NamedTuple):

@@ -19,6 +19,7 @@ import optax
 from kd_jax import stages, tasks, terms, types
 from kd_jax import state as states
 from kd_jax.models import base as models
+from kd_jax.models import compute
 
 
 class Halves(NamedTuple):
@@ -54,6 +55,7 @@ def make_halves(
   prepare: Callable = lambda step, batch: batch,
   reads: Mapping[str, Collection[str]] | None = None,
   task: tasks.Task = tasks.CLASSIFICATION,
+  precision: str = 'float32',
 ) -> Halves:
   """Makes the pure parts of a stage's step.
 
@@ -64,13 +66,18 @@ def make_halves(
     reads: {frozen network: names of its outputs that the signals keep} (see
       `terms.reads`); None keeps all.
     task: of the labels.
+    precision: 'highest' takes all products in full f32, those of losses and
+      terms too. How a network computes is the network's own.
   """
   stages.check(stage)
-  return Halves(
+  parts = (
     prepare,
     functools.partial(_frozen_signals, networks, stage, reads),
     functools.partial(_update, networks, stage, task),
   )
+  if precision == compute.HIGHEST:
+    parts = [compute.at_matmuls(part, precision) for part in parts]
+  return Halves(*parts)
 
 
 @functools.partial(

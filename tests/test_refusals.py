@@ -69,6 +69,14 @@ def refused(capsys, words, *argv) -> None:
 SGD = 'train.optimizer.name=sgd & train.optimizer.options='
 CRD = '"method":"crd","layers":[("features","features")]'
 VALUES = [
+  (
+    'precision=half',
+    ["unknown precision 'half'", 'bfloat16, float32, highest'],
+  ),
+  (
+    'networks.teacher.precision=bf16',
+    ["unknown networks.teacher.precision 'bf16'", "'bfloat16'"],
+  ),
   # A term that teaches nobody, or nothing.
   ('terms.soft.student=teacher', ["'teacher' teach itself"]),
   ('terms.soft.teacher=student', ["'student' teach itself"]),

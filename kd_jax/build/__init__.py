@@ -1,9 +1,11 @@
 """Builds an experiment from a config; nothing else reads a config."""
 
+from kd_jax.build.compute import lowered
 from kd_jax.build.experiment import (
   Experiment,
   check,
   example_batch,
+  in_full,
   make_data,
   make_experiment,
   reader,
@@ -18,6 +20,8 @@ __all__ = [
   'check',
   'example_batch',
   'example_inputs',
+  'in_full',
+  'lowered',
   'make_data',
   'make_experiment',
   'make_network',

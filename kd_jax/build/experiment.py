@@ -16,6 +16,7 @@ from kd_jax import (
   stages,
   state,
   tasks,
+  terms,
   types,
 )
 from kd_jax.build import fingerprint
@@ -134,12 +135,28 @@ def _add_networks(c, trained, networks, specs) -> None:
   for stage in trained:
     for name, as_is in stage.built_as.items():
       networks[name], specs[name] = networks[as_is], specs[as_is]
-    for name, term in stage.terms.items():
-      if term.method.predict is not None:
-        student = term.student
-        networks[student] = reused_head.wrap(networks[student], term.method)
-        options = build_terms.method_options(c.terms[name].to_dict())
-        specs[student] = {**specs[student], 'reuses': options}
+    for name, term in reusing(stage).items():
+      student = term.student
+      networks[student] = reused_head.wrap(networks[student], term.method)
+      options = build_terms.method_options(c.terms[name].to_dict())
+      specs[student] = {**specs[student], 'reuses': options}
+
+
+def reusing(stage: stages.Stage) -> dict[str, terms.Term]:
+  """The terms through whose method their student predicts."""
+  return {k: t for k, t in stage.terms.items() if t.method.predict is not None}
+
+
+def in_full(
+  experiment: Experiment, name: str, given: build_networks.Given
+) -> models.Network:
+  """A given network as it is, apart from how the run computes it."""
+  network = given.network
+  for stage in experiment.stages:
+    for term in reusing(stage).values():
+      if term.student == name:
+        network = reused_head.wrap(network, term.method)
+  return network
 
 
 def make_data(

@@ -16,7 +16,7 @@ from kd_jax import (
   types,
   views,
 )
-from kd_jax.build import fingerprint
+from kd_jax.build import compute, fingerprint
 from kd_jax.build import terms as build_terms
 from kd_jax.methods import reused_head
 from kd_jax.models import base as networks_base
@@ -56,12 +56,16 @@ def make_networks(
   if not c.networks:
     raise ValueError('no networks in the config: networks.student = dict(..)')
   for name, spec in c.networks.items():
-    if spec.to_dict() == {'given': True}:
+    spec = spec.to_dict()
+    how = compute.take(name, spec, c.precision)
+    if spec == {'given': True}:
       networks[name], specs[name] = _given(name, given, data)
       variables, source = given[name].variables, f"'{name}' given"
     else:
-      networks[name], specs[name], variables = _named(name, spec, data)
       source = spec.get('load', '')
+      networks[name], specs[name], variables = _named(name, spec, data, how)
+    specs[name] = {**specs[name], **how}
+    networks[name] = compute.computed(name, networks[name], specs[name])
     if variables is not None:
       shapes = networks_base.variable_shapes(
         networks[name], example_inputs(data)
@@ -72,13 +76,12 @@ def make_networks(
   return networks, specs, loaded
 
 
-def _named(name: str, spec, data) -> tuple:
+def _named(name: str, spec: dict, data, how: Mapping) -> tuple:
   """Network, spec and variables (or None) of a name or a folder.
 
   `backbone`, the folder of a finished network for images, is where that part of
   a new network starts; its content hash stays in the spec.
   """
-  spec = spec.to_dict()
   for key in _STORED & spec.keys():
     raise types.lacks(f"network '{name}'", 'option', key, ())
   folder, variables = spec.pop('load', None), None
@@ -90,7 +93,7 @@ def _named(name: str, spec, data) -> tuple:
     )
   if folder:
     variables, stored = network_files.load_network(folder)
-    spec = _same_network(name, folder, spec, stored)
+    spec = _same_network(name, folder, spec, stored, how)
   spec = {'classes': data.classes, **spec}
   if spec['classes'] != data.classes:
     raise ValueError(
@@ -169,13 +172,17 @@ def make_view(name: str, spec: Mapping) -> terms.View:
 
 
 def make_network(spec: Mapping) -> networks_base.Network:
-  """The network that a spec describes ('build' of a finished network)."""
+  """The network that a spec describes ('build' of a finished network).
+
+  How a run computed it is left out: see `build.compute`.
+  """
   if 'given' in spec:
     raise ValueError(
       'this network was given in Python and cannot be built from its folder; '
       'pass the network itself, with the variables of kd_jax.load_network'
     )
-  spec = {k: v for k, v in spec.items() if k not in ('inputs', 'backbone')}
+  unbuilt = {'inputs', 'backbone', *compute.KEYS}
+  spec = {k: v for k, v in spec.items() if k not in unbuilt}
   reuses = spec.pop('reuses', None)
   network = models.make_network(**spec)
   if reuses is None:
@@ -183,16 +190,21 @@ def make_network(spec: Mapping) -> networks_base.Network:
   return reused_head.wrap(network, methods.make_method(**reuses))
 
 
-def _same_network(name, folder, spec, stored) -> dict:
-  """The stored network's spec; the config may not contradict it."""
+def _same_network(name, folder, spec, stored, how) -> dict:
+  """The stored network's spec; the config may not contradict it.
+
+  It may say otherwise how the network computes.
+  """
   if 'build' not in stored:
     raise ValueError(
       f'networks.{name}.load: the network.json in {folder} does not say how '
       "the network is built (it lacks 'build')"
     )
-  keys = stored['build']
+  keys = {k: v for k, v in stored['build'].items() if k not in compute.KEYS}
+  if how:
+    keys.pop('dtype', None)
   for key, value in spec.items():
-    if keys.get(key, value) != value:
+    if key != 'dtype' and keys.get(key, value) != value:
       raise ValueError(
         f'networks.{name}.{key} is {value!r} but the network in {folder} has '
         f'{keys[key]!r}'

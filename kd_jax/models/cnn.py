@@ -26,7 +26,7 @@ class CNN(nn.Module):
   def __call__(self, x, train=False):
     dtype = layers.compute_dtype(self.dtype)
     outputs = {}
-    x = x.astype(dtype)
+    x = layers.cast(x, dtype)
     count = 0
     for i, widths in enumerate(self.blocks, 1):
       for width in widths:

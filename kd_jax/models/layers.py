@@ -19,10 +19,19 @@ DTYPES = ('float32', 'bfloat16')
 
 
 def compute_dtype(name):
-  """The dtype called `name`, one of DTYPES."""
+  """The dtype called `name`, one of DTYPES, as Linen's layers take it.
+
+  'float32' is None, the dtype of inputs and parameters: they are f32, unless
+  `compute.with_precision` rounds them.
+  """
   if name not in DTYPES:
     raise types.unknown('dtype', name, DTYPES)
-  return jnp.dtype(name)
+  return None if name == 'float32' else jnp.dtype(name)
+
+
+def cast(x, dtype):
+  """`x` in a dtype of `compute_dtype`."""
+  return x if dtype is None else x.astype(dtype)
 
 
 def rate(name, value):

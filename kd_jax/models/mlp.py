@@ -23,7 +23,7 @@ class MLP(nn.Module):
   def __call__(self, x, train=False):
     dtype = layers.compute_dtype(self.dtype)
     outputs = {}
-    x = layers.flatten(x.astype(dtype))
+    x = layers.flatten(layers.cast(x, dtype))
     x = nn.Dropout(self.input_dropout, deterministic=not train)(x)
     for i, width in enumerate(self.widths, 1):
       x = outputs[f'hidden{i}_pre'] = nn.Dense(

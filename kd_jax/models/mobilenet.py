@@ -84,7 +84,9 @@ class MobileNetV2(nn.Module):
   def __call__(self, x, train=False):
     dtype = layers.compute_dtype(self.dtype)
     first = int(32 * self.width)
-    x = layers.conv(first, 3, 2, dtype=dtype, name='conv1_0')(x.astype(dtype))
+    x = layers.conv(first, 3, 2, dtype=dtype, name='conv1_0')(
+      layers.cast(x, dtype)
+    )
     x = layers.batch_norm(train, dtype=dtype, name='conv1_1')(x)
     outputs = {'stage0_pre': x}
     x = outputs['stage0'] = nn.relu(x)
@@ -137,7 +139,7 @@ class MobileNetV1(nn.Module):
       )
 
     outputs = {}
-    x = nn.relu(step(x.astype(dtype), 'model_0', 0, 32, 3, 2))
+    x = nn.relu(step(layers.cast(x, dtype), 'model_0', 0, 32, 3, 2))
     for i, (width, stride) in enumerate(_V1, 1):
       name, channels = f'model_{i}', x.shape[-1]
       x = nn.relu(step(x, name, 0, channels, 3, stride, channels))

@@ -92,11 +92,14 @@ def _state(shapes, variables, rng):
 
 
 def _prepare(module, train, rng, axis_name):
-  """Sets the mode of every layer, and the mapped axis of every BatchNorm."""
+  """Sets the mode of every layer, and axis and dtypes of every BatchNorm."""
   (module.train if train else module.eval)()
   for path, layer in nnx.iter_modules(module):
-    if isinstance(layer, nnx.BatchNorm) and layer.axis_name is None:
-      layer.axis_name = axis_name
+    if isinstance(layer, nnx.BatchNorm):
+      if layer.axis_name is None:
+        layer.axis_name = axis_name
+      if layer.dtype is None:  # f32 statistics do not widen a bf16 input
+        layer.promote_dtype = lambda arrays, dtype: arrays
     if train and rng is None and isinstance(layer, nnx.Dropout) and layer.rate:
       raise ValueError(
         f"'{'/'.join(map(str, path))}' has dropout; apply(train=True) needs "

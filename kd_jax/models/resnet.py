@@ -77,7 +77,7 @@ class ResNet(nn.Module):
   def __call__(self, x, train=False):
     dtype = layers.compute_dtype(self.dtype)
     size, stride = (7, 2) if self.imagenet else (3, 1)
-    x = x.astype(dtype)
+    x = layers.cast(x, dtype)
     x = layers.conv(self.widths[0], size, stride, dtype=dtype, name='conv1')(x)
     x = layers.batch_norm(train, dtype=dtype, name='bn1')(x)
     outputs = {'stage0_pre': x}

@@ -64,7 +64,7 @@ class ShuffleNetV1(nn.Module):
   @nn.compact
   def __call__(self, x, train=False):
     dtype = layers.compute_dtype(self.dtype)
-    pre = layers.conv(24, 1, dtype=dtype, name='conv1')(x.astype(dtype))
+    pre = layers.conv(24, 1, dtype=dtype, name='conv1')(layers.cast(x, dtype))
     pre = layers.batch_norm(train, dtype=dtype, name='bn1')(pre)
     x = nn.relu(pre)
     outputs = {'stage0_pre': pre, 'stage0': x}
@@ -140,7 +140,7 @@ class ShuffleNetV2(nn.Module):
   @nn.compact
   def __call__(self, x, train=False):
     dtype = layers.compute_dtype(self.dtype)
-    x = layers.conv(24, 1, dtype=dtype, name='conv1')(x.astype(dtype))
+    x = layers.conv(24, 1, dtype=dtype, name='conv1')(layers.cast(x, dtype))
     x = layers.batch_norm(train, dtype=dtype, name='bn1')(x)
     outputs = {'stage0_pre': x}
     x = outputs['stage0'] = nn.relu(x)

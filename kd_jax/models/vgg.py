@@ -35,7 +35,7 @@ class VGG(nn.Module):
   def __call__(self, x, train=False):
     dtype = layers.compute_dtype(self.dtype)
     pools = 4 if x.shape[1] >= 64 else 3
-    x = x.astype(dtype)
+    x = layers.cast(x, dtype)
     outputs = {}
     for i, (count, width) in enumerate(zip(self.counts, _WIDTHS)):
       for j in range(count):

@@ -26,7 +26,7 @@ class Attention(nn.Module):
     scores = jnp.einsum(
       'bhqd,bhkd->bhqk', query, key, preferred_element_type=jnp.float32
     ) / jnp.sqrt(d // self.heads)
-    weights = nn.softmax(scores).astype(dtype)
+    weights = nn.softmax(scores).astype(value.dtype)
     x = jnp.einsum('bhqk,bhkd->bqhd', weights, value).reshape(b, l, d)
     x = nn.Dense(d, dtype=dtype, kernel_init=_normal, name='proj')(x)
     return x, {'scores': scores, 'query': query, 'key': key, 'value': value}
@@ -115,9 +115,9 @@ class ViT(nn.Module):
   def __call__(self, x):
     dtype = layers.compute_dtype(self.dtype)
     x = Patches(self.width, self.patch, self.dtype, name='patch_embed')(
-      x.astype(dtype)
+      layers.cast(x, dtype)
     )
-    x = self._with_tokens(x, dtype)
+    x = self._with_tokens(x)
     outputs = {}
     for i in range(1, self.depth + 1):
       block = Block(self.heads, self.dtype, name=f'blocks_{i - 1}')
@@ -137,7 +137,7 @@ class ViT(nn.Module):
       logits = (logits + dist_logits) / 2
     return {**outputs, 'logits': logits}
 
-  def _with_tokens(self, x, dtype):
+  def _with_tokens(self, x):
     """Puts the learned tokens before the patches, and adds the positions."""
     b, l, d = x.shape
     names = ['cls_token', 'dist_token'] if self.distilled else ['cls_token']
@@ -145,9 +145,9 @@ class ViT(nn.Module):
       jnp.broadcast_to(self.param(n, _normal, (1, 1, d)), (b, 1, d))
       for n in names
     ]
-    x = jnp.concatenate([*(t.astype(dtype) for t in tokens), x], 1)
+    x = jnp.concatenate([*(t.astype(x.dtype) for t in tokens), x], 1)
     position = self.param('pos_embed', _normal, (1, l + len(names), d))
-    return x + position.astype(dtype)
+    return x + position.astype(x.dtype)
 
 
 def vit(width: int) -> Callable[..., base.Network]:

@@ -69,7 +69,7 @@ class WideResNet(nn.Module):
   @nn.compact
   def __call__(self, x, train=False):
     dtype = layers.compute_dtype(self.dtype)
-    x = layers.conv(16, dtype=dtype, name='conv1')(x.astype(dtype))
+    x = layers.conv(16, dtype=dtype, name='conv1')(layers.cast(x, dtype))
     outputs = {'stage0_pre': x, 'stage0': x}
     for i in (1, 2, 3):
       stage = Stage(

@@ -104,6 +104,7 @@ def train(
   teachers = cached_teachers.open_stage(
     experiment, stage, frozen, prepare, session, tick
   )
+  frozen = build.lowered(frozen, experiment.specs)
   runtime = runtimes.make_runtime(experiment, stage, teachers)
   name = strategies.choose(plan.strategy, experiment.placement, len(entries))
   strategy = strategies.STRATEGIES[name](runtime)

@@ -79,7 +79,12 @@ def make_runtime(
     return states.init_state(networks, stage, zeros, starts, shapes, first)
 
   halves = steps.make_halves(
-    networks, stage, prepare, reads_of(stage, shapes, batch), experiment.task
+    networks,
+    stage,
+    prepare,
+    reads_of(stage, shapes, batch),
+    experiment.task,
+    experiment.config['precision'],
   )
   per_epoch = experiment.data.train.labels.shape[0] // recipe.batch_size
   split, on_device = _place(experiment.data.train, placement, teachers)

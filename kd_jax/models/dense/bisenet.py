@@ -124,7 +124,7 @@ class BiSeNetV2(nn.Module):
   def __call__(self, x, train=False):
     dtype = layers.compute_dtype(self.dtype)
     unit = functools.partial(layers.unit, train=train, dtype=dtype)
-    outputs, x = {}, x.astype(dtype)
+    outputs, x = {}, layers.cast(x, dtype)
     detail = x
     for i, (width, count) in enumerate(_DETAIL, 1):
       for j in range(count):

@@ -30,7 +30,7 @@ class UNet(nn.Module):
   def __call__(self, x, train=False):
     dtype = layers.compute_dtype(self.dtype)
     unit = functools.partial(layers.unit, train=train, dtype=dtype)
-    x = unit(x.astype(dtype), self.widths[0], 3, 2, name='stem')
+    x = unit(layers.cast(x, dtype), self.widths[0], 3, 2, name='stem')
     outputs, skips = {'stem': x}, []
     for i, width in enumerate(self.widths, 1):
       stride = 1 if i == 1 else 2
