@@ -76,7 +76,7 @@ def optimizer() -> ConfigDict:
   c.learning_rate = 1e-3  # peak
   c.weight_decay = 0.0  # of weights; of all by options.decay='all'
   c.clip_norm = 0.0  # greatest global norm of the gradient; 0: none
-  c.accumulate = 1  # micro-batches averaged into one update
+  c.accumulate = 1  # steps whose gradients are averaged into one update
   c.options = open_dict()  # momentum, nesterov, b1, b2, eps, decay
   c.schedule = open_dict(name='constant')  # constant, linear, cosine, step
   return c
@@ -114,8 +114,8 @@ def default() -> ConfigDict:
   c.data = open_dict(name='digits')  # and options of kd_jax.data.SOURCES
   c.data.seed = 0  # order of the examples and augmentation
   # name -> dict(name=.., options) or dict(load=DIR). backbone=DIR: a finished
-  # network for images, where the part 'backbone' of a new network starts.
-  # precision=..: its own.
+  # network for images, where the part 'backbone' of a new network starts. Its
+  # own precision; remat=True keeps less in training, microbatches=N of a frozen.
   c.networks = open_dict()
   c.scheme = open_dict(name='offline')  # who teaches whom, and its options
   c.views = open_dict()  # name -> dict(name=.., sources=[..]): ensembles

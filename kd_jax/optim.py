@@ -93,13 +93,19 @@ def make_optimizer(
 ) -> optax.GradientTransformationExtraArgs:
   """An optimizer whose updates take hparams (learning_rate, weight_decay).
 
-  They also take `count`, the predictions of the batch that count, by which
-  micro-batches are weighted.
+  With `accumulate` an update is the mean over some steps, each of one batch,
+  weighted by the `count` that updates also take: the predictions of the batch
+  that count. Where values of predictions are averaged, that equals one step of
+  a batch so many times as large. It does not where a batch is more than its
+  examples: BatchNorm normalizes over the batch of a step and moves its running
+  statistics at every step; a `batchwise` method (relations, contrast, DIST)
+  sees no pair of examples out of different steps; memories and EMA copies move
+  at every step.
 
   Args:
     name: a key of `OPTIMIZERS`.
-    clip_norm: greatest global norm of the gradient; 0 leaves it.
-    accumulate: micro-batches averaged into an update.
+    clip_norm: greatest global norm of the (mean) gradient; 0 leaves it.
+    accumulate: steps of an update.
     **options: of the optimizer (momentum, nesterov, b1, b2, eps), and what
       decays: 'weights' (default) or 'all', biases and norms as well, as in
       the sources of most recipes (PyTorch's default).

@@ -77,6 +77,7 @@ VALUES = [
     'networks.teacher.precision=bf16',
     ["unknown networks.teacher.precision 'bf16'", "'bfloat16'"],
   ),
+  ('networks.teacher.microbatches=5', ['microbatches 5', 'does not divide']),
   # A term that teaches nobody, or nothing.
   ('terms.soft.student=teacher', ["'teacher' teach itself"]),
   ('terms.soft.teacher=student', ["'student' teach itself"]),

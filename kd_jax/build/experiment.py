@@ -19,7 +19,7 @@ from kd_jax import (
   terms,
   types,
 )
-from kd_jax.build import fingerprint
+from kd_jax.build import compute, fingerprint
 from kd_jax.build import networks as build_networks
 from kd_jax.build import terms as build_terms
 from kd_jax.cache import plan
@@ -107,6 +107,7 @@ def make_experiment(
   cast = build_networks.make_cast(c, data, loaded, outputs)
   scheme = c.scheme.to_dict()
   trained = schemes.make_stages(scheme.pop('name', ''), cast, **scheme)
+  compute.check(specs, trained, placement.count)
   _add_networks(c, trained, networks, specs)
   experiment = Experiment(
     like.networks if like else networks,

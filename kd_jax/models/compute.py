@@ -1,14 +1,17 @@
 """Says how a network computes, which is apart from what it is.
 
 The variables of a network are f32 wherever they are kept: in a state, in a
-folder, in a checkpoint. A run may compute it in another precision.
+folder, in a checkpoint. A run may compute it in another precision, in parts of
+a batch, or twice to keep less.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from kd_jax import kinds, types
 from kd_jax.models import adapt, base
@@ -83,3 +86,111 @@ def _floats(tree: types.PyTree, dtype) -> types.PyTree:
     lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x,
     tree,
   )
+
+
+@functools.lru_cache(256)
+def in_microbatches(network: base.Network, parts: int) -> base.Network:
+  """`network`, which predicts for a batch in parts, one after the other.
+
+  Memory of its activations falls to a share of 1 / parts. Its outputs are the
+  same to rounding. Training, and a batch that does not divide, are as before.
+
+  Args:
+    network: whose predictions of an example depend on no other, as those of
+      every network outside of training should.
+    parts: of a batch; part i has the examples i, i + parts, .. so that a batch
+      over several devices stays where it is.
+  """
+
+  def apply(variables, inputs, *, train=False, **options):
+    whole = functools.partial(network.apply, train=train, **options)
+    (size,) = {x.shape[0] for x in jax.tree.leaves(inputs)}
+    if train or size % parts:
+      return whole(variables, inputs)
+    outputs = jax.lax.map(
+      lambda part: whole(variables, part)[0],
+      jax.tree.map(
+        lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), inputs
+      ),
+    )
+    joined = jax.tree.map(
+      lambda x: x.swapaxes(0, 1).reshape(size, *x.shape[2:]), outputs
+    )
+    return joined, adapt.collections(variables)
+
+  return network._replace(apply=apply)
+
+
+@functools.lru_cache(256)
+def with_remat(network: base.Network) -> base.Network:
+  """`network`, which in training keeps few activations for its gradient.
+
+  Of a Linen network without taps the inputs of its blocks are kept, and the
+  backward pass computes each block again; blocks are the modules under the
+  outermost one that are no layers of Linen. Any other network is computed
+  again as a whole: of use where several train at once, or a teacher and the
+  losses need the memory in between. Gradients are the same to rounding.
+
+  Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost",
+    https://arxiv.org/abs/1604.06174, section 4.
+  """
+
+  def apply(variables, inputs, *, train=False, rng=None, axis_name=None):
+    def whole(variables, inputs, rng):
+      return network.apply(
+        variables, inputs, train=train, rng=rng, axis_name=axis_name
+      )
+
+    if not train:
+      return whole(variables, inputs, rng)
+    blocks = _Blocks()
+    with nn.intercept_methods(blocks):
+      result = whole(variables, inputs, rng)
+    if blocks.count:
+      return result
+    return jax.checkpoint(whole)(variables, inputs, rng)
+
+  return network._replace(apply=apply)
+
+
+class _Blocks:
+  """Intercepts the calls of a Linen network's blocks: `nn.remat` of each.
+
+  Attributes:
+    count: blocks so far.
+  """
+
+  def __init__(self):
+    self.count, self._inside = 0, False
+
+  def __call__(self, call, args, kwargs, context):
+    module = context.module
+    if (
+      self._inside
+      or context.method_name != '__call__'
+      or len(module.path) != 1
+      or type(module).__module__.startswith('flax.')
+      # Taps would see the call of a block twice.
+      or module.is_mutable_collection('intermediates')
+    ):
+      return call(*args, **kwargs)
+    self.count += 1
+    leaves, tree = jax.tree.flatten((args, kwargs))
+    traced = [isinstance(x, jax.Array) for x in leaves]
+
+    def run(module, arrays):
+      arrays = iter(arrays)
+      filled = [next(arrays) if t else x for t, x in zip(traced, leaves)]
+      args, kwargs = jax.tree.unflatten(tree, filled)
+      return module(*args, **kwargs)
+
+    with self._in_block():
+      return nn.remat(run)(module, [x for t, x in zip(traced, leaves) if t])
+
+  @contextlib.contextmanager
+  def _in_block(self):
+    self._inside = True
+    try:
+      yield
+    finally:
+      self._inside = False

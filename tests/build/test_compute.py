@@ -68,6 +68,23 @@ def test_a_network_goes_before_the_run(changes, teacher, student):
       {'precision': 'bfloat16', 'networks__student__quantize': 'int8'},
       "set networks.student.precision='float32'",
     ),
+    (
+      {'networks__teacher__microbatches': 3},
+      "microbatches 3 does not divide the batch of stage 'student', 32",
+    ),
+    (
+      {'networks__teacher__microbatches': 8, 'parallel': 'mesh'},
+      "microbatches 8 does not divide the batch of stage 'student', 4 on a",
+    ),
+    ({'networks__teacher__microbatches': 0}, 'must be at least 1, not 0'),
+    (
+      {'networks__student__microbatches': 2},
+      "'student' only learns; for its training see optimizer.accumulate",
+    ),
+    (
+      {'networks__student__remat': 'yes'},
+      'remat must be of type bool; got str',
+    ),
   ],
 )
 def test_what_cannot_be_is_refused_in_one_line(changes, words):
@@ -142,3 +159,24 @@ def test_frozen_weights_are_rounded_where_they_are_computed_so():
   frozen = build.lowered(variables, made.specs)
   for name, dtype in (('teacher', BF16), ('student', F32)):
     assert {x.dtype for x in jax.tree.leaves(frozen[name])} == {dtype}
+
+
+def test_remat_of_what_never_learns_is_refused(tmp_path):
+  made = running.experiment()
+  inputs = build.example_inputs(made.data)
+  variables = made.networks['teacher'].init(jax.random.key(1), inputs)
+  spec = {'build': made.specs['teacher']}
+  network_files.save_network(tmp_path / 'net', variables, spec)
+  place = {'load': str(tmp_path / 'net')}
+  with pytest.raises(ValueError, match="remat: 'teacher' does not learn here"):
+    running.experiment(networks__teacher={**place, 'remat': True})
+  kept = running.experiment(networks__teacher={**place, 'microbatches': 2})
+  assert kept.specs['teacher']['microbatches'] == 2
+
+
+def test_what_is_as_usual_is_left_out():
+  made = running.experiment(
+    networks__student__remat=False, networks__teacher__microbatches=1
+  )
+  assert made.specs == running.experiment().specs
+  assert made.networks == running.experiment().networks

@@ -1,4 +1,4 @@
-"""Precision: what a network computes in, and what stays f32."""
+"""How a network computes: precision, blocks computed again, microbatches."""
 
 import functools
 
@@ -165,3 +165,121 @@ def test_an_unknown_precision_is_refused():
     compute.with_precision(own('linen'), 'f16')
   for known in kinds.PRECISIONS:
     assert known in str(refused.value)
+
+
+def bytes_of(tree) -> int:
+  return sum(x.nbytes for x in jax.tree.leaves(tree))
+
+
+def same(tree, expected, tolerance: float) -> None:
+  """Arrays that differ by no more than this share of their norm."""
+  for ours, theirs in zip(
+    jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True
+  ):
+    gap = np.linalg.norm(np.asarray(ours - theirs, 'f4'))
+    assert gap <= tolerance * np.linalg.norm(np.asarray(theirs, 'f4')) + 1e-6
+
+
+def kept(network, variables, inputs):
+  """Value, new state and gradient in training, and what it keeps for that."""
+
+  def loss(params):
+    outputs, state = network.apply(
+      {**variables, 'params': params}, inputs, train=True, rng=KEY
+    )
+    return (outputs['logits'] ** 2).mean(), state
+
+  value, pull, state = jax.jit(
+    lambda params: jax.vjp(loss, params, has_aux=True)
+  )(variables['params'])
+  return (value, state, pull(1.0)), bytes_of(pull)
+
+
+class Drops(nn.Module):
+  """Two blocks with dropout and norms."""
+
+  @nn.compact
+  def __call__(self, x, train: bool = False):
+    for i in range(2):
+      x = tiny.Net(16, 0.5, name=f'block{i}')(x, train=train)['hidden']
+    return nn.Dense(tiny.CLASSES)(x)
+
+
+BLOCKS = {
+  'resnet8': lambda: models.make_network('resnet8', 7),
+  'vit_tiny': lambda: models.make_network('vit_tiny', 7, patch=4),
+  'dropout': lambda: base.from_linen(Drops()),
+  'low': lambda: compute.with_precision(
+    models.make_network('resnet8', 7), 'bfloat16'
+  ),
+  'exits': lambda: models.make_network('resnet8', 7, exits=['stage1']),
+}
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(n, marks=[] if n == 'dropout' else [pytest.mark.slow])
+    for n in BLOCKS
+  ],
+)
+def test_remat_keeps_less_and_gives_the_same(name):
+  network = BLOCKS[name]()
+  inputs = jax.random.normal(KEY, (64, 8, 8, 3))
+  variables = network.init(KEY, inputs)
+  again = compute.with_remat(network)
+  expected, before = kept(network, variables, inputs)
+  got, after = kept(again, variables, inputs)
+  same(got, expected, 0.1 if name == 'low' else 1e-4)
+  held = bytes_of((variables, inputs))
+  assert after - held < 0.6 * (before - held)
+  program = str(jax.make_jaxpr(again.apply)(variables, inputs))
+  assert 'checkpoint' not in program and 'remat' not in program
+
+
+@pytest.mark.parametrize('name', OWN)
+def test_remat_of_any_other_network_is_of_the_whole(name):
+  inputs = tiny.batch()['inputs']
+  variables = own(name).init(KEY, inputs)
+  expected, _ = kept(own(name), variables, inputs)
+  got, after = kept(compute.with_remat(own(name)), variables, inputs)
+  assert after <= 2 * bytes_of((variables, inputs))
+  same(got, expected, 1e-5)
+
+
+def test_remat_of_a_tapped_network_shows_each_block_once():
+  network = base.from_linen(Drops(), ['block*'])
+  inputs = tiny.batch()['inputs']
+  variables = network.init(KEY, inputs)
+  outputs, _ = compute.with_remat(network).apply(
+    variables, inputs, train=True, rng=KEY
+  )
+  plain, _ = network.apply(variables, inputs, train=True, rng=KEY)
+  assert outputs.keys() == plain.keys()
+
+
+@pytest.mark.parametrize('name', ['resnet8', 'low', *OWN])
+def test_microbatches_predict_the_same(name):
+  network = BLOCKS[name]() if name in BLOCKS else own(name)
+  inputs = jax.random.normal(KEY, (12, 4, 4, 3 if name in BLOCKS else 1))
+  variables = network.init(KEY, inputs)
+  expected, state = network.apply(variables, inputs)
+  for parts in (2, 12):
+    split = compute.in_microbatches(network, parts)
+    outputs, after = jax.jit(split.apply)(variables, inputs)
+    same((outputs, after), (expected, state), 1e-2 if name == 'low' else 1e-5)
+    program = str(jax.make_jaxpr(split.apply)(variables, inputs))
+    assert 'scan' in program
+    assert f'{12 // parts},4,4' in program
+
+
+def test_microbatches_leave_training_and_other_batches_alone():
+  network = own('linen')
+  split = compute.in_microbatches(network, 4)
+  inputs = tiny.batch()['inputs']
+  variables = network.init(KEY, inputs)
+  for images, options in ((inputs, dict(train=True)), (inputs[:6], {})):
+    got, expected = (
+      n.apply(variables, images, **options) for n in (split, network)
+    )
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
