@@ -28,6 +28,7 @@ _PUBLIC = {
   'make_network': 'kd_jax.models',
   'make_halves': 'kd_jax.step',
   'save_network': 'kd_jax.network_files',
+  'settle': 'kd_jax.machine',
   'train_alone': 'kd_jax.api',
   'with_precision': 'kd_jax.models.compute',
 }

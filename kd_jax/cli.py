@@ -318,16 +318,8 @@ def packaged(config: str) -> str:
 
 
 def set_up() -> None:
-  """Sets up logging, compilation cache and memory, before JAX is imported."""
-  from kd_jax.executors import hardware
-
-  hardware.keep_freed()
-  # Hides the start-up messages of the backends.
+  """Hides the start-up messages of JAX's backends, before it is imported."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-  os.environ.setdefault(
-    'JAX_COMPILATION_CACHE_DIR', str(pathlib.Path.home() / '.cache/kd_jax')
-  )
-  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
 
 
 def main(argv: list[str] | None = None) -> int:

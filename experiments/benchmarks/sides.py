@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.benchmarks import devices
+from kd_jax import machine
 from kd_jax.executors import hardware
 
 THREADS = 2
@@ -191,7 +192,7 @@ def settle(device: str = 'cpu', count: int = THREADS) -> None:
 
   Beside a GPU it keeps all cores: what dispatches the work is not compared.
   """
-  hardware.keep_freed()
+  machine.keep_freed()
   if device == 'cpu' and hasattr(os, 'sched_setaffinity'):
     os.sched_setaffinity(0, hardware.cores()[:count])
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from kd_jax import (
   checkpoint,
   config,
+  machine,
   memoize,
   parallel,
   schemes,
@@ -88,6 +89,9 @@ def make_experiment(
   """
   config.validate(c)
   c = config.resolve(c)
+  machine.settle()
+  if c.deterministic:
+    machine.need_deterministic()
   placement = like.placement if like else parallel.choose(c.parallel)
   for part in (c.train, c.teacher):
     parallel.check_batch(part.batch_size, placement)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from kd_jax import network_files, types
+from kd_jax import machine, network_files, types
 from kd_jax.build import networks
 from kd_jax.methods import reused_head
 from kd_jax.models import base
@@ -25,6 +25,7 @@ def load(
     ValueError: one line that names the folder, where it holds no network, or
       a network that its network.json does not describe.
   """
+  machine.settle()
   folder = pathlib.Path(folder)
   variables, spec = network_files.load_network(folder)
   if 'build' not in spec:

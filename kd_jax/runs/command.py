@@ -3,11 +3,11 @@
 import argparse
 import pathlib
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
-from kd_jax import build, config, errors, runs
+from kd_jax import build, config, errors, machine, runs, sweep
 from kd_jax.compare import table
 from kd_jax.executors import hardware, jobs, process, slurm, status
 from kd_jax.runs import describe, folders, search, sweep_run
@@ -31,6 +31,8 @@ def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
     # The GPUs are for the children.
     jax.config.update('jax_platforms', 'cpu')
   c = config.read(options.config, changes)
+  if c.get('deterministic') is True:
+    machine.make_deterministic()
   plan = loop.make_plan(options.strategy, options.lanes, options.halving)
   if options.sweep is not None:
     return swept(options, changes, c, plan)
@@ -66,6 +68,8 @@ def swept(options, changes, c, plan) -> Work:
     plan: how they are trained at once.
   """
   settings = sweep_run.named(options.config, options.sweep)
+  if options.executor == 'grid':
+    one_process(settings)
   workdir = options.workdir or pathlib.Path()
   many = sweep_run.make(options.config, changes, settings, workdir)
   todo = jobs.jobs_of(options.config, changes, settings, workdir)
@@ -97,10 +101,24 @@ def swept(options, changes, c, plan) -> Work:
   return all_of
 
 
+def one_process(settings: Sequence[sweep.Setting]) -> None:
+  """Refuses settings that a single process cannot have side by side.
+
+  Raises:
+    ValueError: naming the key.
+  """
+  if any('deterministic' in setting for setting in settings):
+    raise ValueError(
+      "'deterministic' is of a whole process, not of a setting: give it as "
+      '--config.deterministic, or --executor process'
+    )
+
+
 def searched(options, changes, c, plan) -> Work:
   """Searches many dimensions; raises as `make`."""
   search.require_optuna()
   space = search.space_of(options.config)
+  one_process([space])
   # The data set is read once, unless the search changes it.
   named = any(key == 'data' or key.startswith('data.') for key in space)
   experiment = build.make_experiment(c)
