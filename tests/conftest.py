@@ -14,6 +14,11 @@ KD_JAX_TESTS_OPTIMIZED=1 leaves all three as a user has them, and the fixture
 `compiled_once` too. tests/test_optimized.py runs those tests so that compare
 bit for bit.
 
+They run on CPU, whatever there is. On a GPU: JAX_PLATFORMS=cuda and -n 1 (a
+process takes three quarters of its memory otherwise); products are then taken
+in full f32, programs are optimized and deterministic, and what needs several
+devices cannot pass on one.
+
 KD_JAX_NO_SKIPS=1 is for a machine that has everything optional: a skip is a
 failure, unless its reason begins with one of `RIGHTLY`.
 """
@@ -23,13 +28,18 @@ import gc
 import importlib.metadata
 import json
 import os
+import shutil
 import tempfile
 
-HURRIED = os.environ.get('KD_JAX_TESTS_OPTIMIZED') != '1'
+ON_CPU = os.environ.setdefault('JAX_PLATFORMS', 'cpu') == 'cpu'
+HURRIED = ON_CPU and os.environ.get('KD_JAX_TESTS_OPTIMIZED') != '1'
 RIGHTLY = ('by design: ', 'this system ')
 
-os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 _flags = ['--xla_force_host_platform_device_count=8']
+if not ON_CPU:
+  _flags.append('--xla_gpu_deterministic_ops=true')
+  os.environ.setdefault('JAX_DEFAULT_MATMUL_PRECISION', 'highest')
+  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
 # XLA ends a program that names an unknown flag, and JAX may rename its parts.
 _known = HURRIED and importlib.metadata.version('jaxlib').startswith('0.10.')
 if _known:
@@ -115,6 +125,12 @@ def refuse_skip(report) -> None:
   if not reason.startswith(RIGHTLY):
     report.outcome = 'failed'
     report.longrepr = f'skipped with KD_JAX_NO_SKIPS=1: {reason}'
+
+
+def pytest_terminal_summary(terminalreporter):
+  """Says that a GPU was left alone."""
+  if ON_CPU and shutil.which('nvidia-smi'):
+    terminalreporter.line('all on CPU; for the GPU: JAX_PLATFORMS=cuda, -n 1')
 
 
 @pytest.hookimpl(wrapper=True)
