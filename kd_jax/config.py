@@ -115,7 +115,7 @@ def default() -> ConfigDict:
   c.data.seed = 0  # order of the examples and augmentation
   # name -> dict(name=.., options) or dict(load=DIR). backbone=DIR: a finished
   # network for images, where the part 'backbone' of a new network starts. Its
-  # own precision; remat=True keeps less in training, microbatches=N of a frozen.
+  # own precision; remat=True keeps less in training, microbatches=N if frozen.
   c.networks = open_dict()
   c.scheme = open_dict(name='offline')  # who teaches whom, and its options
   c.views = open_dict()  # name -> dict(name=.., sources=[..]): ensembles
