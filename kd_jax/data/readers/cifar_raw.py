@@ -4,6 +4,7 @@ A split is 'image' uint8 [N, 32, 32, 3], 'label' [N] and, for CIFAR-100,
 'coarse_label' [N].
 """
 
+import hashlib
 import pathlib
 import pickletools
 import re
@@ -41,6 +42,17 @@ def archive(path: pathlib.Path) -> dict[str, Split]:
   if not all(parts.values()):
     raise ValueError(f"'{path}' is no archive of CIFAR: batches are missing")
   return {split: _join(batches) for split, batches in parts.items()}
+
+
+def digests(path: pathlib.Path) -> dict[str, str]:
+  """{name of a file of an archive that holds examples: its sha256 in hex}."""
+  with tarfile.open(path) as tar:
+    return {
+      name: hashlib.sha256(tar.extractfile(member).read()).hexdigest()
+      for member in tar.getmembers()
+      for name in [pathlib.PurePath(member.name).name]
+      if member.isfile() and any(x.fullmatch(name) for x in _FILES.values())
+    }
 
 
 def _join(batches: list[Split]) -> Split:

@@ -6,7 +6,7 @@ import pathlib
 import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 # The environment variable that names a folder of raw files.
@@ -19,6 +19,7 @@ def fetch(
   url: str,
   choices: Sequence[Mapping[str, str]],
   raw_dir: str = '',
+  same: Callable[[pathlib.Path], bool] | None = None,
 ) -> dict[str, pathlib.Path]:
   """The path of each raw file, after its md5 was checked.
 
@@ -33,6 +34,8 @@ def fetch(
     choices: alternatives {file name: md5 in hex}. Any of them is enough; the
       first is the one that is downloaded.
     raw_dir: folder of raw files; '' is KD_JAX_RAW_DIR in the environment.
+    same: path -> whether a file with another md5 holds the same all the same:
+      an archive that was packed again.
 
   Raises:
     ValueError: a file is missing from `raw_dir`, cannot be downloaded, or has
@@ -45,7 +48,7 @@ def fetch(
   md5 = {file: md5 for choice in choices for file, md5 in choice.items()}
   for file, path in paths.items():
     actual = _md5(path)
-    if actual == md5[file]:
+    if actual == md5[file] or (same is not None and same(path)):
       continue
     if downloaded:
       # TFDS would take the damaged file from its cache again.

@@ -1,5 +1,6 @@
 """CIFAR: two official archives, one data set; nothing is unpickled."""
 
+import functools
 import hashlib
 import io
 import struct
@@ -158,6 +159,18 @@ def test_an_archive_that_is_not_the_official_one(tmp_path):
     sources.make_data('cifar10', raw_dir=str(tmp_path), data_dir=str(tmp_path))
 
 
+def test_an_archive_that_was_packed_anew_is_taken(tmp_path, monkeypatch):
+  path = _archive(tmp_path / 'cifar-100-binary.tar.gz', True, 'binary')
+  make = functools.partial(
+    sources.make_data, 'cifar100', raw_dir=str(tmp_path), validation=0
+  )
+  with pytest.raises(ValueError, match='has md5'):
+    make(data_dir=str(tmp_path / 'before'))
+  monkeypatch.setattr(cifar, 'SHA256_100', cifar_raw.digests(path))
+  data = make(data_dir=str(tmp_path / 'after'))
+  np.testing.assert_array_equal(data.train.inputs, _IMAGES['train'])
+
+
 def test_the_groups_of_cifar100(tmp_path, monkeypatch):
   path = _archive(tmp_path / 'cifar-100-binary.tar.gz', True, 'binary')
   md5 = hashlib.md5(path.read_bytes()).hexdigest()
@@ -178,6 +191,7 @@ def test_the_archive_of_all_of_cifar100(tmp_path):
   """The real images, written as the official archive by the script there."""
   folder = shared.need('data', 'cifar100')
   subprocess.run([sys.executable, folder / 'unpack.py', tmp_path], check=True)
+  assert cifar.packed_anew(tmp_path / 'cifar-100-binary.tar.gz')
   splits = cifar_raw.archive(tmp_path / 'cifar-100-binary.tar.gz')
   # Given with the folder.
   expected = {
