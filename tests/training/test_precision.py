@@ -44,8 +44,8 @@ def dtypes(tree) -> set:
 def test_the_config_in_bf16_trains(tmp_path, monkeypatch):
   frozen, original = [], runtime.compile_halves
 
-  def watched(placement, halves):
-    signals, update = original(placement, halves)
+  def watched(*arguments):
+    signals, update = original(*arguments)
 
     def seen(step, variables, batch):
       frozen.append(dtypes(variables))
