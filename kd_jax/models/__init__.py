@@ -9,6 +9,7 @@ from kd_jax.models import (
   cnn,
   fake_quant,
   heads,
+  inits,
   mlp,
   mobilenet,
   resnet,
@@ -77,6 +78,7 @@ _FURTHER = {
   'exits': Sequence[str],
   'branches': Mapping[str, Any] | None,
   'quantize': str,
+  'init': str,
 }
 
 
@@ -88,6 +90,7 @@ def make_network(
   exits: Sequence[str] = (),
   branches: Mapping[str, Any] | None = None,
   quantize: str = '',
+  init: str = '',
   **options: Any,
 ) -> base.Network:
   """The network called `name` in MODELS, for `classes` classes.
@@ -98,6 +101,8 @@ def make_network(
     exits: features that get a separate classifier, `heads.with_exits`.
     branches: {'layer', 'count'}: branches on a trunk, `heads.with_branches`.
     quantize: 'int8' trains the network for int8, `fake_quant.wrap`.
+    init: 'pytorch' draws the first weights as the published network does,
+      `inits.wrap`; '' as the maker does.
     **options: of the maker.
 
   Raises:
@@ -106,10 +111,10 @@ def make_network(
   """
   maker, owner = kinds.entry('network', MODELS, name), f"network '{name}'"
   kinds.options(owner, maker, options, further=_FURTHER, passed=('classes',))
-  further = (classes, exits, branches, quantize)
+  further = (classes, exits, branches, quantize, init)
   for (key, kind), value in zip(_FURTHER.items(), further, strict=True):
     kinds.check(f"'{key}' of {owner}", value, kind)
-  network = maker(classes=classes, **options)
+  network = inits.wrap(maker(classes=classes, **options), name, init)
   if branches:
     kinds.options(
       f"'branches' of {owner}",
