@@ -20,7 +20,14 @@ Made for a machine with accelerators; not run here.
 from experiments.configs import cifar100, pairs, weights
 from kd_jax import config
 
-EXAMPLES, EPOCHS, DECAYS = 1_281_167, 100, (30, 60, 90)
+EXAMPLES, DECAYS = 1_281_167, (30, 60, 90)
+USUAL = dict(
+  epochs=100,
+  batch_size=512,
+  learning_rate=0.2,
+  weight_decay=1e-4,
+  augment=('resized_crop', 'flip'),
+)
 # Of the training images, in [0, 1].
 NORMAL = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -40,27 +47,13 @@ def get_config(arg: str = 'KD,imagenet_resnet34,imagenet_resnet18'):
     seed=0,
     **NORMAL,
   )
-  c.networks.teacher = dict(name=teacher, load=folder)
-  c.networks.student = dict(name=student)
-  half = 2 if name in weights.HALVED else 1
-  _train(c.teacher, 1)
-  _train(c.train, half)
-  per_epoch = EXAMPLES // c.train.batch_size
-  cifar100.add_terms(c, loss, teacher, EPOCHS, 1 if smoke else per_epoch)
+  c.networks.teacher = dict(name=teacher, init=cifar100.INIT, load=folder)
+  c.networks.student = dict(name=student, init=cifar100.INIT)
+  cifar100.train(c.teacher, weights.Training(), USUAL, DECAYS)
+  cifar100.train(c.train, loss.training, USUAL, DECAYS)
+  per_epoch = 1 if smoke else EXAMPLES // c.train.batch_size
+  cifar100.add_terms(c, loss, teacher, c.train.epochs, per_epoch)
   if smoke:
     for part in (c.train, c.teacher):
       part.update(cifar100.SMOKE)
   return c
-
-
-def _train(part, half):
-  part.epochs, part.batch_size = EPOCHS, 512 // half
-  part.augment = ('resized_crop', 'flip')
-  part.optimizer.name = 'sgd'
-  part.optimizer.options.momentum = 0.9
-  part.optimizer.learning_rate = 0.2 / half
-  part.optimizer.weight_decay = 1e-4
-  part.optimizer.options.decay = 'all'  # biases and norms too
-  part.optimizer.schedule = dict(
-    name='step', boundaries=tuple(e / EPOCHS for e in DECAYS), factor=0.1
-  )

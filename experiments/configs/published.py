@@ -2,13 +2,17 @@
 
 CIFAR-100, from the READMEs of: RepDistiller (the last epoch; a mean over
 runs) up to `crd`; CTKD, mdistiller, DIST_KD and logit-standardization-KD (the
-best epoch on the test set) from `ctkd` to `mlkd+ls`; SimKD for `simkd` and
-`srrl`, whose student alone is 73.09 and whose KD is 74.42. The two protocols
-differ, so rows of different sources are no ranking.
+best epoch on the test set) from `ctkd` to `mlkd+ls`; TTM, whose program is
+RepDistiller's, and ICKD, without KL; SimKD for `simkd` and `srrl`, whose
+student alone is 73.09 and whose KD is 74.42. The protocols differ, so rows of
+different sources are no ranking. `dist` was obtained with beta = gamma = 2 and
+T = 4; `mlkd` is quoted, without logs; `ttm` and `wttm` were tuned by pair, and
+their repository gives two commands.
 
 ImageNet: mdistiller (`kd`, `dkd`), torchdistill's own runs (`at`, `ft`, `crd`,
-`review_kd`, `lskd`), and the authors' READMEs (`dist`, `nkd`, `ctkd`); the
-last two start from other teachers and students.
+`review_kd`, `lskd`), and the authors' READMEs (`dist`, at beta = gamma = 2 and
+T = 1, `nkd`, `mgd`, `wsld`, `ctkd`); `nkd` to `wsld` start from other teachers
+and students, `srrl` is quoted by TTM's README.
 """
 
 from experiments.configs import pairs
@@ -38,6 +42,10 @@ kd+ls   76.11 74.37 71.43 71.48 74.17 76.62 74.36 68.61 69.02 -     -     75.56 
 ctkd+ls 76.08 74.58 71.34 71.39 74.01 76.67 74.47 68.98 69.36 -     -     76.18 -
 dkd+ls  76.39 74.89 72.32 71.85 74.29 77.01 74.81 69.98 70.45 -     -     77.37 -
 mlkd+ls 76.95 75.56 72.33 72.27 74.32 78.28 75.22 70.94 71.19 -     -     78.76 -
+ttm     76.23 74.32 71.83 71.46 73.97 76.17 74.33 68.98 69.24 74.87 74.18 76.57 75.39
+wttm    76.37 74.58 71.92 71.67 74.13 76.06 74.44 69.16 69.59 74.82 74.37 76.55 75.42
+wttm+crd 76.61 74.94 72.20 72.13 74.52 76.65 74.71 70.30 70.84 75.30 75.82 77.04 76.86
+ickd    75.64 74.33 71.76 71.68 73.89 75.25 73.42 -     -     -     -     -     -
 simkd   -     -     -     -     -     78.08 -     -     -     -     -     -     -
 srrl    -     -     -     -     -     75.39 -     -     -     -     -     -     -
 """  # noqa: E501
@@ -55,7 +63,10 @@ kd+ls     71.23 -
 ctkd      71.32 -
 dkd       71.70 72.05
 dist      72.07 73.24
+srrl      71.73 72.49
 nkd       71.96 72.58
+mgd       71.69 72.49
+wsld      72.04 71.52
 """
 
 

@@ -1,10 +1,8 @@
 """Every method's terms with their published weights, by pair.
 
-Weights, layers and warm-ups are those of RepDistiller's and CTKD's scripts,
-and of the configurations of mdistiller, CAT-KD and logit-standardization-KD;
-the values of the latter that are in no file are read off the names of its
-logs. SimKD's code has `simkd` and `srrl`. Where a pair has none of its own, a
-method has the same for all.
+`origins` says, for every entry, in which file of which commit of whose code it
+stands and under which name; `python -m experiments.recipes --check` compares
+the two. Where a pair has none of its own, a method has the same for all.
 """
 
 from collections.abc import Mapping
@@ -12,7 +10,32 @@ from typing import Any, NamedTuple
 
 from kd_jax import types
 
-EPOCHS = 240
+_R34, _R50 = 'imagenet_resnet34', 'imagenet_resnet50'
+_MV1 = 'mobilenet_v1'
+
+
+class Training(NamedTuple):
+  """How a student is trained; what is None is the data set's own.
+
+  Attributes:
+    epochs: passes over the images, without those of `Loss.first`.
+    batch_size: images in a step.
+    learning_rate: at first.
+    light_rate: the same for the students of `pairs.LIGHT`.
+    nesterov: of the momentum.
+    decay: what decays, 'all' or 'weights'.
+    clip_norm: greatest norm of a gradient; 0: none.
+    augment: names of augmentations.
+  """
+
+  epochs: int | None = None
+  batch_size: int | None = None
+  learning_rate: float | None = None
+  light_rate: float = 0.01
+  nesterov: bool = False
+  decay: str = 'all'
+  clip_norm: float = 0.0
+  augment: tuple[str, ...] | None = None
 
 
 class Loss(NamedTuple):
@@ -27,7 +50,7 @@ class Loss(NamedTuple):
     warmup: epochs over which the weight rises from 0.
     first: epochs of the method alone, before the labels alone.
     more: further terms, {name: dict(method, ..)}.
-    training: what else it changes: epochs, learning_rate, augment.
+    training: what else it changes of `Training`.
   """
 
   method: str
@@ -38,15 +61,12 @@ class Loss(NamedTuple):
   warmup: int = 0
   first: int = 0
   more: Mapping[str, Mapping] = {}
-  training: Mapping[str, Any] = {}
+  training: Training = Training()
 
 
 def _soft(method, **options):
   """(1 - 0.9) CE + 0.9 of it."""
   return Loss(method, 0.9, options=options, hard=0.1)
-
-
-_AFTER_LS = dict(temperatures=(2.0, 3.0, 5.0, 2.0, 6.0))
 
 
 def _levels(weight, options, strong, more=None):
@@ -67,9 +87,29 @@ def _levels(weight, options, strong, more=None):
     ),
     'strong': dict(method='mlld', teacher='teacher@strong', **one, **strong),
   }
-  training = {'epochs': 480, 'learning_rate': 0.025, 'augment': ('two_view',)}
+  training = Training(240, learning_rate=0.025, augment=('two_view',))
   return Loss('mlld', weight, '', options, 0.1, more=more, training=training)
 
+
+def _standard_levels(weight):
+  """MLKD of standardized logits; only the instance level reads those."""
+  after = dict(temperatures=(2.0, 3.0, 5.0, 2.0, 6.0))
+  alone = dict(class_weight=0.0, batch_weight=0.0)
+  rest = dict(method='mlld', weight=weight / 2, instance_weight=0.0, **after)
+  loss = _levels(
+    weight / 2,
+    {**after, 'standardize': True, **alone},
+    dict(weight=weight, standardize=True, **after),
+    {'levels': rest},
+  )
+  return loss._replace(training=loss.training._replace(epochs=480))
+
+
+# The authors' own program, where the others have mdistiller's.
+_REVIEW = Training(
+  batch_size=128, learning_rate=0.1, light_rate=0.02, nesterov=True
+)
+_KD = dict(method='kd', weight=1.0, temperature=4.0)
 
 CIFAR100 = {
   'kd': _soft('kd', temperature=4.0),
@@ -87,16 +127,15 @@ CIFAR100 = {
   'crd': Loss('crd', 0.8, 'pooled'),
   'kdsvd': Loss('kdsvd', 1.0, 'stages'),
   'ofd': Loss('ofd', 0.001, 'pre'),
-  'review_kd': Loss('review_kd', 1.0, 'review', warmup=20),
+  'review_kd': Loss(
+    'review_kd', 1.0, 'review', warmup=20, training=_REVIEW
+  ),
   'cat_kd': Loss('cat_kd', 400.0, 'final'),
   'simkd': Loss('simkd', 1.0, 'final', hard=0.0),
-  'srrl': Loss(
-    'srrl', 1.0, 'final',
-    more={'logits': dict(method='kd', weight=1.0, temperature=4.0)},
-  ),
+  'srrl': Loss('srrl', 1.0, 'pooled', more={'logits': _KD}),
   'ctkd': _soft('ctkd', decay_steps=10),
   'dkd': Loss('dkd', options={'temperature': 4.0, 'beta': 8.0}, warmup=20),
-  'dist': Loss('dist'),
+  'dist': Loss('dist', 2.0, options={'temperature': 4.0}),
   'mlkd': _levels(0.45, {}, dict(weight=0.9)),
   'kd+ls': Loss('lskd', 9.0, options={'temperature': 2.0}, hard=0.1),
   'ctkd+ls': Loss(
@@ -104,63 +143,136 @@ CIFAR100 = {
   ),
   'dkd+ls': Loss(
     'dkd', warmup=20, options={
-      'temperature': 4.0, 'alpha': 9.0, 'beta': 81.0, 'standardize': True
+      'temperature': 2.0, 'alpha': 9.0, 'beta': 72.0, 'standardize': True
     },
   ),
-  'mlkd+ls': _levels(
-    4.5, {
-      **_AFTER_LS, 'standardize': True, 'class_weight': 0.0,
-      'batch_weight': 0.0,
-    },
-    dict(weight=9.0, standardize=True, **_AFTER_LS),
-    {'levels': dict(
-      method='mlld', weight=4.5, instance_weight=0.0, **_AFTER_LS
-    )},
+  'mlkd+ls': _standard_levels(9.0),
+  'ttm': Loss('ttm', 45.0, options={'temperature': 10.0}),
+  'wttm': Loss('ttm', 4.0, options={'temperature': 5.0, 'variant': 'wttm'}),
+  'wttm+crd': Loss(
+    'ttm', 4.0, options={'temperature': 5.0, 'variant': 'wttm'},
+    more={'embeddings': dict(method='crd', weight=0.8, layers='pooled')},
   ),
+  'nkd': Loss('nkd', options={'temperature': 3.0, 'gamma': 3.5}),
+  'wsld': Loss('wsld', 2.25, options={'temperature': 4.0}),
+  'mgd': Loss('mgd', 0.0012, 'last', {'masked': 0.15}),
+  'ickd': Loss('ickd', 2.5, 'last'),
+  'ofa': Loss('ofa', options={'eps': 1.0, 'temperature': 1.0}),
 }  # fmt: skip
 
-# The settings of the methods above that differ by pair.
-_DKD_BETA = {
-  ('resnet56', 'resnet20'): 2.0,
-  ('resnet110', 'resnet32'): 2.0,
-  ('wrn_40_2', 'wrn_16_2'): 6.0,
-  ('wrn_40_2', 'wrn_40_1'): 6.0,
-  ('vgg13', 'vgg8'): 6.0,
-  ('vgg13', 'mobilenet_v2'): 6.0,
-}
-_LSKD = {  # temperature, weight
-  ('vgg13', 'vgg8'): (3.0, 9.0),
-  ('vgg13', 'mobilenet_v2'): (3.0, 9.0),
-  ('resnet50', 'mobilenet_v2'): (3.0, 1.0),
-  ('resnet110', 'resnet20'): (4.0, 12.0),
-}
-_CAT = {  # weight, resolution, normalize
-  ('wrn_40_2', 'wrn_16_2'): (12.0, 2, False),
-  ('wrn_40_2', 'wrn_40_1'): (1.5, 2, False),
-  ('resnet56', 'resnet20'): (0.7, 2, False),
-  ('resnet110', 'resnet32'): (1.8, 2, False),
-  ('resnet32x4', 'resnet8x4'): (15.0, 2, False),
-  ('vgg13', 'vgg8'): (4.5, 2, False),
-  ('vgg13', 'mobilenet_v2'): (15.0, 2, True),
-  ('resnet50', 'mobilenet_v2'): (40.0, 2, True),
-  ('resnet32x4', 'shufflenet_v1'): (600.0, 4, True),
-  ('resnet32x4', 'shufflenet_v2'): (600.0, 4, True),
-  ('wrn_40_2', 'shufflenet_v1'): (80.0, 4, True),
-}
 
-_R34, _R50 = 'imagenet_resnet34', 'imagenet_resnet50'
+def _dkd_ls(temperature, weight, beta):
+  """DKD+LS by the names of its logs: the weight multiplies alpha and beta."""
+  return {'temperature': temperature, 'alpha': weight, 'beta': weight * beta}
+
+
+def _cat(weight, resolution, normalize):
+  return {'weight': weight, 'resolution': resolution, 'normalize': normalize}
+
+
+# What differs by pair: fields of Loss, of Training, or options of the method.
+_TWICE, _FOURFOLD = {'epochs': 480}, {'epochs': 960}
+BY_PAIR = {
+  'dkd': {
+    ('resnet56', 'resnet20'): {'beta': 2.0},
+    ('resnet110', 'resnet32'): {'beta': 2.0},
+    ('wrn_40_2', 'wrn_16_2'): {'beta': 6.0},
+    ('wrn_40_2', 'wrn_40_1'): {'beta': 6.0},
+    ('vgg13', 'vgg8'): {'beta': 6.0},
+    ('vgg13', 'mobilenet_v2'): {'beta': 6.0},
+    (_R50, _MV1): {'beta': 2.0},
+  },
+  'dkd+ls': {
+    ('vgg13', 'vgg8'): _dkd_ls(2.0, 15.0, 2.0),
+    ('wrn_40_2', 'wrn_16_2'): _dkd_ls(2.0, 12.0, 2.0),
+    ('wrn_40_2', 'wrn_40_1'): _dkd_ls(2.0, 12.0, 2.0),
+    ('resnet56', 'resnet20'): _dkd_ls(3.0, 18.0, 2.0),
+    ('resnet110', 'resnet20'): _dkd_ls(2.0, 15.0, 2.0),
+    ('resnet110', 'resnet32'): _dkd_ls(2.0, 15.0, 2.0),
+    ('resnet50', 'mobilenet_v2'): _dkd_ls(2.0, 15.0, 2.0),
+    ('vgg13', 'mobilenet_v2'): _dkd_ls(3.0, 9.0, 2.0),
+  },
+  'kd+ls': {
+    ('vgg13', 'vgg8'): {'temperature': 3.0},
+    ('vgg13', 'mobilenet_v2'): {'temperature': 3.0},
+    ('resnet50', 'mobilenet_v2'): {'temperature': 3.0, 'weight': 1.0},
+    ('resnet110', 'resnet20'): {'temperature': 4.0, 'weight': 12.0},
+  },
+  'cat_kd': {
+    ('wrn_40_2', 'wrn_16_2'): _cat(12.0, 2, False),
+    ('wrn_40_2', 'wrn_40_1'): _cat(1.5, 2, False),
+    ('resnet56', 'resnet20'): _cat(0.7, 2, False),
+    ('resnet110', 'resnet32'): _cat(1.8, 2, False),
+    ('resnet32x4', 'resnet8x4'): _cat(15.0, 2, False),
+    ('vgg13', 'vgg8'): _cat(4.5, 2, False),
+    ('vgg13', 'mobilenet_v2'): _cat(15.0, 2, True),
+    ('resnet50', 'mobilenet_v2'): _cat(40.0, 2, True),
+    ('resnet32x4', 'shufflenet_v1'): _cat(600.0, 4, True),
+    ('resnet32x4', 'shufflenet_v2'): _cat(600.0, 4, True),
+    ('wrn_40_2', 'shufflenet_v1'): _cat(80.0, 4, True),
+  },
+  'review_kd': {
+    ('wrn_40_2', 'wrn_16_2'): {'weight': 5.0},
+    ('wrn_40_2', 'wrn_40_1'): {'weight': 5.0},
+    ('wrn_40_2', 'shufflenet_v1'): {'weight': 5.0},
+    ('resnet32x4', 'resnet8x4'): {'weight': 5.0},
+    ('resnet32x4', 'shufflenet_v1'): {'weight': 5.0},
+    ('resnet32x4', 'shufflenet_v2'): {'weight': 8.0},
+    ('resnet56', 'resnet20'): {'weight': 0.6},
+    (_R50, _MV1): {'weight': 8.0},
+  },
+  'mlkd': {
+    ('resnet110', 'resnet20'): _TWICE,
+    ('vgg13', 'mobilenet_v2'): _TWICE,
+    ('resnet50', 'mobilenet_v2'): _TWICE,
+    ('wrn_40_2', 'shufflenet_v1'): _TWICE,
+    ('resnet32x4', 'shufflenet_v1'): _FOURFOLD,
+    ('resnet32x4', 'shufflenet_v2'): _FOURFOLD,
+  },
+  'mlkd+ls': {
+    ('vgg13', 'vgg8'): {'learning_rate': 0.01},
+    ('resnet32x4', 'shufflenet_v1'): _FOURFOLD,
+    ('resnet32x4', 'shufflenet_v2'): _FOURFOLD,
+  },
+  'nkd': {(_R50, _MV1): {'clip_norm': 5.0}},
+  'mgd': {(_R50, _MV1): {'clip_norm': 5.0}},
+}
+# MLKD+LS has weight 6 here, and 9 elsewhere.
+_SIX = (
+  ('vgg13', 'vgg8'),
+  ('vgg13', 'mobilenet_v2'),
+  ('resnet32x4', 'shufflenet_v2'),
+)
+
+# Half of mdistiller's 512 and 0.2.
+_HALF = Training(batch_size=256, learning_rate=0.1)
 IMAGENET = {
   'kd': Loss('kd', 0.5, options={'temperature': 1.0}, hard=0.5),
   'at': CIFAR100['at'],
-  'ofd': CIFAR100['ofd'],
-  'crd': CIFAR100['crd'],
-  'review_kd': Loss('review_kd', 1.0, 'review_pre', warmup=1),
+  'ofd': Loss(
+    'ofd', 0.0001, 'pre', training=Training(batch_size=128, learning_rate=0.05)
+  ),
+  'crd': CIFAR100['crd']._replace(training=_HALF),
+  'review_kd': Loss('review_kd', 1.0, 'review_pre', warmup=1, training=_HALF),
   'dkd': Loss('dkd', options={'temperature': 1.0, 'beta': 0.5}, warmup=1),
-  'dist': Loss('dist'),
-  'nkd': Loss('nkd'),
+  'dist': Loss(
+    'dist',
+    2.0,
+    options={'temperature': 1.0},
+    training=_HALF._replace(nesterov=True, decay='weights'),
+  ),
+  'nkd': Loss(
+    'nkd', options={'temperature': 1.0, 'gamma': 1.5}, training=_HALF
+  ),
+  'srrl': Loss('srrl', 1.0, 'final'),
+  'wsld': Loss(
+    'wsld',
+    2.5,
+    options={'temperature': 2.0},
+    training=_HALF._replace(nesterov=True),
+  ),
+  'mgd': Loss('mgd', 7e-5, 'last', {'masked': 0.15}, training=_HALF),
 }
-# CRD and ReviewKD take half of the batch and of the rate.
-HALVED = ('crd', 'review_kd')
 
 
 def loss_of(name: str, teacher: str, student: str) -> Loss:
@@ -173,23 +285,18 @@ def loss_of(name: str, teacher: str, student: str) -> Loss:
   if name not in known:
     raise types.unknown('method', name, known)
   loss, pair = known[name], (teacher, student)
-  if name == 'dkd' and pair in _DKD_BETA:
-    return _with(loss, beta=_DKD_BETA[pair])
-  if name == 'kd+ls' and pair in _LSKD:
-    temperature, weight = _LSKD[pair]
-    return _with(loss, temperature=temperature)._replace(weight=weight)
-  if name == 'cat_kd' and pair in _CAT:
-    weight, resolution, normalize = _CAT[pair]
-    loss = loss._replace(weight=weight)
-    return _with(loss, resolution=resolution, normalize=normalize)
-  if name == 'review_kd' and pair == ('resnet32x4', 'resnet8x4'):
-    return loss._replace(weight=5.0)
-  if name == 'review_kd' and teacher == _R50:
-    return loss._replace(weight=8.0)
-  if name == 'dkd' and teacher == _R50:
-    return _with(loss, beta=2.0)
-  return loss
+  if name == 'mlkd+ls' and pair in _SIX:
+    loss = _standard_levels(6.0)
+  return _with(loss, **BY_PAIR.get(name, {}).get(pair, {}))
 
 
-def _with(loss, **options):
-  return loss._replace(options={**loss.options, **options})
+def _with(loss, **changes):
+  """A Loss with other fields, other training, or other options."""
+
+  def taken(fields):
+    return {k: changes.pop(k) for k in fields if k in changes}
+
+  fields = taken(('weight',))
+  training = loss.training._replace(**taken(Training._fields))
+  options = {**loss.options, **changes}
+  return loss._replace(options=options, training=training, **fields)

@@ -58,6 +58,8 @@ def rkd_distance(student: jax.Array, teacher: jax.Array) -> jax.Array:
 
   Source: Park et al. 2019 (as `rkd`), L_RKD-D. As in the authors' code, the
     mean of the Huber values is over all B^2 pairs, the zero diagonal included.
+    Its mu leaves out every pair at distance 0, so it is larger than ours where
+    a batch holds duplicates.
   """
   ratios = [_over_mean(_rows(x)) for x in (student, teacher)]
   return geometry.mean(geometry.smooth_l1(ratios[0] - ratios[1]))

@@ -94,7 +94,8 @@ def ofd(
     https://arxiv.org/abs/1904.01866. The authors' code and
     mdistiller take the margins of 'normal' from bias and scale of the
     teacher's last batch norm. A method sees outputs alone, so the margins here
-    include what a shortcut adds after that norm.
+    include what a shortcut adds after that norm. Where the sizes differ, the
+    student's map is resized to the teacher's; mdistiller pools the teacher's.
   """
   layers = layer_names.need('ofd', layers)
   numerics.need_variant(variant, _MARGINS)

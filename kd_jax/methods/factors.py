@@ -71,7 +71,8 @@ def ft(
 
   Source: Kim et al. 2018, "Paraphrasing Complex Network: Network Compression
     via Factor Transfer", https://arxiv.org/abs/1802.04977. 'code' and the
-    layers of E, D and R are RepDistiller's.
+    layers of E, D and R are RepDistiller's, which trains E and D before, at
+    the rate 0.01 for ResNets and WRNs; here they have the student's.
   """
   layers, steps = layer_names.need('ft', layers), _need_steps(paraphraser_steps)
   numerics.need_variant(variant, _VARIANTS)

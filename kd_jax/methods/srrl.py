@@ -42,7 +42,8 @@ def srrl(
   Source: Yang et al. 2021, "Knowledge Distillation via Softmax Regression
     Representation Learning", L_FM and L_SR with the L2 loss,
     https://openreview.net/forum?id=ZzwDy_wiWv; means over d and k, and means
-    over places before the difference, as in its code.
+    over places before the difference, as in its code, which reads maps.
+    SimKD's program for CIFAR-100 gives the connector pooled vectors.
   """
   layers = layer_names.need('srrl', layers)
   defaults = {
