@@ -1,8 +1,9 @@
 """Every method's terms with their published weights, by pair.
 
-`origins` says, for every entry, in which file of which commit of whose code it
-stands and under which name; `python -m experiments.recipes --check` compares
-the two. Where a pair has none of its own, a method has the same for all.
+`experiments.recipes` says, for every entry, in which file of which commit of
+whose code it stands and under which name, and compares the two: `python -m
+experiments.recipes --check`. Where a pair has none of its own, a method has the
+same for all.
 """
 
 from collections.abc import Mapping
@@ -222,7 +223,6 @@ BY_PAIR = {
     (_R50, _MV1): {'weight': 8.0},
   },
   'mlkd': {
-    ('resnet110', 'resnet20'): _TWICE,
     ('vgg13', 'mobilenet_v2'): _TWICE,
     ('resnet50', 'mobilenet_v2'): _TWICE,
     ('wrn_40_2', 'shufflenet_v1'): _TWICE,

@@ -1,0 +1,1 @@
+"""Recipes beside their sources: `python -m experiments.recipes --check`."""

@@ -1,0 +1,34 @@
+"""Why a recipe has another value than its source: {setting: reason}."""
+
+_PROTOCOL = 'made for another pair; here on the protocol of the thirteen pairs'
+
+
+def _protocol(*settings: str) -> dict[str, str]:
+  return dict.fromkeys(settings, _PROTOCOL)
+
+
+_MM = _protocol('epochs', 'batch_size', 'learning_rate', 'drops', 'factor')
+
+REASONS = {
+  ('cifar100', 'ft'): {
+    'epochs': 'its paraphraser learns in the first 30 of 240 epochs, not '
+    'before them, while the labels train the student'
+  },
+  ('cifar100', 'wttm'): {
+    'embeddings': 'the source shows WTTM beside CRD alone; here it is without'
+  },
+  ('cifar100', 'nkd'): _MM,
+  ('cifar100', 'wsld'): _MM,
+  ('cifar100', 'mgd'): _MM,
+  ('cifar100', 'ofa'): {
+    **_protocol(
+      'epochs',
+      'batch_size',
+      'learning_rate',
+      'drops',
+      'weight_decay',
+      'hard.smoothing',
+    ),
+    'exits': 'its exits are left out; the loss on the last logits is there',
+  },
+}
