@@ -59,7 +59,10 @@ def cells(row: check.Row, everything: bool = False) -> list[str]:
     if everything or key not in translate.TRAINING or key in row.differs
   ]
   keys += [key for key in row.differs if key not in keys]
-  reasons = [f'{key}: {why}' for key, why in row.reasons.items()]
+  alike = {}
+  for key, why in row.reasons.items():
+    alike.setdefault(why, []).append(key)
+  reasons = [f'{", ".join(of)}: {why}' for why, of in alike.items()]
   reasons += [f'{key}: DIFFERS WITHOUT A REASON' for key in row.unexplained]
   reasons += [f'({row.note})'] if row.note else []
   return [
