@@ -100,6 +100,68 @@ def nkd(
   return -jnp.exp(hit_t) * hit_s + gamma * squared * rest
 
 
+def rld(
+  student: Array,
+  teacher: Array,
+  labels: Array,
+  *,
+  alpha: float = 1.0,
+  beta: float = 8.0,
+  temperature: float = 4.0,
+  alpha_temperature: float = 1.0,
+) -> Array:
+  """Refined logit distillation: a wrong teacher is not followed to its class.
+
+  L = alpha T'^2 SCD + beta T^2 MCD. SCD (sample confidence) is KL(b_t || b_s)
+  with b_t = (max_k p_t,k, rest) and b_s = (p_s,y, rest) at T': the student is
+  as sure of the label as the teacher is of its choice. MCD (masked correlation)
+  is KL(q_t || q_s), q the softmax of z / T over the classes with z_t,k < z_t,y
+  alone: not the label, nor what the teacher holds for more likely.
+
+  Args:
+    student: logits z_s [B, ..., K], K >= 2.
+    teacher: logits z_t [B, ..., K].
+    labels: y, indices i32 [B, ...], or soft [B, ..., K] (the largest class).
+    alpha: weight of SCD.
+    beta: weight of MCD.
+    temperature: T of MCD.
+    alpha_temperature: T' of SCD.
+
+  Returns:
+    f32 [B, ...], in nats times T^2; 0 at equal logits where the teacher is
+    right. MCD is 0 for a label at the teacher's minimum, which leaves no class.
+
+  Source: Sun et al. 2025, "Knowledge Distillation with Refined Logits",
+    https://arxiv.org/abs/2408.07703. As in its code a class
+    that ties with the label is left out. Its warm-up is a schedule.
+  """
+  target = numerics.is_target(labels, student)
+  log_t = numerics.log_probs(teacher, alpha_temperature)
+  top = jnp.argmax(log_t, axis=-1)
+  hit_s, miss_s, _ = _split(student, target, alpha_temperature)
+  hit_t, miss_t, _ = _split(
+    teacher, numerics.is_target(top, teacher), alpha_temperature
+  )
+  confidence = numerics.kl(
+    jnp.stack([hit_t, miss_t], -1), jnp.stack([hit_s, miss_s], -1)
+  )
+  wide = numerics.f32(teacher)
+  bar = jnp.sum(jnp.where(target, wide, 0), axis=-1, keepdims=True)
+  dropped = wide >= bar
+  q_s, q_t = (
+    jax.nn.log_softmax(
+      numerics.without(numerics.soften(z, temperature), dropped), axis=-1
+    )
+    for z in (student, teacher)
+  )
+  squared, squared_alpha = (
+    numerics.per_prediction(t, confidence) ** 2
+    for t in (temperature, alpha_temperature)
+  )
+  correlation = jnp.where(dropped.all(-1), 0, numerics.kl(q_t, q_s))
+  return alpha * squared_alpha * confidence + beta * squared * correlation
+
+
 def ofa(
   student: Array,
   teacher: Array,

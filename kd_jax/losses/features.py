@@ -265,6 +265,33 @@ def vid_nll(
   return geometry.mean(error / variance + jnp.log(variance)) / 2
 
 
+def vkd(student: jax.Array, teacher: jax.Array) -> jax.Array:
+  """Huber distance of a projected feature from the teacher's normalized one.
+
+  mean_d h(s - n(t))_d, h quadratic below 1, n(t) = (t - mean t) / sqrt(var t +
+  1e-5) over the channels, the variance divided by D.
+
+  Args:
+    student: [B, D], through an orthogonal map (see `methods.vkd`).
+    teacher: [B, D], the mean over places.
+
+  Returns:
+    [B], no unit; 0 where s = n(t). Weight 1.
+
+  Raises:
+    ValueError: the shapes differ.
+
+  Source: Miles et al. 2024, "VkD: Improving Knowledge Distillation using
+    Orthogonal Projections", https://arxiv.org/abs/2403.06213; h as in its
+    code.
+  """
+  geometry.same(student, teacher)
+  t = numerics.f32(teacher)
+  t = t - jnp.mean(t, axis=-1, keepdims=True)
+  t = t / jnp.sqrt(jnp.mean(t**2, axis=-1, keepdims=True) + 1e-5)
+  return geometry.mean(geometry.smooth_l1(numerics.f32(student) - t))
+
+
 def _between_places(x):
   return geometry.dot('bpc,bqc->bpq', x, x)
 

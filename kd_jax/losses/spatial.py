@@ -194,6 +194,12 @@ def _bilinear_weights(old: int, new: int, align_corners: bool) -> np.ndarray:
   return np.maximum(0, 1 - abs(centre[:, None] - np.arange(old)[None, :]))
 
 
+def window_sizes(old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+  """[height, width]: how many places each output of `pool` is the mean of."""
+  rows, columns = ((_bins(n, m) > 0).sum(1) for n, m in zip(old, new))
+  return rows[:, None] * columns[None, :]
+
+
 def _repeat_axis(x, axis, length):
   old = x.shape[axis]
   if old == length:

@@ -188,3 +188,46 @@ def test_labels_to_ignore_are_finite():
 def test_topk_gradient_reaches_every_class():
   _, gradient = ref.value_and_slope(lambda s: decoupled.topk_kd(s, T32, k=2), S)
   assert np.all(np.asarray(gradient) != 0)
+
+
+def _rld(student, temperature, sure):
+  """T^2 MCD + T'^2 SCD, `sure` the T' of the latter."""
+  value = np.zeros(5)
+  for i, label in enumerate(LABELS):
+    p, q = ref.probs(T[i], sure).max(), ref.probs(student[i], sure)[label]
+    pairs = np.array([[p, 1 - p], [q, 1 - q]])
+    value[i] = sure**2 * ref.kl(*pairs)
+    kept = T[i] < T[i, label]
+    if kept.any():
+      sides = (ref.probs(z[i, kept], temperature) for z in (T, student))
+      value[i] += temperature**2 * ref.kl(*sides)
+  return value
+
+
+def test_rld():
+  options = {'beta': 1.0, 'temperature': 3.0, 'alpha_temperature': 2.0}
+  ref.agree(
+    lambda s: decoupled.rld(s, T32, LABELS, **options),
+    lambda s: _rld(s, 3.0, 2.0),
+    S,
+  )
+
+
+def test_rld_does_not_teach_what_a_wrong_teacher_holds_for_likelier():
+  teacher = np.float32([[3, 5, 2, 0, -1]])
+  student = np.float32([[0.0, 1.0, 0.5, -0.5, 0.2]])
+  label = np.array([0])
+  values = [
+    decoupled.rld(np.float32(student + [[0, x, 0, 0, 0]]), teacher, label,
+                  alpha=0.0)
+    for x in (0.0, 4.0)
+  ]  # fmt: skip
+  np.testing.assert_allclose(*values, rtol=1e-5)
+
+
+def test_rld_of_a_label_that_the_teacher_likes_least():
+  teacher = np.float32([[-3, 5, 2, 0, -1]])
+  student = np.zeros((1, 5), np.float32)
+  value = decoupled.rld(student, teacher, np.array([0]), alpha=0.0)
+  np.testing.assert_array_equal(value, 0)
+  ref.finite(lambda s: decoupled.rld(s, teacher, np.array([0])), student)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kd_jax.losses import features, spatial
+from tests.helpers import reference as ref
 
 
 def _maps(*shapes, seed=0):
@@ -174,3 +175,15 @@ def test_bad_variants_and_layers_are_refused():
     features.at(x, x, variant='papr')
   with pytest.raises(ValueError, match='2 student and 1 teacher layers'):
     features.hierarchical_context((x, x), (x,))
+
+
+def test_vkd_normalizes_the_teacher_alone():
+  student, teacher = ref.draw(0, 4, 6), ref.draw(1, 4, 6)
+  spread = np.sqrt(teacher.var(-1, keepdims=True) + 1e-5)
+  normal = (teacher - teacher.mean(-1, keepdims=True)) / spread
+
+  def expected(student):
+    gap = np.abs(student - normal)
+    return np.where(gap < 1, gap**2 / 2, gap - 0.5).mean(-1)
+
+  ref.agree(lambda s: features.vkd(s, np.float32(teacher)), expected, student)
