@@ -216,9 +216,18 @@ def check(experiment: Experiment) -> None:
 def check_views(experiment: Experiment, stage: stages.Stage) -> None:
   """Refuses a strong view that no augmentation makes, or that is not cached.
 
+  Likewise keys of the batch that a term's method needs.
+
   Raises:
-    ValueError: naming the stage and the signal.
+    ValueError: naming the stage, and the signal or the term.
   """
+  for name, term in stage.terms.items():
+    for key in term.method.needs:
+      if key not in example_batch(experiment, stage):
+        raise ValueError(
+          f"term '{name}' of stage '{stage.name}' reads '{key}', which no "
+          "augmentation makes; add 'rotations'"
+        )
   if not stage.strong:
     return
   name = next(iter(stage.strong))
@@ -227,11 +236,7 @@ def check_views(experiment: Experiment, stage: stages.Stage) -> None:
       f"stage '{stage.name}' reads '{name}', and teacher_outputs='cache' "
       "stores one view; use teacher_outputs='live'"
     )
-  raw = dict(example_batch(experiment, stage))
-  dtype = experiment.data.train.inputs.dtype
-  raw['inputs'] = jax.ShapeDtypeStruct(raw['inputs'].shape, dtype)
-  augment = stage.recipe.augment or (lambda key, batch: batch)
-  if 'strong_inputs' not in jax.eval_shape(augment, jax.random.key(0), raw):
+  if 'strong_inputs' not in example_batch(experiment, stage):
     raise ValueError(
       f"stage '{stage.name}' reads '{name}', and no augmentation makes a "
       "strong view; add 'two_view'"
@@ -242,13 +247,25 @@ def example_batch(experiment: Experiment, stage: stages.Stage) -> dict:
   """The shapes of a prepared batch of the stage."""
   size = stage.recipe.batch_size
   inputs = build_networks.example_inputs(experiment.data)
-  labels = experiment.data.train.labels
-  stored = jax.ShapeDtypeStruct((size, *labels.shape[1:]), labels.dtype)
+  train = experiment.data.train
+  raw, stored = (
+    jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype)
+    for x in (train.inputs, train.labels)
+  )
   labels, mask = jax.eval_shape(lambda x: tasks.counted(x, jnp), stored)
-  return {
-    'inputs': jax.ShapeDtypeStruct((size, *inputs.shape[1:]), inputs.dtype),
+  batch = {
+    'inputs': raw,
     'labels': labels,
     'index': jax.ShapeDtypeStruct((size,), jnp.int32),
     'mask': mask,
-    **plan.shapes_of(experiment.cache, experiment.networks, stage, inputs),
   }
+  if stage.recipe.augment is not None:
+    key = jax.random.key(0)
+    batch = jax.eval_shape(stage.recipe.augment, key, batch)
+  images = {
+    name: jax.ShapeDtypeStruct(x.shape, inputs.dtype)
+    for name, x in batch.items()
+    if name.endswith('inputs')
+  }
+  cached = plan.shapes_of(experiment.cache, experiment.networks, stage, inputs)
+  return {**batch, **images, **cached}

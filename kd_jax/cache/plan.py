@@ -12,8 +12,12 @@ from kd_jax import checkpoint, stages, types
 from kd_jax.cache import encoding
 from kd_jax.models import base as models
 
-# Augmentations whose result depends on the other examples of a batch.
-COUPLED = ('mixup', 'cutmix')
+# Augmentations after which a batch has no image of its own for each example.
+COUPLED = {
+  'mixup': 'mixes the examples of a batch',
+  'cutmix': 'mixes the examples of a batch',
+  'rotations': 'makes four images of one',
+}
 
 
 class Plan(NamedTuple):
@@ -56,8 +60,8 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
   for name in names:
     if name in COUPLED:
       raise ValueError(
-        f"teacher_outputs='cache' with '{name}', which mixes the examples of a "
-        "batch; use teacher_outputs='live'"
+        f"teacher_outputs='cache' with '{name}', which {COUPLED[name]}; use "
+        "teacher_outputs='live'"
       )
   if names and not train['views']:
     raise ValueError(

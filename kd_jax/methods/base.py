@@ -58,6 +58,7 @@ class Method(NamedTuple):
       decay nor move. None: all that a gradient reaches.
     predictions: which it compares: 'any', or 'image' (logits [B, K]) or 'pixel'
       (logits [B, H, W, K]) alone; its init refuses the others.
+    needs: keys of a batch that an augmentation must have made.
   """
 
   init: Callable[..., types.Variables]
@@ -67,6 +68,7 @@ class Method(NamedTuple):
   predict: Callable[..., jax.Array] | None = None
   trains: Callable[[types.PyTree], types.PyTree] | None = None
   predictions: str = 'any'
+  needs: tuple[str, ...] = ()
 
 
 def nothing(key, student, teacher) -> types.Variables:

@@ -289,6 +289,7 @@ def test_a_cache_of_another_teacher_is_one_line(
     ({'train.views': -1}, 'train.views.*-1'),
     ({'train.augment': SHIFT}, 'train.views.*not 0'),
     ({'train.augment': '("mixup",)', 'train.views': 2}, "'mixup'.*'live'"),
+    ({'train.augment': '("rotations",)', 'train.views': 2}, 'four images'),
     ({'cache.dtype': 'int4'}, "int4.*'int8'"),
     ({'cache.top_k': 10}, '10 of 10'),
     ({'cache.outputs': '("logit",)'}, "'logit'.*'logits'"),

@@ -12,6 +12,7 @@ uint8 into f32 in [0, 1], which `pipeline.make_prepare` treats alike.
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
+import jax.numpy as jnp
 
 from kd_jax import kinds, types
 from kd_jax.data.augment import color, geometry, mix, ops, rand_augment
@@ -42,8 +43,9 @@ def make_augment(
   kinds.check('a list of augmentations', spec, Sequence)
   steps = [_make_step(entry, classes) for entry in spec]
   names = [e if isinstance(e, str) else e['name'] for e in spec]
-  if 'two_view' in names[:-1]:
-    raise ValueError("augmentations after 'two_view'; legal: it comes last")
+  for name in ('two_view', 'rotations'):
+    if name in names[:-1]:
+      raise ValueError(f"augmentations after '{name}'; legal: it comes last")
 
   image_only = [n for n, s in zip(names, steps) if s.moves == ops.IMAGE]
   if moves == ops.BOTH:
@@ -153,11 +155,49 @@ def _moves(spec: Sequence) -> str:
   return ops.NOTHING if still else ops.IMAGE
 
 
+def rotations() -> ops.Step:
+  """Each image and its turns by 90, 180 and 270 degrees: four of one.
+
+  Everything of a batch of B becomes [4 B, ...], the four of an image one after
+  the other, and 'turns' i32 [4 B] counts the quarter turns. Turned images are
+  masked: the accuracy and every term but those that read 'turns' count the
+  upright ones alone, though the student's batch normalization sees all.
+
+  This step comes last: a later step would change the four apart.
+
+  Source: G. Xu, Z. Liu, X. Li, C. C. Loy, Knowledge Distillation Meets
+    Self-Supervision, 2020, https://arxiv.org/abs/2006.07114.
+  """
+
+  def turn(key: jax.Array, keys: jax.Array, batch: types.Batch) -> types.Batch:
+    del key, keys
+    size = batch['labels'].shape[0]
+    turns = jnp.tile(jnp.arange(4, dtype=jnp.int32), size)
+    batch = {
+      name: _turned(x) if name.endswith('inputs') else jnp.repeat(x, 4, axis=0)
+      for name, x in batch.items()
+    }
+    return {**batch, 'turns': turns, 'mask': batch['mask'] * (turns == 0)}
+
+  return ops.Step(turn, ops.IMAGE)
+
+
+def _turned(images: jax.Array) -> jax.Array:
+  """[B, H, H, C] -> [4 B, H, H, C]."""
+  if images.shape[1] != images.shape[2]:
+    raise ValueError(
+      f"augmentation 'rotations' of images {images.shape[1]} x "
+      f'{images.shape[2]}; legal: square ones'
+    )
+  turned = [jnp.rot90(images, turns, (1, 2)) for turns in range(4)]
+  return jnp.stack(turned, axis=1).reshape(-1, *images.shape[1:])
+
+
 def _unmixed(steps: Sequence, where: str) -> None:
   """Refuses steps that change more than the image of an example."""
   for entry in steps:
     name = entry['name'] if hasattr(entry, 'keys') else entry
-    if name in ('mixup', 'cutmix', 'two_view', 'teacher_view'):
+    if name in ('mixup', 'cutmix', 'two_view', 'teacher_view', 'rotations'):
       raise ValueError(f"'{name}' within {where}; legal: before it")
 
 
@@ -174,4 +214,5 @@ AUGMENTS = {
   'cutmix': mix.cutmix,
   'two_view': two_view,
   'teacher_view': teacher_view,
+  'rotations': rotations,
 }
