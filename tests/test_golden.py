@@ -9,7 +9,7 @@ from tests import golden
 from tests.helpers import marks
 from tests.helpers import reference as ref
 
-FOLDERS = ('losses', 'dense/losses')
+FOLDERS = ('losses', 'dense/losses', 'more/losses', 'more/exits')
 
 
 def _cases(folder):

@@ -120,3 +120,13 @@ def test_a_strong_view_that_nothing_makes_is_refused():
 def test_a_cache_of_one_view_is_refused():
   with pytest.raises(ValueError, match='stores one view'):
     made(teacher_outputs='cache')
+
+
+def test_rotations_that_nothing_makes_are_refused():
+  c = config.read('experiments/configs/digits_methods.py:sskd')
+  made = build.make_experiment(c)
+  shapes = build.example_batch(made, made.stages[-1])
+  assert shapes['inputs'].shape[0] == 4 * c.train.batch_size
+  c.train.augment = ()
+  with pytest.raises(ValueError, match="term 'soft'.*'turns'.*'rotations'"):
+    build.make_experiment(c)

@@ -91,7 +91,7 @@ def _shared(pair):
 
 def _task(name, options, cast, batch):
   soft = {}
-  if name not in methods.HARD:
+  if name != 'cross_entropy':
     method = methods.make_method(name, **options)
     soft['soft'] = terms.Term('student', 'teacher', method)
   tx = optim.make_optimizer('sgd', momentum=settings.MOMENTUM)

@@ -14,11 +14,23 @@ from kd_jax import config, methods, sweep
 MAPS = [('pool1', 'pool1'), ('pool2', 'pool2')]
 PRE = [('conv1_pre', 'conv1_pre'), ('conv2_pre', 'conv2_pre')]
 VECTORS = [('features', 'features')]
+FINAL = [('final', 'final')]
+# Class maps and regions need a classifier on pooled maps: small ResNets.
+POOLED = ('cat_kd', 'sdd_kd', 'sdd_dkd', 'sdd_nkd')
 
 # Beside the whole hard loss: CE + weight method.
 BESIDE = {
   'dkd': dict(weight=1.0),
   'nkd': dict(weight=1.0),
+  'rld': dict(weight=1.0),
+  'normkd_dkd': dict(weight=1.0),
+  'uskd': dict(weight=1.0, layer='pool2'),
+  'wkd_l': dict(weight=1.0),
+  'sdd_dkd': dict(weight=1.0, layers=FINAL),
+  'sdd_nkd': dict(weight=1.0, layers=FINAL),
+  'ofa_exits': dict(
+    weight=1.0, layers=[('pool1', 'logits'), ('pool2', 'logits')]
+  ),
   'fitnet': dict(weight=100.0, layers=MAPS),
   'at': dict(weight=1000.0, layers=MAPS),
   'nst': dict(weight=50.0, layers=MAPS),
@@ -30,7 +42,7 @@ BESIDE = {
   'kdsvd': dict(weight=1.0, layers=MAPS),
   'review_kd': dict(weight=1.0, layers=MAPS),
   'simkd': dict(weight=1.0, layers=VECTORS),
-  'cat_kd': dict(weight=400.0, layers=[('final', 'final')]),
+  'cat_kd': dict(weight=400.0, layers=FINAL),
   'mgd': dict(weight=0.01, layers=MAPS),
   'feature_mse': dict(weight=1.0, layers=MAPS),
   'feature_cosine': dict(weight=1.0, layers=MAPS),
@@ -44,6 +56,12 @@ BESIDE = {
   'crd': dict(weight=0.8, layers=VECTORS, negatives=512),
   'info_nce': dict(weight=1.0, layers=VECTORS),
   'srrl': dict(weight=1.0, layers=VECTORS),
+  'wkd_f': dict(weight=0.08, layers=MAPS[1:]),
+  'vkd': dict(weight=1.0, layers=VECTORS),
+  'semckd': dict(weight=400.0, layers=MAPS),
+  'afd': dict(weight=200.0, layers=MAPS),
+  'itrd': dict(weight=1.0, layers=VECTORS),
+  'sskd': dict(weight=1.0, layers=VECTORS, projection_steps=100),
 }
 
 # Neither labels alone nor what images without maps of predictions lack.
@@ -55,7 +73,11 @@ SOFT = {
   name: {}
   for name in methods.METHODS
   if name not in (*BESIDE, *_NOT_HERE) and not methods.reads_layers(name)
-} | {'topk_kd': {'k': 3}, 'ctkd': {'decay_steps': 200.0}}
+} | {
+  'topk_kd': {'k': 3},
+  'ctkd': {'decay_steps': 200.0},
+  'sdd_kd': {'layers': FINAL},
+}
 BESIDE |= {
   name: dict(weight=1.0, layers=MAPS)
   for name in methods.METHODS
@@ -69,11 +91,13 @@ def get_config(arg: str = 'kd'):
   c = digits.get_config()
   c.networks.teacher = dict(name='cnn', hidden=64)
   c.networks.student = dict(name='cnn', hidden=16)
-  if arg == 'cat_kd':  # class maps need a classifier on pooled maps
+  if arg in POOLED:
     c.networks.teacher = dict(name='resnet14')
     c.networks.student = dict(name='resnet8')
   c.train.epochs, c.teacher.epochs = 15, 20
   c.train.optimizer.learning_rate = 3e-3
+  if arg == 'sskd':
+    c.train.augment = (*c.train.augment, 'rotations')
   del c.terms.soft
   if arg in SOFT:
     c.terms.soft = dict(method=arg, weight=c.get_ref('alpha'), **SOFT[arg])

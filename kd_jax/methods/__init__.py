@@ -14,10 +14,12 @@ from kd_jax.losses import (
   multilevel,
   pixel_relations,
   svd,
+  temperatures,
 )
 from kd_jax.losses import dense as dense_losses
 from kd_jax.losses import factors as factor_losses
 from kd_jax.losses import features as feature_losses
+from kd_jax.losses import regions as region_losses
 from kd_jax.losses import relations as relation_losses
 from kd_jax.methods import (
   base,
@@ -27,19 +29,27 @@ from kd_jax.methods import (
   ctkd,
   dense,
   embeddings,
+  exits,
   factors,
   features,
   hints,
+  information,
+  layer_attention,
   mgd,
+  regions,
   relations,
   review,
+  rotations,
   simkd,
   srrl,
+  teacher_free,
+  transport,
   vid,
+  vkd,
 )
 
 # The methods that read the labels and no teacher.
-HARD = ('cross_entropy',)
+HARD = ('cross_entropy', 'uskd')
 # Those that read outputs which transformers alone have.
 ATTENTION = ('attention_mse', 'attention_kl', 'value_relation')
 # Those that are made for maps of predictions.
@@ -56,12 +66,16 @@ DENSE = (
 METHODS = {
   # Labels.
   'cross_entropy': base.on_labels(logits.cross_entropy),
+  'uskd': base.only('image', teacher_free.uskd),
   # Logits.
   'kd': base.on_logits(logits.kd),
   'dkd': base.on_logits(decoupled.dkd),
+  'rld': base.on_logits(decoupled.rld, alpha_temperature=kinds.Temperature),
   'nkd': base.on_logits(decoupled.nkd),
   'dist': base.on_logits(multilevel.dist, batchwise=True),
   'lskd': base.on_logits(logits.lskd),
+  'normkd': base.on_logits(temperatures.normkd, t_norm=kinds.Positive),
+  'normkd_dkd': base.on_logits(temperatures.normkd_dkd, t_norm=kinds.Positive),
   # Its Gram matrix of all predictions is too large for pixels.
   'mlld': base.only(
     'image',
@@ -85,6 +99,11 @@ METHODS = {
   'js': base.on_logits(divergences.js),
   'tv': base.on_logits(divergences.tv),
   'ofa': base.on_logits(decoupled.ofa),
+  'ofa_exits': base.only('image', exits.ofa_exits),
+  'wkd_l': transport.wkd_l,
+  'sdd_kd': base.only('image', regions.on_regions(region_losses.sdd_kd)),
+  'sdd_dkd': base.only('image', regions.on_regions(region_losses.sdd_dkd)),
+  'sdd_nkd': base.only('image', regions.on_regions(region_losses.sdd_nkd)),
   'topk_kd': base.on_logits(decoupled.topk_kd, counted=('k',), k=kinds.Count),
   # Features.
   'fitnet': hints.fitnet,
@@ -104,6 +123,10 @@ METHODS = {
   'mgd': mgd.mgd,
   'feature_mse': features.on_features(feature_losses.feature_mse),
   'feature_cosine': features.on_features(feature_losses.feature_cosine),
+  'wkd_f': transport.wkd_f,
+  'vkd': vkd.vkd,
+  'semckd': layer_attention.semckd,
+  'afd': layer_attention.afd,
   # Relations and embeddings.
   'rkd': relations.on_relations(relation_losses.rkd),
   'rkd_distance': relations.on_relations(relation_losses.rkd_distance),
@@ -115,6 +138,8 @@ METHODS = {
   'crd': base.only('image', crd.crd),
   'info_nce': embeddings.info_nce,
   'srrl': base.only('image', srrl.srrl),
+  'itrd': information.itrd,
+  'sskd': base.only('image', rotations.sskd),
   # Attention maps.
   'attention_mse': relations.on_attention(attention_losses.attention_mse),
   'attention_kl': relations.on_attention(attention_losses.attention_kl),

@@ -97,6 +97,11 @@ def shown(shape: Shape) -> str:
   return 'x'.join(map(str, shape[1:]))
 
 
+def size(shape: Shape) -> int:
+  """The numbers that a feature [B, ...] has of one example."""
+  return math.prod(shape[1:])
+
+
 def refusal(name: str, student: Shape, teacher: Shape) -> ValueError:
   """The error for two shapes that an adapter cannot connect."""
   return ValueError(

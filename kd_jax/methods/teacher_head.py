@@ -40,12 +40,7 @@ def pair(
       unknown or does not fit its feature.
   """
   ours, theirs = layer_names.single(name, layers, student, teacher)
-  if HEAD not in teacher:
-    raise ValueError(
-      f"method '{name}' needs the teacher's last classifier, which its network "
-      'does not name (the `head` of its maker)'
-    )
-  width = teacher[HEAD]['kernel'].shape[0]
+  width = classifier(name, teacher, 'teacher')['kernel'].shape[0]
   if teacher[theirs].shape[-1] != width:
     raise ValueError(
       f"method '{name}': '{theirs}' of the teacher is "
@@ -55,6 +50,25 @@ def pair(
     as_map(name, ours, student[ours]),
     as_map(name, theirs, teacher[theirs]),
   )
+
+
+def classifier(name: str, outputs: Mapping, who: str) -> Mapping:
+  """The last classifier {'kernel', 'bias'} of a network, from its outputs.
+
+  Args:
+    name: of the method that reads it.
+    outputs: of the network, or their shapes.
+    who: 'student' or 'teacher'.
+
+  Raises:
+    ValueError: it is not known.
+  """
+  if HEAD not in outputs:
+    raise ValueError(
+      f"method '{name}' needs the {who}'s last classifier, which its network "
+      'does not name (the `head` of its maker)'
+    )
+  return outputs[HEAD]
 
 
 def as_map(name: str, layer: str, x: jax.Array) -> jax.Array:

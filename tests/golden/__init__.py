@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.golden import dense
+from tests.golden import dense, more
 
 # The copy of the golden values that comes with the tests; README.md says more.
 VALUES = pathlib.Path(__file__).resolve().parent / 'values'
@@ -46,7 +46,7 @@ class Inputs(NamedTuple):
 class Family(NamedTuple):
   """How a family is computed: call(function, inputs, **attrs, **fixed)."""
 
-  path: str  # 'module.function' in kd_jax.losses
+  path: str  # 'module.function' in kd_jax.losses; '' if `call` needs none
   call: Callable
   rename: Mapping[str, str] = {}  # an attr's name -> ours
   fixed: Mapping[str, Any] = {}
@@ -70,8 +70,10 @@ class NotCoveredError(Exception):
   """A case that nothing here computes."""
 
 
-def _find(path: str) -> Callable:
+def _find(path: str) -> Callable | None:
   """A loss by 'module.function', looked up when a case asks for it."""
+  if not path:
+    return None
   module, name = path.rsplit('.', 1)
   try:
     return getattr(importlib.import_module(f'kd_jax.losses.{module}'), name)
@@ -188,6 +190,7 @@ FAMILIES = {
   'crd_nce': Family('contrastive.crd_nce', _scores),
   'cat_kd': Family('features.cat', _pairs),
   **{name: Family(*how) for name, how in dense.FAMILIES.items()},
+  **{name: Family(*how) for name, how in more.FAMILIES.items()},
 }
 
 
@@ -198,7 +201,7 @@ def _inputs(arrays: Mapping[str, np.ndarray]) -> Inputs:
     for prefix, side in sides.items():
       if name.startswith(prefix):
         side[name.removeprefix(prefix)] = jnp.asarray(value, jnp.float32)
-  labels = arrays.get('in_labels')
+  labels = arrays.get('in_labels', arrays.get('in_soft_labels'))
   if labels is not None:
     whole = np.issubdtype(labels.dtype, np.integer)
     labels = jnp.asarray(labels, jnp.int32 if whole else jnp.float32)

@@ -13,6 +13,7 @@ from tests.helpers import marks
 FILE = 'experiments/configs/digits_methods.py'
 # Sequences and maps of predictions: test_devices trains on their outputs.
 ELSEWHERE = {*methods.HARD, *methods.ATTENTION, *methods.DENSE}
+POOLED = digits_methods.POOLED
 NAMES = [*digits_methods.SOFT, *digits_methods.BESIDE]
 QUICK = ('kd', 'dkd', 'fitnet', 'rkd')
 STEPS, WINDOW = 48, 8
@@ -23,15 +24,17 @@ def small(name: str) -> config.ConfigDict:
   c = config.read(f'{FILE}:{name}')
   c.seeds, c.baseline, c.parallel, c.eval_every = 1, False, 'one', WINDOW
   c.networks.teacher = dict(name='cnn', hidden=32)
-  if name in digits_methods.SOFT:
+  if name in digits_methods.SOFT and name not in POOLED:
     c.networks.student = dict(name='mlp', widths=[32])  # logits are enough
   for part in (c.train, c.teacher):
     part.steps, part.batch_size = STEPS, 32
     part.optimizer.learning_rate = 1e-2
     part.optimizer.schedule = {'name': 'constant'}
-  if name == 'cat_kd':  # residual networks, which are slow and learn at once
+  if name in POOLED:  # residual networks, which are slow and learn at once
     c.networks.teacher = dict(name='resnet8')
     c.teacher.steps, c.train.steps = WINDOW, 3 * WINDOW
+  if name == 'sskd':
+    c.terms.soft.projection_steps = WINDOW
   if name == 'ft':
     c.terms.soft.paraphraser_steps = WINDOW
   if name == 'crd':
@@ -60,7 +63,7 @@ def test_every_method_is_here():
 def test_its_own_loss_falls(name, taught):
   data, folder = taught
   c = small(name)
-  if name != 'cat_kd':
+  if name not in POOLED:
     c.networks.teacher = dict(load=str(folder))
   rows = []
   writer = metrics.Writer(
@@ -76,7 +79,7 @@ def test_its_own_loss_falls(name, taught):
     for key, value in row.items()
     if key != 'stage'
   )
-  if name == 'ft':  # the first window is the paraphraser's own error
+  if name in ('ft', 'sskd'):  # the first window trains the teacher's part
     own = own[1:]
   if name == 'crd':  # the memory's rows are noise until every image was seen
     own = own[-(-data.train.labels.size // 32) // WINDOW + 1 :]

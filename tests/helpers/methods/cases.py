@@ -36,6 +36,13 @@ def _logits(function) -> Callable:
   return at
 
 
+def _swapped(t, hot):
+  """The teacher's logits, its choice and the label exchanged."""
+  top = jax.nn.one_hot(t.argmax(-1), t.shape[-1])
+  label, choice = ((t * x).sum(-1, keepdims=True) for x in (hot, top))
+  return jnp.where(hot > 0, choice, jnp.where(top > 0, label, t))
+
+
 def _tied(variables, teacher, batch):
   """Both sides have one embedding."""
   del batch
@@ -70,6 +77,7 @@ class Case(NamedTuple):
       not the slope of its value: no finite differences.
     idle: hyperparameters that the options leave without effect.
     dense: there are logits and a label for every pixel.
+    head: reads the classifier, though it is given no layers.
   """
 
   options: Mapping[str, Any] = {}
@@ -80,13 +88,15 @@ class Case(NamedTuple):
   detached: bool = False
   idle: tuple[str, ...] = ()
   dense: bool = False
+  head: bool = False
 
   @property
   def reads(self) -> set[str]:
     """The outputs that the method looks at."""
     pairs = self.options.get('layers', ())
     names = {name for pair in pairs for name in pair}
-    return names | {'logits', 'head'} if names else {'logits'}
+    names |= {self.options['layer']} if 'layer' in self.options else set()
+    return names | {'logits', 'head'} if names or self.head else {'logits'}
 
 
 _EMBEDDED = {'layers': VECTORS, 'dim': 4}
@@ -115,6 +125,60 @@ CASES = {
   'js': Case(),
   'tv': Case(),
   'ofa': Case(least='still'),
+  # The masked part is for the teacher's choice where the label is another.
+  'rld': Case(at=_logits(_swapped)),
+  'normkd': Case(),
+  'normkd_dkd': Case(),
+  'ctkd/instance': Case(
+    {'decay_steps': 8.0, 'variant': 'instance'}, detached=True
+  ),
+  'ofa_exits': Case(
+    {'layers': [('map1', 'logits'), ('map2', 'logits')]},
+    least='none',
+    why=_LEARNED,
+  ),
+  # A divisor of 0.05 makes much of the rounding of a cost.
+  'wkd_l': Case(
+    {'regularization': 0.2},
+    least='none',
+    why='the regularized plan spreads; see its own test',
+    head=True,
+  ),
+  'sdd_kd': Case({'layers': LAST}),
+  'sdd_dkd': Case({'layers': LAST}),
+  'sdd_nkd': Case(
+    {'layers': LAST},
+    least='none',
+    why='as nkd, and the regions share one head; see its test',
+  ),
+  'uskd': Case(
+    {'layer': 'map1'},
+    least='none',
+    why='no teacher; see its test',
+    detached=True,
+  ),
+  'wkd_f': Case({'layers': MAPS}, least='none', why=_LEARNED),
+  'vkd': Case({'layers': MAPS}, least='none', why=_LEARNED),
+  # Embeddings narrower than the batch would be zeros behind a dead ReLU here.
+  'semckd': Case(
+    {'layers': MAPS, 'factor': 1}, least='none', why=_LEARNED, ordered=True
+  ),
+  'afd': Case(
+    {'layers': MAPS},
+    least='none',
+    why='compares other layers too; see its test',
+  ),
+  'itrd': Case({'layers': VECTORS}, least='none', why=_LEARNED),
+  # Four rows are an image's. Of two images a share of the mistakes is none.
+  # Vectors as narrow as 'features' leave projections that are equal, of which
+  # rounding decides which one is kept.
+  'sskd': Case(
+    {'layers': MAP, 'projection_steps': 0},
+    least='none',
+    why=_LEARNED,
+    ordered=True,
+    idle=('ratio', 'contrast_ratio'),
+  ),
   'topk_kd': Case({'k': 2}),
   'fitnet': Case({'layers': MAPS}, least='none', why=_LEARNED),
   'at': Case({'layers': MAPS}),
