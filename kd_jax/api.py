@@ -104,7 +104,7 @@ def distill(
     feature_method: of the feature loss.
     epochs: passes over the training set.
     batch_size: examples an update.
-    optimizer: sgd, adam or adamw.
+    optimizer: sgd, adam, adamw or dot.
     learning_rate: peak.
     weight_decay: of weights, not of biases and norms.
     schedule: of the learning rate: a name, or a dict with its options (see

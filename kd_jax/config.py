@@ -72,12 +72,12 @@ NEEDS = {
 def optimizer() -> ConfigDict:
   """How the parameters move."""
   c = ConfigDict()
-  c.name = 'adam'  # sgd, adam, adamw
+  c.name = 'adam'  # sgd, adam, adamw, dot
   c.learning_rate = 1e-3  # peak
   c.weight_decay = 0.0  # of weights; of all by options.decay='all'
   c.clip_norm = 0.0  # greatest global norm of the gradient; 0: none
   c.accumulate = 1  # steps whose gradients are averaged into one update
-  c.options = open_dict()  # momentum, nesterov, b1, b2, eps, decay
+  c.options = open_dict()  # momentum, nesterov, delta, b1, b2, eps, decay
   c.schedule = open_dict(name='constant')  # constant, linear, cosine, step
   return c
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kd_jax import stages, tasks, terms, types
+from kd_jax import optim, stages, tasks, terms, types
 from kd_jax import state as states
 from kd_jax.models import base as models
 from kd_jax.models import compute
@@ -168,7 +168,7 @@ def _update(networks, stage, task, state, signals, batch, axis_name=None):
       batch,
     )
     with jax.named_scope('loss'):
-      total, (memories, means) = terms.total_loss(
+      summands, (memories, means) = terms.summands(
         stage.terms,
         _memories(params, state),
         all_signals,
@@ -183,9 +183,9 @@ def _update(networks, stage, task, state, signals, batch, axis_name=None):
       means,
       _right(stage, task, students, batch, axis_name),
     )
-    return total, aux
+    return summands, aux
 
-  (total, aux), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+  total, aux, grads = _gradient(stage, loss, state.params)
   carried, memories, means, right = aux
   metrics = {
     'loss': total,
@@ -199,6 +199,36 @@ def _update(networks, stage, task, state, signals, batch, axis_name=None):
   if axis_name is not None:
     count = jax.lax.psum(count, axis_name)
   return _advance(stage, state, grads, carried, memories, metrics, parts, count)
+
+
+def _gradient(stage, loss, params):
+  """The total, what comes beside it, and the gradient by the parameters.
+
+  Args:
+    stage: that is trained.
+    loss: params -> ({term: its summand of the total}, aux).
+    params: by which it is differentiated.
+
+  Returns:
+    total f32 [], aux, and a tree like `params`; or `optim.Parts` of two where
+    the optimizer takes them and the stage has terms of both kinds.
+  """
+  hard = {n: term.teacher == terms.LABELS for n, term in stage.terms.items()}
+  apart = isinstance(stage.recipe.tx, optim.OnParts)
+  if not apart or len(set(hard.values())) == 1:
+
+    def total(params):
+      summands, aux = loss(params)
+      return terms.total_of(summands), aux
+
+    (value, aux), grads = jax.value_and_grad(total, has_aux=True)(params)
+    return value, aux, grads
+  summands, pull, aux = jax.vjp(loss, params, has_aux=True)
+  grads = [
+    pull({name: jnp.float32(of == kind) for name, of in hard.items()})[0]
+    for kind in (True, False)
+  ]
+  return terms.total_of(summands), aux, optim.Parts(*grads)
 
 
 @jax.named_scope('teacher')
@@ -319,7 +349,11 @@ def _advance(stage, state, grads, carried, memories, metrics, parts, count):
   """The state after the update, and the metrics of the step."""
   hparams = dict(state.hparams[states.OPTIMIZER])
   hparams['learning_rate'] *= stage.recipe.schedule(state.step)
-  grads = _only(parts, grads)
+  if isinstance(grads, optim.Parts):
+    grads = optim.Parts(*(_only(parts, kind) for kind in grads))
+    whole = jax.tree.map(jnp.add, *grads)
+  else:
+    whole = grads = _only(parts, grads)
   updates, opt_state = stage.recipe.tx.update(
     grads,
     state.opt_state,
@@ -338,7 +372,7 @@ def _advance(stage, state, grads, carried, memories, metrics, parts, count):
     'copies': _copies(stage, state, students),
   }
   metrics['learning_rate'] = hparams['learning_rate']
-  metrics['grad_norm'] = optax.tree.norm(grads)
+  metrics['grad_norm'] = optax.tree.norm(whole)
   new = state._replace(
     step=state.step + 1, params=params, carried=carried, opt_state=opt_state
   )

@@ -107,7 +107,31 @@ def total_loss(
   Returns:
     The total f32 [] (nats), and ({term: new 'state'}, {term: mean f32 []}).
   """
-  total, states, means = jnp.float32(0), {}, {}
+  weighted, rest = summands(
+    terms, variables, signals, batch, hparams, step, axis_name
+  )
+  return total_of(weighted), rest
+
+
+def total_of(weighted: Mapping[str, jax.Array]) -> jax.Array:
+  """The sum of the terms' weighted means, in their order: f32 []."""
+  total = jnp.float32(0)
+  for summand in weighted.values():
+    total += summand
+  return total
+
+
+def summands(
+  terms: Mapping[str, Term],
+  variables: Mapping[str, types.Variables],
+  signals: Mapping[str, types.Outputs],
+  batch: types.Batch,
+  hparams: Mapping[str, Mapping[str, jax.Array]],
+  step: jax.Array,
+  axis_name: str | None = None,
+) -> tuple[dict[str, jax.Array], tuple[dict, dict]]:
+  """As `total_loss`, with {term: weight times mean f32 []} for the total."""
+  weighted, states, means = {}, {}, {}
   for name, term in terms.items():
     scheduled = _scheduled(term, hparams[name], step)
     weight = scheduled.pop('weight')
@@ -117,8 +141,8 @@ def total_loss(
       term, variables[name], student, teacher, batch, scheduled, axis_name
     )
     means[name] = value
-    total += weight * value
-  return total, (states, means)
+    weighted[name] = weight * value
+  return weighted, (states, means)
 
 
 def reads(

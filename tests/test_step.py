@@ -6,9 +6,10 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from kd_jax import methods, parallel, stages, terms
+from kd_jax import methods, optim, parallel, stages, terms
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.schemes import base
@@ -283,3 +284,69 @@ def test_copies_follow_their_student():
 def test_names_that_do_not_fit_are_refused(change, message):
   with pytest.raises(ValueError, match=message):
     stages.check(tiny.offline(**change))
+
+
+def _dot(**changes):
+  tx = optim.make_optimizer('dot', momentum=0.9, delta=0.09)
+  return tiny.offline(recipe=tiny.recipe(tx=tx), **changes)
+
+
+def test_hard_and_soft_gradients_add_up_to_the_whole():
+  networks, batch, frozen = tiny.networks(), tiny.batch(), tiny.frozen()
+  whole = tiny.offline()
+  state = states.init_state(networks, whole, batch)
+  want, of_whole = jax.jit(steps.make_halves(networks, whole).step)(
+    state, frozen, batch
+  )
+  stage = _dot()
+  state = states.init_state(networks, stage, batch)
+  # The first step has nothing to remember.
+  got, of_parts = jax.jit(steps.make_halves(networks, stage).step)(
+    state, frozen, batch
+  )
+  assert tiny.distance(got.params, want.params) < 1e-5
+  assert tiny.distance(of_parts, of_whole) < 1e-5
+  hard = tiny.offline(terms={'hard': base.hard('student')})
+  state = states.init_state(networks, hard, batch)
+  alone, _ = jax.jit(steps.make_halves(networks, hard).step)(
+    state, frozen, batch
+  )
+  (trace,) = jax.tree.leaves(
+    alone.opt_state, is_leaf=lambda x: isinstance(x, optax.TraceState)
+  )
+  parts = next(
+    x
+    for x in jax.tree.leaves(
+      got.opt_state, is_leaf=lambda x: isinstance(x, optim.Parts)
+    )
+    if isinstance(x, optim.Parts)
+  )
+  of_student = parts.task['networks'], trace.trace['networks']
+  assert tiny.distance(*of_student) < 1e-5
+  assert tiny.distance(parts.distilled, parts.task) > 0.01
+
+
+@pytest.mark.parametrize('name', ['mesh', 'pmap'])
+def test_any_devices_train_the_same_by_dot(name):
+  want = train(parallel.on_one(), _dot(), count=4)
+  got = train(parallel.choose(name), _dot(), count=4)
+  assert tiny.distance(got, want) < 1e-4
+
+
+def test_dot_of_one_kind_of_terms_is_sgd():
+  only = {'terms': {'hard': base.hard('student')}, 'frozen': ()}
+  got, _ = train(parallel.on_one(), _dot(**only), count=3)
+  want, _ = train(parallel.on_one(), tiny.offline(**only), count=3)
+  assert tiny.distance(got.params, want.params) == 0
+
+
+def test_only_what_trains_moves_by_dot():
+  networks, batch, frozen = tiny.networks(), tiny.batch(), tiny.frozen()
+  stage = _dot(trains=('networks/student/Dense_1/*',))
+  state = states.init_state(networks, stage, batch)
+  new, _ = jax.jit(steps.make_halves(networks, stage).step)(
+    state, frozen, batch
+  )
+  old, new = (s.params['networks']['student'] for s in (state, new))
+  assert tiny.distance(old['Dense_0'], new['Dense_0']) == 0
+  assert tiny.distance(old['Dense_1'], new['Dense_1']) > 0
