@@ -2,6 +2,7 @@
 
 kd-jax --config FILE[:arg] --workdir DIR
   [--config.key=value ...] [--sweep NAME] [--seeds N] [--list] [--dry_run]
+  [--profile A:B]
   [--strategy loop|unrolled|map|vmap] [--lanes N] [--halving ETA]
   [--search optuna] [--trials N]
   [--executor grid|process|slurm] [--workers N] [--status] [--retry]
@@ -97,6 +98,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
       setattr(options, name, value)
   if options.seeds is not None:
     changes['seeds'] = str(options.seeds)
+  if options.profile is not None:
+    changes['profile'] = options.profile
   return options, changes
 
 
@@ -164,6 +167,11 @@ def make_parser() -> argparse.ArgumentParser:
   )
   parser.add_argument(
     '--seeds', type=int, metavar='N', help='number of seeds per setting'
+  )
+  parser.add_argument(
+    '--profile',
+    metavar='A:B',
+    help="trace steps A to B - 1 of each stage into the run's folder",
   )
   parser.add_argument(
     '--list',

@@ -45,6 +45,7 @@ KEYS = {
   'keep': kinds.Count,
   'eval_every': kinds.Whole,
   'log_every': kinds.Whole,
+  'profile': kinds.Window,
   **{
     f'{part}.{key}': kind
     for part in ('train', 'teacher')
@@ -141,6 +142,7 @@ def default() -> ConfigDict:
   c.keep = 2  # checkpoints kept of a stage
   c.eval_every = 0  # steps between validations; 0: an epoch
   c.log_every = 10  # seconds between lines where there is no terminal
+  c.profile = ''  # 'A:B': steps A to B - 1 of each stage are traced
   return _locked(c)
 
 

@@ -56,6 +56,25 @@ def between(low: float, high: float) -> Rule:
   return Rule(f'lie in ({low}, {high})', lambda x: low < x < high)
 
 
+def steps_of(window: str) -> tuple[int, int]:
+  """(A, B) of 'A:B', a window of steps.
+
+  Raises:
+    ValueError: it is not two whole numbers with 0 <= A < B.
+  """
+  first, end = map(int, window.split(':'))
+  if not 0 <= first < end < 2**31:
+    raise ValueError(f'no window of steps: {window!r}')
+  return first, end
+
+
+def _is_window(text: Any) -> bool:
+  try:
+    return isinstance(text, str) and (not text or bool(steps_of(text)))
+  except ValueError:
+    return False
+
+
 def is_local(path: str) -> bool:
   """Whether a path is on a file system, and not an address such as gs://."""
   return not re.match(r'[A-Za-z][\w+.-]*:/', path)
@@ -97,6 +116,9 @@ Name = Annotated[
     "be a name that a folder can have (no '/', '@' or leading '.')",
     _is_folder_name,
   ),
+]
+Window = Annotated[
+  Any, Rule("be steps A:B with 0 <= A < B, such as 20:30, or ''", _is_window)
 ]
 Names = Annotated[Sequence[str], NOT_EMPTY]
 

@@ -1,6 +1,7 @@
 """Writes the metrics of a run: JSON lines, TensorBoard, progress on stderr."""
 
 import contextlib
+import functools
 import json
 import pathlib
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 from kd_jax import errors
 
 ROWS = 'metrics.jsonl'
+SPEED = 'speed.jsonl'  # rows that no two runs have alike
 CLEAR = '\r\033[K'  # empties a terminal's line
 
 
@@ -22,21 +24,28 @@ class Writer(NamedTuple):
   Attributes:
     write: (stage, step, {name: number}) -> None.
     close: () -> None.
+    speed: as `write`, of how fast the stage is: to a file of its own, since
+      metrics are equal in equal runs.
   """
 
   write: Callable[[str, int, Mapping[str, float]], None]
   close: Callable[[], None]
+  speed: Callable[[str, int, Mapping[str, float]], None] = lambda *_: None
 
 
-def read_rows(folder) -> list[dict]:
+def read_rows(folder, file: str = ROWS) -> list[dict]:
   """Reads the rows written so far, each {'stage', 'step', name: number}.
 
   A last line that is cut off, as a kill can leave it, is left out.
 
+  Args:
+    folder: of a run.
+    file: ROWS or SPEED.
+
   Raises:
     errors.DamagedError: one line, for a row that is damaged otherwise.
   """
-  path = pathlib.Path(folder) / ROWS
+  path = pathlib.Path(folder) / file
   rows, damaged = _parse(path)
   if damaged:
     raise errors.DamagedError(
@@ -81,17 +90,23 @@ def forget(folder, stage: str, step: int) -> None:
   Where lines are damaged the file is moved aside first, and the rows that can
   be read go on.
   """
-  path = pathlib.Path(folder) / ROWS
+  for file in (ROWS, SPEED):
+    if (pathlib.Path(folder) / file).exists():
+      _forget(pathlib.Path(folder) / file, stage, step)
+
+
+def _forget(path: pathlib.Path, stage: str, step: int) -> None:
+  """`forget`, of one file."""
   rows, damaged = _parse(path)
   if damaged:
-    aside = path.with_name(f'{ROWS}.damaged')
+    aside = path.with_name(f'{path.name}.damaged')
     path.replace(aside)
     say(
       f'{path} is damaged in {len(damaged)} lines; moved to {aside}, and the '
       'rows that can be read are kept'
     )
   kept = [r for r in rows if r['stage'] != stage or r['step'] <= step]
-  part = path.with_name(f'.{ROWS}')
+  part = path.with_name(f'.{path.name}')
   part.write_text(''.join(json.dumps(row) + '\n' for row in kept))
   part.replace(path)
 
@@ -114,17 +129,20 @@ def _tensorboard():
 
 
 def make_writer(folder) -> Writer:
-  """Appends to metrics.jsonl and to TensorBoard events in `folder`."""
+  """Appends to the rows and to TensorBoard events in `folder`."""
   folder = pathlib.Path(folder)
   events = _tensorboard().SummaryWriter(str(folder), write_to_disk=True)
 
-  def write(stage, step, values):
+  def append(file, group, stage, step, values):
     values = {name: float(value) for name, value in values.items()}
     # Opened each time, since a resume replaces the file (see `forget`).
-    with open(folder / ROWS, 'a') as rows:
+    with open(folder / file, 'a') as rows:
       rows.write(json.dumps({'stage': stage, 'step': step, **values}) + '\n')
     for name, value in values.items():
-      events.add_scalar(f'{stage}/{name}', value, step)
+      events.add_scalar(f'{stage}/{group}{name}', value, step)
+
+  write = functools.partial(append, ROWS, '')
+  speed = functools.partial(append, SPEED, 'speed/')
 
   def close():
     try:
@@ -133,7 +151,7 @@ def make_writer(folder) -> Writer:
       events.file_writer.event_writer.close = lambda: None
       raise
 
-  return Writer(write, close)
+  return Writer(write, close, speed)
 
 
 def silent() -> Writer:
@@ -205,7 +223,13 @@ class Progress(NamedTuple):
 
 
 def make_progress(
-  stage: str, start: int, steps: int, every: float, out=None, unit='step'
+  stage: str,
+  start: int,
+  steps: int,
+  every: float,
+  out=None,
+  unit='step',
+  more: Callable[[float], str] = lambda rate: '',
 ) -> Progress:
   """Makes a bar in a terminal, elsewhere a line at once and every few seconds.
 
@@ -218,15 +242,16 @@ def make_progress(
     every: seconds between two lines.
     out: standard error unless given.
     unit: what a step is.
+    more: steps a second -> what is shown behind them.
   """
   if not _is_first():
     return Progress(lambda step, values: None, lambda: None)
   out = out or sys.stderr
   make = _bar if out.isatty() else _lines
-  return make(stage, start, steps, every, out, unit)
+  return make(stage, start, steps, every, out, unit, more)
 
 
-def _lines(stage, start, steps, every, out, unit) -> Progress:
+def _lines(stage, start, steps, every, out, unit, more) -> Progress:
   """Prints a line at the start, and a line every `every` seconds."""
   shown = time.monotonic()
   mark = None  # (seconds, step) from which the rate is measured
@@ -242,7 +267,8 @@ def _lines(stage, start, steps, every, out, unit) -> Progress:
     if step > done and now > begun:
       rate = (step - done) / (now - begun)
       left = (steps - step) / rate
-      text += f' {rate:.1f} {unit}s/s, {left:.0f} s left'
+      words = [f' {rate:.1f} {unit}s/s', f'{left:.0f} s left', more(rate)]
+      text += ', '.join(filter(None, words))
     # The next rate is that of the time between the two lines.
     shown, mark = now, (now, step)
     print(text, file=out, flush=True)
@@ -251,7 +277,7 @@ def _lines(stage, start, steps, every, out, unit) -> Progress:
   return Progress(update, lambda: None)
 
 
-def _bar(stage, start, steps, every, out, unit) -> Progress:
+def _bar(stage, start, steps, every, out, unit, more) -> Progress:
   """A bar of tqdm, which is removed at the end."""
   del every
   import tqdm
@@ -271,7 +297,9 @@ def _bar(stage, start, steps, every, out, unit) -> Progress:
     nonlocal compiled, shown
     now = time.monotonic()
     if now - shown >= bar.mininterval or step == steps:
-      bar.set_postfix_str(_shown(values()), refresh=False)
+      rate = bar.format_dict['rate']
+      words = [_shown(values()), more(rate) if rate else '']
+      bar.set_postfix_str(', '.join(filter(None, words)), refresh=False)
       shown = now
     if compiled:
       bar.update(step - bar.n)

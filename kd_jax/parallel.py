@@ -6,8 +6,6 @@ each shard of `on_pmap` draws a different mask.
 """
 
 import functools
-import os
-import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kd_jax import types
+from kd_jax import device, types
 
 AXIS = 'data'
 
@@ -212,19 +210,7 @@ def fits(tree: types.PyTree, placement: Placement) -> bool:
   size = sum(x.nbytes for x in jax.tree.leaves(tree))
   apart = bool(jax.local_devices()[0].memory_stats())
   copies = 1 if apart else placement.count  # a CPU's devices share its memory
-  return 2 * copies * size <= free()
-
-
-def free() -> int:
-  """Free bytes on the first device of this process."""
-  stats = jax.local_devices()[0].memory_stats()
-  if stats and 'bytes_limit' in stats:
-    return stats['bytes_limit'] - stats['bytes_in_use']
-  table = pathlib.Path('/proc/meminfo')
-  if table.exists():
-    lines = dict(x.split(':') for x in table.read_text().splitlines())
-    return int(lines['MemAvailable'].split()[0]) * 1024
-  return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+  return 2 * copies * size <= device.free()
 
 
 def meet(where: str) -> None:

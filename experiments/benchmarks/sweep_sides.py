@@ -179,7 +179,7 @@ def growth(
     if at_once == 1:
       signals, batch = made.signals(np.int32(n), frozen, made.feed(n))
       return strategy.update(packed, signals, batch)
-    looked = programs.look(frozen, n, count)
+    looked = programs.look(frozen, programs.read(n, count))
     return chunk(packed, *looked, jax.device_put(np.int32(count)))
 
   packed, values = update(0, 1, packed)

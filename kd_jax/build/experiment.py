@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from kd_jax import (
   checkpoint,
   config,
+  kinds,
   machine,
   memoize,
   parallel,
@@ -131,6 +132,7 @@ def make_experiment(
     task,
   )
   if not like:
+    check_window(experiment)
     check(experiment)
   return experiment
 
@@ -211,6 +213,21 @@ def check(experiment: Experiment) -> None:
       ) from None
     except ValueError as error:
       raise ValueError(f"stage '{stage.name}': {error}") from None
+
+
+def check_window(experiment: Experiment) -> None:
+  """Refuses a profile of steps that no stage has.
+
+  Raises:
+    ValueError: with the steps of the longest stage.
+  """
+  window = experiment.options['profile']
+  longest = max(stage.recipe.steps for stage in experiment.stages)
+  if window and kinds.steps_of(window)[0] >= longest:
+    raise ValueError(
+      f'profile {window!r} begins after the last step: the longest stage has '
+      f'{longest}'
+    )
 
 
 def check_views(experiment: Experiment, stage: stages.Stage) -> None:

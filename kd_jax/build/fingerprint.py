@@ -12,7 +12,14 @@ from kd_jax import checkpoint, config, schemes, stages, terms
 from kd_jax.models import base as models
 
 # The keys of logging and checkpointing, which change no result.
-LOOP = ('checkpoint_every', 'keep', 'eval_every', 'log_every', 'select')
+LOOP = (
+  'checkpoint_every',
+  'keep',
+  'eval_every',
+  'log_every',
+  'select',
+  'profile',
+)
 
 
 def stage_identities(

@@ -14,9 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from kd_jax import build, metrics, network_files, types
+from kd_jax import build, device, metrics, network_files, types
 from kd_jax.compare import (
-  cost,
   fidelity,
   predict,
   results,
@@ -96,7 +95,7 @@ def with_means(line, logits) -> dict[str, np.ndarray]:
 def described(experiment, line: roles.Lineup, labels) -> dict[str, Any]:
   """The part of a report on data, roles and device."""
   data, labels = experiment.data, fidelity.hard(labels)
-  device = jax.local_devices()[0]
+  kind = jax.local_devices()[0].device_kind
   return {
     'kind': 'run',
     'data': {
@@ -111,7 +110,7 @@ def described(experiment, line: roles.Lineup, labels) -> dict[str, Any]:
     'means': {row: list(of) for row, of in line.means.items()},
     'students': dict(line.students),
     'stages': [stage.name for stage in experiment.stages],
-    'device': {'kind': device.device_kind, 'peak_bytes': cost.device_peak()},
+    'device': {'kind': kind, 'peak_bytes': device.peak_bytes()},
   }
 
 

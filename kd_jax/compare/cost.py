@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kd_jax import types
+from kd_jax import device, types
 from kd_jax.models import base
 
 BATCHES = (1, 128)
@@ -51,7 +51,9 @@ def cost(
   return {
     'parameters': base.num_params(variables),
     'bytes': size_of(variables),
-    'flops': flops(forward, variables, jnp.zeros((1, *shape), jnp.float32)),
+    'flops': device.flops(
+      forward, variables, jnp.zeros((1, *shape), jnp.float32)
+    ),
     'latency': latency,
     'memory': memory,
   }
@@ -60,21 +62,6 @@ def cost(
 def size_of(variables: types.Variables) -> int:
   """Bytes of all arrays of a network: parameters and statistics."""
   return sum(int(x.nbytes) for x in jax.tree.leaves(variables))
-
-
-def flops(function: Callable, *args) -> float | None:
-  """Floating-point operations of a jitted function, by XLA's cost analysis.
-
-  The program before it is optimized is counted, since what a backend fuses
-  or hands to its libraries is not counted after. A multiply and an add are two.
-
-  Returns:
-    The count; None if XLA does not give one.
-  """
-  analysis = function.lower(*args).cost_analysis()
-  if isinstance(analysis, list):
-    analysis = analysis[0] if analysis else None
-  return float(analysis['flops']) if analysis and 'flops' in analysis else None
 
 
 def peak(compiled) -> int | None:
@@ -92,13 +79,6 @@ def peak(compiled) -> int | None:
     + plan.temp_size_in_bytes
     - plan.alias_size_in_bytes
   )
-
-
-def device_peak() -> int | None:
-  """The most bytes this process held on its device; None if not counted."""
-  stats = jax.local_devices()[0].memory_stats() or {}
-  peak = stats.get('peak_bytes_in_use')
-  return None if peak is None else int(peak)
 
 
 def timed(

@@ -37,8 +37,10 @@ class Chunks(NamedTuple):
   Attributes:
     size: N, the most steps of a chunk.
     names: of the metrics, in the order of their columns.
-    look: (frozen, first, count) -> (signals, batches) of the steps `first` to
-      `first + count` - 1, each with a leading axis N; the rest is zero.
+    read: (first, count) -> what tells the devices of the steps `first` to
+      `first + count` - 1.
+    look: (frozen, what `read` returns) -> (signals, batches) of these steps,
+      each with a leading axis N; the rest is zero.
     turn: (state, signals, batch) -> (state, metrics f32 [M]); a single update,
       a pure function.
     update: (state, signals, batches, count) -> (state, metrics f32 [N, M]);
@@ -47,6 +49,7 @@ class Chunks(NamedTuple):
 
   size: int
   names: tuple[str, ...]
+  read: Callable
   look: Callable
   turn: Callable
   update: Callable
@@ -119,7 +122,7 @@ def make_chunks(
     repeat(turn, size), (None, 1, 1, None), (None, None)
   )
 
-  def looked(frozen, first, count):
+  def read_many(first, count):
     indices = [index(first + i) for i in range(count)]
     examples = _stack([i.astype(np.int32) for i in indices], size)
     outputs = None
@@ -127,14 +130,12 @@ def make_chunks(
       outputs = [read(first + i, indices[i]) for i in range(count)]
       outputs = jax.tree.map(lambda *x: _stack(x, size), *outputs)
     where = np.int32(first), np.int32(count)
-    return look(
-      frozen,
-      split,
-      *placement.put((outputs, examples), 1),
-      *placement.put(where),
-    )
+    return *placement.put((outputs, examples), 1), *placement.put(where)
 
-  return Chunks(size, names, looked, turn, update)
+  def looked(frozen, told):
+    return look(frozen, split, *told)
+
+  return Chunks(size, names, read_many, looked, turn, update)
 
 
 def repeat(turn: Callable, size: int) -> Callable:
@@ -215,7 +216,7 @@ def choose(
 
   def by_chunk():
     count = min(TRIAL, programs.size)
-    batches = programs.look(frozen, 0, count)
+    batches = programs.look(frozen, programs.read(0, count))
     return update(state, *batches, jax.device_put(np.int32(count)))
 
   def by_step():

@@ -12,7 +12,15 @@ import jax
 import numpy as np
 
 from kd_jax import build, errors, metrics, stages, types
-from kd_jax.training import cached_teachers, chunks, finished, lane, strategies
+from kd_jax.training import (
+  cached_teachers,
+  chunks,
+  finished,
+  lane,
+  speed,
+  strategies,
+  tracing,
+)
 from kd_jax.training import runtime as runtimes
 
 
@@ -175,7 +183,15 @@ def _timed(
 ) -> list[finished.Outcome]:
   """Trains lanes to their end; their outcomes, with the time of a step."""
   begun = time.monotonic(), sum(member.step for member in lanes)
-  lanes = _steps(experiment, runtime, frozen, lanes, strategy, programs, pruner)
+  tracer = tracing.make_tracer(
+    experiment.options['profile'], lanes[0].session.folder, lanes[0].stage.name
+  )
+  try:
+    lanes = _steps(
+      experiment, runtime, frozen, lanes, strategy, programs, pruner, tracer
+    )
+  finally:
+    tracer.close()
   taken = max(sum(member.step for member in lanes) - begun[1], 1)
   seconds = (time.monotonic() - begun[0]) / taken
   return [
@@ -204,7 +220,7 @@ class _Moving(NamedTuple):
 
 
 def _steps(
-  experiment, runtime, frozen, lanes, strategy, programs, pruner
+  experiment, runtime, frozen, lanes, strategy, programs, pruner, tracer
 ) -> list:
   """The loop over steps: a call is dispatched before the last call is read."""
   stage, stop = lanes[0].stage, lanes[0].session.stop
@@ -212,8 +228,14 @@ def _steps(
   n = min(member.step for member in lanes)
   name = stage.name if len(lanes) == 1 else f'{stage.name} x{len(lanes)}'
   every = experiment.options['log_every']
-  progress = metrics.make_progress(name, n, total, every)
+  meter = speed.of_stage(experiment, runtime, frozen, lanes)
+  progress = meter.watch(
+    metrics.make_progress(name, n, total, every, more=meter.text)
+  )
   moving, spare = _Moving(tuple(lanes)), _spare(experiment)
+  runtime = runtime._replace(feed=meter.fetch(runtime.feed))
+  if programs is not None:
+    programs = programs._replace(read=meter.fetch(programs.read))
   saved, advance = (
     time.monotonic(),
     _make_advance(runtime, frozen, strategy, programs),
@@ -223,31 +245,37 @@ def _steps(
     if not moving.running:
       n += 1
       continue
-    end = _boundary(moving, n, runtime, total)
-    moving, n = advance(moving, n, end, progress)
+    end = _boundary(moving, n, runtime, total, tracer.marks)
+    tracer.at(n, moving.packed)
+    meter.start()
+    with jax.profiler.StepTraceAnnotation('step', step_num=n):
+      moving, n = advance(moving, n, end, progress)
     last, stopping = n == total, stop()
     validate = last or n % runtime.eval_every == 0
     due = n % runtime.save_every == 0
     save = last or stopping or (due and time.monotonic() - saved >= spare)
     if validate or save:
       moving = _look(moving, strategy, progress)
+      meter.pause()
     if validate:
       moving = _validate(moving, runtime, pruner)
+      meter.write([moving.lanes[i] for i in _well(moving)])
     if save:
       _save(moving)
       saved = time.monotonic()
     if stopping and not last:
       _flush(moving)
       raise errors.StoppedError(f'{stage.name} at step {n} of {total}')
+  tracer.at(n, moving.packed)
   progress.close()
   _flush(moving)
   return list(moving.lanes)
 
 
-def _boundary(moving, n: int, runtime, total: int) -> int:
+def _boundary(moving, n: int, runtime, total: int, marks=()) -> int:
   """The next step after `n` at which the loop validates or saves, a lane that
-  was saved at a later step joins, or the stage ends."""
-  marks = [total]
+  was saved at a later step joins, the stage ends, or a mark is."""
+  marks = [total, *(mark for mark in marks if mark > n)]
   for every in (runtime.eval_every, runtime.save_every):
     marks.append((n // every + 1) * every)
   marks += [m.step for m in moving.lanes if m.step > n and not m.failure]
@@ -269,7 +297,7 @@ def _make_advance(runtime, frozen, strategy, programs) -> Callable:
   def advance(moving, n, end, progress):
     count = min(pace['most'], programs.size, end - n)
     begun = time.monotonic()
-    signals, batches = programs.look(frozen, n, count)
+    signals, batches = programs.look(frozen, programs.read(n, count))
     packed, values = chunk(
       moving.packed, signals, batches, jax.device_put(np.int32(count))
     )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kd_jax import build, parallel, stages, tasks, terms, types
+from kd_jax import build, device, parallel, stages, tasks, terms, types
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.data import pipeline, sources, stream
@@ -35,6 +35,8 @@ class Runtime(NamedTuple):
       do not lie on the devices, or several processes train.
     validate: state -> {'validation_SCORE/STUDENT'} of the task's scores, such
       as 'validation_accuracy/student'.
+    flops: (state, frozen, lanes) -> FLOP of a step of so many lanes, from their
+      shapes; None where XLA does not count them.
     replicate: pytree -> a copy of it on every device.
     per_epoch, eval_every, save_every: in steps.
     task: of the labels.
@@ -47,6 +49,7 @@ class Runtime(NamedTuple):
   feed: Callable
   make_chunks: Callable
   validate: Callable
+  flops: Callable
   replicate: Callable
   per_epoch: int
   eval_every: int
@@ -102,6 +105,16 @@ def make_runtime(
       placement, halves, split, index, read, state, frozen, most
     )
 
+  def count_flops(state, frozen, lanes):
+    dtype = experiment.data.train.inputs.dtype
+    inputs = jax.ShapeDtypeStruct(batch['inputs'].shape, dtype)
+    args = jnp.int32(0), {**batch, 'inputs': inputs}
+    prepared = jax.eval_shape(halves.prepare, *args)
+    signals = jax.eval_shape(halves.frozen_signals, frozen, prepared)
+    shared = device.flops(jax.jit(halves.frozen_signals), frozen, prepared)
+    each = device.flops(jax.jit(halves.update), state, signals, prepared)
+    return None if None in (shared, each) else shared + lanes * each
+
   return Runtime(
     init,
     signals,
@@ -110,6 +123,7 @@ def make_runtime(
     make_feed(split, recipe, placement, teachers),
     make_chunks,
     make_validate(experiment, stage),
+    count_flops,
     placement.replicate,
     per_epoch,
     experiment.options['eval_every'] or per_epoch,

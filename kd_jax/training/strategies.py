@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kd_jax import errors, parallel, types
+from kd_jax import device, errors, parallel, types
 from kd_jax import step as steps
 from kd_jax.training import chunks
 from kd_jax.training import runtime as runtimes
@@ -271,7 +271,7 @@ def fit(
     runtime.signals, np.int32(0), dict(frozen), runtime.feed(0)
   )
   bytes_each = _bytes(state)
-  free = parallel.free() - _bytes((signals, batch))
+  free = device.free() - _bytes((signals, batch))
   if name == 'vmap':
     lowered = jax.jit(runtime.halves.update).lower(state, signals, batch)
     bytes_each += lowered.compile().memory_analysis().temp_size_in_bytes

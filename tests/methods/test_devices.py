@@ -131,7 +131,7 @@ def in_a_chunk(name, part):
   programs = chunks.make_chunks(
     placement, halves, placement.put(split), index, None, state, frozen, STEPS
   )
-  looked = programs.look(frozen, 0, STEPS)
+  looked = programs.look(frozen, programs.read(0, STEPS))
   state, rows = jax.jit(programs.update)(state, *looked, np.int32(STEPS))
   means = dict(zip(programs.names, jax.device_get(rows)[-1]))
   return jax.device_get(state._replace(rng=None)), means

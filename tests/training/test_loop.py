@@ -10,10 +10,10 @@ import pytest
 from kd_jax import (
   build,
   config,
+  device,
   errors,
   metrics,
   network_files,
-  parallel,
   runs,
   training,
 )
@@ -226,7 +226,7 @@ def test_lanes_with_teachers_of_their_own(tmp_path):
 
 
 def test_more_lanes_than_fit_are_refused(tmp_path, monkeypatch):
-  monkeypatch.setattr(parallel, 'free', lambda: 300_000)
+  monkeypatch.setattr(device, 'free', lambda: 300_000)
   with pytest.raises(ValueError, match=r'64 lanes do not fit .* --lanes \d'):
     together(settings(), tmp_path, loop.Plan('loop', lanes=64))
 

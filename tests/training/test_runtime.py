@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import build, errors, metrics, parallel
+from kd_jax import build, device, errors, metrics, parallel
 from kd_jax.data import pipeline, splits, stream
 from kd_jax.training import runtime as runtimes
 from tests.helpers import marks, running
@@ -81,6 +81,14 @@ def test_a_stopped_run_leaves_no_thread_and_continues(tmp_path):
   assert metrics.read_rows(stopped) == metrics.read_rows(whole)
 
 
+def test_augmentation_has_a_name_in_a_profile():
+  made = running.experiment()
+  prepare = runtimes.make_prepare(made, made.stages[-1].recipe)
+  batch = pipeline.take(pipeline.head(made.data.train, 4), np.arange(4))
+  text = jax.jit(prepare).lower(0, batch).as_text(debug_info=True)
+  assert '/augment/' in text
+
+
 @pytest.mark.parametrize('way', ['mesh', 'pmap'])
 def test_several_devices_are_given_indices(way, monkeypatch):
   """Data that fit lie on all of them; others are sent, batch by batch."""
@@ -88,7 +96,7 @@ def test_several_devices_are_given_indices(way, monkeypatch):
   train, recipe = made.data.train, made.stages[-1].recipe
   feed = runtimes.make_feed(train, recipe, made.placement)
   assert set(feed(3)) == {'index'}
-  monkeypatch.setattr(parallel, 'free', lambda: 2 * train.inputs.nbytes)
+  monkeypatch.setattr(device, 'free', lambda: 2 * train.inputs.nbytes)
   sent = runtimes.make_feed(train, recipe, made.placement)
   batch = jax.device_get(sent(3))
   sent.close()
