@@ -2,7 +2,7 @@
 
   python -m experiments.picture runs/first --out experiments/first.svg
 
-Of a run: the test accuracies, and the accuracy on validation by epoch. Of a
+Of a run: the test scores, and the score on validation by epoch. Of a
 sweep over two keys: its heat maps and the learning curves of its best settings.
 """
 
@@ -11,10 +11,11 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from kd_jax import checkpoint
+from kd_jax import checkpoint, tasks
 from kd_jax.compare import results
 from kd_jax.compare import table as tables
 from kd_jax.report import curves, maps, notebook, page, pictures, svg, swept
+from kd_jax.runs import sweep_run
 
 
 def draw(workdir: pathlib.Path) -> str:
@@ -32,21 +33,22 @@ def draw(workdir: pathlib.Path) -> str:
 
 
 def draw_run(result: results.Result) -> str:
-  """Accuracies and curves of a run."""
-  names = tables.titles(result.report)
+  """Scores and curves of a run."""
+  names, task = tables.titles(result.report), tasks.task_of(result.report)
   colors = svg.palette(result.report)
   dots = page.points(result.report, names, colors)
   learning = curves.draw(result, names, colors)[:1]
-  return notebook.show(pictures.accuracies(dots), *learning).text
+  return notebook.show(pictures.scores(dots, task), *learning).text
 
 
 def draw_sweep(workdir: pathlib.Path) -> str:
   """Heat maps and learning curves of a sweep."""
   rows = checkpoint.read_json(workdir / 'sweep.json')
-  heats = maps.heats(rows)
+  task = sweep_run.task_of(rows, workdir)
+  heats = maps.heats(rows, task)
   if not heats:
     raise ValueError(f"'{workdir}' holds no finished sweep over two keys")
-  learning = swept.learning(workdir, rows)
+  learning = swept.learning(workdir, rows, task)
   return notebook.show(*heats, *filter(None, [learning])).text
 
 

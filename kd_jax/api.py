@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from kd_jax import build, config, errors, metrics, training, types
+from kd_jax import build, config, errors, metrics, tasks, training, types
 from kd_jax import methods as method_table
 from kd_jax.data import sources
 from kd_jax.models import base as models
@@ -28,33 +28,54 @@ class Distilled(NamedTuple):
     history: a dict for each validation (once an epoch), whole also after a
       resume: 'step' (updates made), 'epoch', 'loss' (weighted sum of the
       terms, nats), 'loss/TERM' (each term unweighted: 'loss/hard',
-      'loss/soft', 'loss/feature'), 'accuracy/student' (training, in [0, 1]),
-      'validation_accuracy/student', 'validation_nll/student' (nats),
+      'loss/soft', 'loss/feature'), 'HITS/student' (training, in [0, 1], see
+      `Task.hits`: of classification 'accuracy/student'),
+      'validation_SCORE/student' of the scores of the task (of classification
+      'validation_accuracy/student', 'validation_nll/student' in nats),
       'learning_rate', 'grad_norm'; means over the steps since the row before.
-    accuracy: {'teacher', 'student'}: of the test set, in [0, 1].
+    score: {'teacher', 'student'}: the score of the task on the test set, of
+      classification the accuracy in [0, 1].
     network: the student, whose `apply(variables, inputs)` predicts, in f32
       whatever the precision of its training.
+    task: what the labels are, and what is scored.
   """
 
   variables: types.Variables
   best: types.Variables
   history: list[dict]
-  accuracy: dict[str, float]
+  score: dict[str, float]
   network: models.Network
+  task: tasks.Task = tasks.CLASSIFICATION
+
+  @property
+  def accuracy(self) -> dict[str, float]:
+    """The score of classification.
+
+    Raises:
+      AttributeError: for any other task.
+    """
+    if self.task is not tasks.CLASSIFICATION:
+      raise AttributeError(
+        f'the score of {self.task.name} is the {self.task.title}: see .score'
+      )
+    return self.score
 
   def __repr__(self) -> str:
-    shown = ', '.join(f'{k} {100 * v:.1f} %' for k, v in self.accuracy.items())
+    shown = ', '.join(
+      f'{name} {tasks.shown(value, self.task.unit)}'
+      for name, value in self.score.items()
+    )
     count = models.num_params(self.variables)
     return (
-      f'Distilled(test accuracy: {shown}; {count:,} parameters; '
+      f'Distilled(test {self.task.title}: {shown}; {count:,} parameters; '
       f'{len(self.history)} rows of history)'
     )
 
   def plot(self):
-    """Validation accuracy and losses by epoch, drawn by a notebook's cell."""
+    """Score on validation and losses by epoch, drawn by a notebook's cell."""
     from kd_jax.report import curves, notebook
 
-    return notebook.show(*curves.draw_rows([self.history]))
+    return notebook.show(*curves.draw_rows([self.history], task=self.task))
 
 
 def distill(
@@ -176,7 +197,7 @@ def train_alone(network: Any, data: Any, **recipe) -> Distilled:
       `distill`.
 
   Returns:
-    As `distill`; its accuracy is {'student'} alone.
+    As `distill`; its score is {'student'} alone.
 
   Raises:
     ValueError: as `distill`, and for what concerns a teacher.
@@ -343,13 +364,14 @@ def _run(c, data, given, workdir, overwrite) -> Distilled:
   last, best = networks['student'], outcome.best['student']
   test = data.test()
   everything = {**experiment.loaded, 'student': last}
-  accuracy = {
-    name: runtime.make_score(experiment, name, test)(variables)['accuracy']
+  task = experiment.task
+  score = {
+    name: runtime.make_score(experiment, name, test)(variables)[task.score]
     for name, variables in everything.items()
   }
   history = [r for r in rows() if r['stage'] == stage.name]
   network = build.in_full(experiment, 'student', given['student'])
-  return Distilled(last, best, history, accuracy, network)
+  return Distilled(last, best, history, score, network, task)
 
 
 def _folder(workdir) -> pathlib.Path | None:

@@ -8,26 +8,15 @@ prints the tables of finished runs.
 import argparse
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from kd_jax import build, device, metrics, network_files, types
-from kd_jax.compare import (
-  fidelity,
-  predict,
-  results,
-  roles,
-  statistics,
-  verdict,
-)
+from kd_jax import build, metrics, network_files, tasks, types
+from kd_jax.compare import by_logits, by_sums, cost, predict, results, roles
 from kd_jax.compare import table as tables
-from kd_jax.data import pipeline
-
-# Examples whose images are kept for the report.
-SHOWN = {'learned': 24, 'lost': 8}
 
 
 def compare(
@@ -35,6 +24,7 @@ def compare(
   variables: Mapping[str, types.Variables],
   others: Mapping[str, Mapping[str, types.Variables]] | None = None,
   memo: dict | None = None,
+  exported: Callable | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
   """Measures every finished network on the test set, which is read here.
 
@@ -43,6 +33,7 @@ def compare(
     variables: {row: variables}, as `training.run` returns them.
     others: {'last' or 'best': {row: variables}}, the networks at other steps.
     memo: shared by runs on the same data (see `predict.make_outputs`).
+    exported: runs a network outside of JAX, to be timed (see `predict.costs`).
 
   Returns:
     The report, JSON-like, and the arrays that it is drawn from.
@@ -51,59 +42,51 @@ def compare(
   split = experiment.data.test()
   if not memo:  # once for runs on the same data
     metrics.say(f'comparing on {len(split.labels)} test examples')
-  calls = {
-    name: predict.make_outputs(experiment, name, ('logits',), memo)
-    for name in dict.fromkeys(line.networks.values())
-  }
-
-  def run_of(row, variables):
-    return calls[line.networks[row]](variables, split)
-
-  outputs = {row: run_of(row, variables[row]) for row in line.networks}
-  labels = next(iter(outputs.values()))['labels']
-  logits = with_means(line, {r: x['logits'] for r, x in outputs.items()})
-  moments = {
-    moment: {
-      row: scored(fidelity.right(run_of(row, v)['logits'], labels))
-      for row, v in rows.items()
-      if row in line.networks
-    }
+  others = {
+    moment: {row: v for row, v in rows.items() if row in line.networks}
     for moment, rows in (others or {}).items()
   }
-  report = described(experiment, line, labels)
-  costs = predict.costs(experiment, line, variables)
-  report['networks'] = measured(line, logits, labels, costs)
+  task = experiment.task
+  measure = by_logits.measure if task.single else by_sums.measure
+  found = measure(experiment, line, variables, others, split, memo)
+  report = described(experiment, line, len(split.labels), found.counts)
+  costs = predict.costs(experiment, line, variables, exported)
+  report['networks'] = beside(line, found.rows, costs, task)
   report['rows'] = list(report['networks'])
   for row, network in report['networks'].items():
-    network |= {m: moments.get(m, {}).get(row) for m in ('last', 'best')}
-    network[report['select']] = scored(fidelity.right(logits[row], labels))
-  report |= judged(line, logits, labels)
+    network |= {m: found.moments.get(m, {}).get(row) for m in ('last', 'best')}
+    network[report['select']] = {
+      k: network[k] for k in (task.score, 'interval')
+    }
+  report |= found.judged
   report['alike'] = predict.alike(experiment, line, variables, split, memo)
-  return report, arrays(line, logits, labels, split)
+  return report, found.arrays
 
 
-def with_means(line, logits) -> dict[str, np.ndarray]:
-  """Adds the logits of the means; those of the teachers come first."""
-  means = {
-    row: fidelity.mean_of([logits[r] for r in of]).astype(np.float32)
-    for row, of in line.means.items()
-  }
-  first = {k: v for k, v in means.items() if k == line.teacher}
-  return {**first, **logits, **means}
+def described(
+  experiment, line: roles.Lineup, count: int, counts: list[int]
+) -> dict[str, Any]:
+  """The part of a report on data, roles and device.
 
-
-def described(experiment, line: roles.Lineup, labels) -> dict[str, Any]:
-  """The part of a report on data, roles and device."""
-  data, labels = experiment.data, fidelity.hard(labels)
-  kind = jax.local_devices()[0].device_kind
+  Args:
+    experiment: that was trained.
+    line: of its networks.
+    count: test examples.
+    counts: predictions of each class.
+  """
+  data, kind = experiment.data, jax.local_devices()[0].device_kind
+  task = {'task': data.task}
   return {
     'kind': 'run',
+    # A report that names none is of classification, as it always was.
+    **(task if data.task != tasks.CLASSIFICATION.name else {}),
     'data': {
       'name': data.name,
       'fingerprint': data.fingerprint,
-      'test': len(labels),
+      'test': count,
       'classes': list(data.label_names or map(str, range(data.classes))),
-      'counts': np.bincount(labels, minlength=data.classes).tolist(),
+      'counts': counts,
+      **({'palette': data.palette} if data.palette else {}),
     },
     'select': experiment.options['select'],
     'teacher': line.teacher,
@@ -114,93 +97,29 @@ def described(experiment, line: roles.Lineup, labels) -> dict[str, Any]:
   }
 
 
-def scored(right: np.ndarray) -> dict[str, Any]:
-  """Accuracy and Wilson interval of a network that is right at bool [N]."""
-  interval = statistics.wilson(int(right.sum()), right.size)
-  return {'accuracy': float(right.mean()), 'interval': list(interval)}
-
-
-def measured(
+def beside(
   line: roles.Lineup,
-  logits: Mapping[str, np.ndarray],
-  labels: np.ndarray,
+  numbers: Mapping[str, Mapping],
   costs: Mapping[str, Mapping],
+  task: tasks.Task,
 ) -> dict[str, dict[str, Any]]:
-  """{row: its numbers}."""
+  """{row: its numbers, its cost, and both beside the teacher's}."""
   rows, teacher = {}, line.teacher
-  for row, outputs in logits.items():
-    target = logits[teacher] if teacher not in (None, row) else None
+  for row, own in numbers.items():
     rows[row] = {
       'network': line.networks.get(row),
-      **fidelity.measure(outputs, labels, target),
-      **scored(fidelity.right(outputs, labels)),
+      **own,
       'kept': None,
       'ratio': None,
       'cost': costs[row],
     }
   if teacher is not None:
-    best, size = rows[teacher]['accuracy'], costs[teacher]['parameters']
+    best, size = rows[teacher][task.score], costs[teacher]['parameters']
     for row, network in rows.items():
-      network['kept'] = network['accuracy'] / best if best else None
+      whole = best and task.unit == '%'
+      network['kept'] = network[task.score] / best if whole else None
       network['ratio'] = size / max(costs[row]['parameters'], 1)
   return rows
-
-
-def judged(
-  line: roles.Lineup, logits: Mapping[str, np.ndarray], labels: np.ndarray
-) -> dict[str, Any]:
-  """The verdict on every student, the gap it closed, what it learned."""
-  right = {row: fidelity.right(x, labels) for row, x in logits.items()}
-  verdicts, gaps = {}, {}
-  for row, alone in line.students.items():
-    verdicts[row] = verdict.of_run(right[row], right[alone]) if alone else None
-    gaps[row] = (
-      statistics.gap_closed(right[line.teacher], right[alone], right[row])
-      if alone and line.teacher
-      else None
-    )
-  main = next(iter(line.students))
-  picked = picks(line, logits, labels)
-  return {
-    'verdicts': verdicts,
-    'verdict': verdicts[main],
-    'gap_closed': gaps,
-    'examples': {k: len(v) for k, v in picked.items()},
-  }
-
-
-def picks(line, logits, labels) -> dict[str, list[int]]:
-  """The test examples that were learned and lost; none without a baseline."""
-  student, alone = next(iter(line.students.items()))
-  if not (alone and line.teacher):
-    return {'learned': [], 'lost': []}
-  rows = line.teacher, alone, student
-  return fidelity.examples(labels, *(logits[row] for row in rows))
-
-
-def arrays(line, logits, labels, split) -> dict[str, np.ndarray]:
-  """The arrays stored beside the report: logits, labels, a few images."""
-  picked = picks(line, logits, labels)
-  shown = np.array(
-    [i for kind, n in SHOWN.items() for i in picked[kind][:n]], np.int64
-  )
-  images = np.zeros((0, 1, 1, 1), np.uint8)
-  if shown.size:
-    images = np.asarray(pipeline.take(split, shown)['inputs'])
-  return {
-    'labels': fidelity.hard(labels),
-    'shown': shown,
-    'images': pixels(images),
-    **{f'logits/{row}': x for row, x in logits.items()},
-  }
-
-
-def pixels(images: np.ndarray) -> np.ndarray:
-  """Images as uint8 [n, H, W, C]; floats are stretched to their range."""
-  if images.dtype == np.uint8 or not images.size:
-    return images.astype(np.uint8)
-  low, high = images.min(), images.max()
-  return np.round(255 * (images - low) / max(high - low, 1e-9)).astype(np.uint8)
 
 
 def other_moments(
@@ -223,6 +142,7 @@ def run(
   variables: Mapping[str, types.Variables],
   folder: pathlib.Path,
   memo: dict | None = None,
+  exported: Callable | None = None,
 ) -> dict[str, Any]:
   """Compares the networks of a run and writes its report in its folder.
 
@@ -231,13 +151,13 @@ def run(
     variables: {row: variables}, as `training.run` returns them.
     folder: of the run; report.json and predictions.npz are
       written there, by the first process.
-    memo: as in `compare`.
+    memo, exported: as in `compare`.
 
   Returns:
     The report.
   """
   others = other_moments(experiment, folder, variables)
-  report, kept = compare(experiment, variables, others, memo)
+  report, kept = compare(experiment, variables, others, memo, exported)
   if jax.process_index() == 0:
     results.write(folder, report, kept)
   return results.finite(report)

@@ -97,6 +97,13 @@ def timed(
   Returns:
     'median', 'low' and 'high' (the quartiles) in milliseconds; 'repeats'.
   """
+  times = clocked(function, seconds, least, most)
+  low, median, high = (1e3 * np.quantile(times, (0.25, 0.5, 0.75))).tolist()
+  return {'median': median, 'low': low, 'high': high, 'repeats': len(times)}
+
+
+def clocked(function, seconds: float, least: int, most: int) -> list[float]:
+  """Seconds of each call; arguments as in `timed`."""
   for _ in range(3):
     function()
   times, begun = [], time.perf_counter()
@@ -106,8 +113,27 @@ def timed(
     start = time.perf_counter()
     function()
     times.append(time.perf_counter() - start)
-  low, median, high = (1e3 * np.quantile(times, (0.25, 0.5, 0.75))).tolist()
-  return {'median': median, 'low': low, 'high': high, 'repeats': len(times)}
+  return times
+
+
+def frames(
+  run: Callable[[np.ndarray], Any], shape: Sequence[int], seconds: float = 1.0
+) -> dict[str, float]:
+  """How many images a second a function takes, one after the other.
+
+  Args:
+    run: images f32 [1, H, W, C] -> logits; blocks until they are there.
+    shape: [H, W, C].
+    seconds: spent on timing.
+
+  Returns:
+    'median' and 'slow' images a second: of the median time of an image, and
+    of its 95th percentile; 'repeats'.
+  """
+  image = np.zeros((1, *shape), np.float32)
+  times = clocked(lambda: run(image), seconds, 20, 1000)
+  median, slow = np.quantile(times, (0.5, 0.95)).tolist()
+  return {'median': 1 / median, 'slow': 1 / slow, 'repeats': len(times)}
 
 
 def together(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

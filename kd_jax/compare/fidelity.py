@@ -3,9 +3,12 @@
 Logits in, numbers out, NumPy in float64: no networks or runs in here.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from kd_jax import tasks
 
 BINS = 15
 
@@ -19,8 +22,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 def hard(labels: np.ndarray) -> np.ndarray:
   """Labels i [N], or probabilities [N, K], -> classes i64 [N]."""
-  labels = np.asarray(labels)
-  return (labels.argmax(-1) if labels.ndim == 2 else labels).astype(np.int64)
+  return tasks.CLASSIFICATION.strata(np.asarray(labels))
 
 
 def right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -31,7 +33,7 @@ def right(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def nll(logits: np.ndarray, labels: np.ndarray) -> float:
   """Mean of -sum_k y_k log p_k, in nats, over hard or soft labels."""
   logs, labels = log_softmax(logits), np.asarray(labels)
-  if labels.ndim == 2:
+  if tasks.is_soft(labels):
     return float(-(labels * logs).sum(-1).mean())
   return float(-logs[np.arange(len(logs)), labels].mean())
 
@@ -93,6 +95,22 @@ def reliability(
     'count': count.tolist(),
     'confidence': means(sure),
     'accuracy': means(hits),
+  }
+
+
+def joined(several: Sequence[Mapping[str, Sequence]]) -> dict[str, list]:
+  """The bins of several networks, or seeds of one, as those of one."""
+  counts = np.array([bins['count'] for bins in several])
+  total = counts.sum(0)
+
+  def means(key):
+    values = [[x or 0.0 for x in bins[key]] for bins in several]
+    sums = (counts * np.array(values)).sum(0)
+    return [float(s / n) if n else None for s, n in zip(sums, total)]
+
+  return {
+    'count': total.tolist(),
+    **{key: means(key) for key in several[0] if key != 'count'},
   }
 
 

@@ -1,6 +1,7 @@
 """Runs finished networks on a split: logits, layers, costs."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from kd_jax.models import base as models
 from kd_jax.training import runtime
 
 ALIKE = 1024  # examples that layers are compared on
+ALIKE_SIZE = 1 << 26  # numbers of a layer that are compared
 
 
 def make_outputs(
@@ -39,7 +41,7 @@ def make_outputs(
     (variables, split, limit=0) -> {layer: f32 [N, ...], 'labels': [N, ..]},
     of the first `limit` examples, or of all.
   """
-  once = _compiled(experiment.networks[name], experiment.prepare, layers)
+  once = make_call(experiment, name, layers)
   device = jax.local_devices()[0]
   memo = {} if memo is None else memo
 
@@ -52,7 +54,7 @@ def make_outputs(
   def _outputs(variables, split, limit):
     variables = jax.device_put(jax.device_get(variables), device)
     count = min(limit or len(split.labels), len(split.labels))
-    size = min(runtime.EVAL_BATCH, count)
+    size = min(runtime.eval_batch(experiment.data), count)
     parts = pipeline.evaluate(
       split,
       size,
@@ -64,6 +66,17 @@ def make_outputs(
     return {layer: x[:count] for layer, x in whole.items()}
 
   return outputs
+
+
+def make_call(
+  experiment: build.Experiment, name: str, layers: tuple[str, ...]
+) -> Callable:
+  """Makes (variables, batch) -> {layer: f32 [B, ...]} of a network; compiled.
+
+  Args:
+    experiment, name, layers: as in `make_outputs`.
+  """
+  return _compiled(experiment.networks[name], experiment.prepare, layers)
 
 
 @functools.lru_cache(maxsize=32)
@@ -103,18 +116,34 @@ def costs(
   experiment: build.Experiment,
   line: roles.Lineup,
   variables: Mapping[str, types.Variables],
+  exported: Callable | None = None,
 ) -> dict[str, dict[str, Any]]:
   """{row: `cost.cost`}; rows of the same shape are measured once.
 
   Two rows of one network may differ: a method can leave layers behind that
   its student predicts through (see `methods.reused_head`).
+
+  Args:
+    experiment, line, variables: as in `compare.compare`.
+    exported: (network, variables, shape) -> images to logits in onnxruntime,
+      or None.
+
+  Returns:
+    As `cost.cost`. Where an example is many predictions it is one at a time,
+    and 'frames' holds 'size' [H, W], and 'jax' and 'onnxruntime': see
+    `cost.frames`.
   """
+  films = not experiment.task.single
   shape = build.example_inputs(experiment.data).shape[1:]
   prices = {}
   for row, name in line.networks.items():
     leaves, tree = jax.tree.flatten(variables[row])
     shapes = tuple((np.shape(x), np.asarray(x).dtype) for x in leaves)
-    prices[row] = dict(_cost(experiment.networks[name], tree, shapes, shape))
+    network = experiment.networks[name]
+    if films:
+      prices[row] = dict(_of_film(network, tree, shapes, shape, exported))
+    else:
+      prices[row] = dict(_cost(network, tree, shapes, shape))
   for mean, of in line.means.items():
     prices[mean] = cost.together([prices[row] for row in of])
   return prices
@@ -123,10 +152,34 @@ def costs(
 @functools.lru_cache(maxsize=64)
 def _cost(network, tree, shapes, shape) -> dict[str, Any]:
   """Measures a network with variables of these shapes and any values."""
+  return cost.cost(network, _any(tree, shapes), shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _of_film(network, tree, shapes, shape, exported) -> dict[str, Any]:
+  """`_cost`, and how many frames of a film a network takes a second."""
+  variables = _any(tree, shapes)
+  forward = jax.jit(models.make_forward(network))
+  runs = {
+    'jax': lambda image: jax.block_until_ready(forward(variables, image)),
+    'onnxruntime': exported and exported(network, variables, shape),
+  }
+  frames = {name: run and cost.frames(run, shape) for name, run in runs.items()}
+  whole = cost.cost(network, variables, shape, (1,))
+  # The memory in a report is that of a large batch.
+  return {
+    **whole,
+    'memory': None,
+    'frames': {'size': list(shape[:2]), **frames},
+  }
+
+
+def _any(tree, shapes) -> types.Variables:
+  """Variables of these shapes, to be timed."""
   variables = jax.tree.unflatten(tree, [np.zeros(*leaf) for leaf in shapes])
   count = models.num_params(variables)
   metrics.say(f'measuring latency of a network of {count:,} parameters')
-  return cost.cost(network, variables, shape)
+  return variables
 
 
 def alike(
@@ -139,7 +192,8 @@ def alike(
   """Compares layers of the students with those of the teacher: linear CKA.
 
   The layers are those that the terms pair, and 'features' and 'logits' where
-  both have them; on the first `ALIKE` test examples.
+  both have them; on the first `ALIKE` test examples, or, where an example is
+  many predictions, on as many as fit `ALIKE_SIZE`.
 
   Returns:
     [{'student', 'teacher': layers, 'rows': {row: CKA}}]; [] without one
@@ -156,15 +210,29 @@ def alike(
     )
     for row, layers in zip((teacher, student), list(zip(*pairs))[::-1])
   )
-  target = theirs(variables[teacher], split, ALIKE)
+  limit = ALIKE
+  if not experiment.task.single:
+    names = [line.networks[row] for row in (student, teacher)]
+    limit = _fitting(experiment, names, pairs)
+  target = theirs(variables[teacher], split, limit)
   table = [{'student': a, 'teacher': b, 'rows': {}} for a, b in pairs]
   for row in rows:
-    outputs = ours(variables[row], split, ALIKE)
+    outputs = ours(variables[row], split, limit)
     for pair in table:
       pair['rows'][row] = fidelity.cka(
         outputs[pair['student']], target[pair['teacher']]
       )
   return table
+
+
+def _fitting(experiment, names, pairs) -> int:
+  """How many examples of the largest layer fit `ALIKE_SIZE`."""
+  largest = max(
+    math.prod(_shapes(experiment, name)[layer].shape[1:])
+    for name, layers in zip(names, zip(*pairs))
+    for layer in layers
+  )
+  return max(1, min(ALIKE, ALIKE_SIZE // largest))
 
 
 def layer_pairs(experiment, line, student, teacher) -> list[tuple[str, str]]:

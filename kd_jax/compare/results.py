@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kd_jax import checkpoint, errors, metrics
+from kd_jax import checkpoint, errors, metrics, tasks
 from kd_jax.compare import schema, statistics
 
 REPORT, PREDICTIONS = 'report.json', 'predictions.npz'
@@ -23,10 +23,15 @@ class Run(NamedTuple):
   Attributes:
     folder: where it is.
     report: from `compare.compare`.
-    labels: of the test examples, i64 [N].
+    labels: of the test examples, i64 [N]; of tasks of many predictions an
+      example there are none, and in place of the logits:
     logits: {row: f32 [N, K]}.
     images: {test example: uint8 [H, W, C]}, a handful.
     rows: of metrics.jsonl.
+    sums: {row: {name: [N, ...]}}, see `Task.per_example`.
+    truth: {test example: labels i16 [H, W]} of the images.
+    answers: {row: {test example: classes [H, W]}}.
+    sequences: i [N], the film of each test example; None without any.
   """
 
   folder: pathlib.Path
@@ -35,6 +40,10 @@ class Run(NamedTuple):
   logits: Mapping[str, np.ndarray]
   images: Mapping[int, np.ndarray]
   rows: list[dict]
+  sums: Mapping[str, Mapping[str, np.ndarray]] = {}
+  truth: Mapping[int, np.ndarray] = {}
+  answers: Mapping[str, Mapping[int, np.ndarray]] = {}
+  sequences: np.ndarray | None = None
 
 
 class Result(NamedTuple):
@@ -120,12 +129,16 @@ def _ordered(report: dict) -> dict:
 
 
 def _with_intervals(report: dict) -> dict:
-  """Adds the intervals of accuracies that a report of version 0.1 lacks."""
+  """Adds the intervals that a report of version 0.1 lacks.
+
+  Those were of classification alone.
+  """
+  name = tasks.CLASSIFICATION.score
   for network in report['networks'].values():
     if network.get('interval') is None:
-      accuracy = network['accuracy']
-      several = isinstance(accuracy, Mapping)
-      values = accuracy['values'] if several else [accuracy]
+      score = network[name]
+      several = isinstance(score, Mapping)
+      values = score['values'] if several else [score]
       count = max(round(report['data']['test']), 1)
       network['interval'] = list(statistics.of_accuracy(values, count))
   return report
@@ -143,20 +156,67 @@ def _run(folder: pathlib.Path) -> Run:
   try:
     with np.load(path, allow_pickle=False) as stored:
       arrays = {name: stored[name] for name in stored.files}
-    images = dict(zip(arrays['shown'].tolist(), arrays['images']))
-    logits = {
-      name.removeprefix('logits/'): array
-      for name, array in arrays.items()
-      if name.startswith('logits/')
-    }
-    labels = arrays['labels']
-    _match(report, labels, logits)
+    read = _with_logits if tasks.task_of(report).single else _with_sums
+    return read(Run(folder, report, *[{}] * 3, curves(folder)), arrays)
   except Exception as error:  # a damaged file can raise anything
     reason = ' '.join(str(error).split())
     raise errors.DamagedError(
       f'{path} is missing or damaged: {reason}'
     ) from error
-  return Run(folder, report, labels, logits, images, curves(folder))
+
+
+def _with_logits(run: Run, arrays: Mapping[str, np.ndarray]) -> Run:
+  logits, labels = _under(arrays, 'logits'), arrays['labels']
+  _match(run.report, labels, logits)
+  images = dict(zip(arrays['shown'].tolist(), arrays['images']))
+  return run._replace(labels=labels, logits=logits, images=images)
+
+
+def _with_sums(run: Run, arrays: Mapping[str, np.ndarray]) -> Run:
+  shown, sums = arrays['shown'].tolist(), {}
+  for name, values in _under(arrays, 'sums').items():
+    row, _, kind = name.rpartition('/')
+    if len(values) != run.report['data']['test']:
+      raise ValueError(f'sums of {row!r} are not one for each test example')
+    sums.setdefault(row, {})[kind] = values
+  lacking = [row for row in run.report['networks'] if row not in sums]
+  if lacking:
+    raise ValueError(f'sums of {lacking[0]!r} are missing')
+  images, truth = (
+    dict(zip(shown, arrays[kind])) if shown else {}
+    for kind in ('images', 'truth')
+  )
+  answers = {
+    row: dict(zip(shown, values))
+    for row, values in _under(arrays, 'answers').items()
+  }
+  return run._replace(
+    labels=np.zeros(0, np.int64),
+    images=images,
+    sums=sums,
+    truth=truth,
+    answers=answers,
+    sequences=arrays.get('sequences'),
+  )
+
+
+def _under(arrays, folder: str) -> dict[str, np.ndarray]:
+  """The arrays 'FOLDER/NAME', by NAME."""
+  start = f'{folder}/'
+  return {
+    name.removeprefix(start): array
+    for name, array in arrays.items()
+    if name.startswith(start)
+  }
+
+
+def same(first: Run, second: Run, row: str) -> bool:
+  """Whether a row answers alike on the whole test set in two runs."""
+  pairs = [(run.logits.get(row), run.sums.get(row)) for run in (first, second)]
+  (logits, sums), (others, totals) = pairs
+  if sums is None:
+    return np.array_equal(logits, others)
+  return all(np.array_equal(x, totals[name]) for name, x in sums.items())
 
 
 def _match(report, labels, logits) -> None:

@@ -7,6 +7,8 @@ that is wrong, before anything is printed or drawn from it.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from kd_jax import tasks
+
 NUMBER, TEXT, WORD = (int, float), (str,), (str, type(None))
 MAYBE = (int, float, type(None))
 
@@ -39,11 +41,11 @@ class Pair(NamedTuple):
 
 SUMMARY = {'mean': NUMBER, 'sd': NUMBER, 'values': Each(list, NUMBER, 1)}
 SCORE = Either(SUMMARY, NUMBER)
-MOMENT = Optional({'accuracy': SCORE})
 MEASURE = Either(SUMMARY, MAYBE)
 TIME = {'median': NUMBER, 'low': NUMBER, 'high': NUMBER}
+RATE = Optional({'median': NUMBER, 'slow': NUMBER})
+# Of every task; `of_network` adds its scores.
 NETWORK = {
-  'accuracy': SCORE,
   'interval': Optional(Pair(), absent=True),
   'kept': MEASURE,
   'ratio': MEASURE,
@@ -53,14 +55,15 @@ NETWORK = {
   'agreement_top5': MEASURE,
   'kl': MEASURE,
   'per_class': Each(list, MAYBE, 1),
-  'last': MOMENT,
-  'best': MOMENT,
   'cost': {
     'parameters': NUMBER,
     'bytes': NUMBER,
     'flops': MAYBE,
     'memory': MAYBE,
     'latency': Each(dict, TIME),
+    'frames': Optional(
+      {'size': Pair(), 'jax': RATE, 'onnxruntime': RATE}, absent=True
+    ),
   },
 }
 VERDICT = {
@@ -74,15 +77,14 @@ VERDICT = {
 }
 REPORT = {
   'kind': TEXT,
+  'task': Optional(TEXT, absent=True),
   'rows': Each(list, TEXT, 1),
-  'networks': Each(dict, NETWORK, 1),
   'students': Each(dict, WORD, 1),
   'teacher': WORD,
   'means': Each(dict, Each(list, TEXT)),
   'verdicts': Each(dict, Optional(VERDICT), 1),
   'verdict': Optional(VERDICT),
   'gap_closed': Each(dict, MAYBE),
-  'examples': {'learned': SCORE, 'lost': SCORE},
   'alike': Optional(
     Each(list, {'student': TEXT, 'teacher': TEXT, 'rows': Each(dict, MEASURE)})
   ),
@@ -96,6 +98,7 @@ REPORT = {
     'fingerprint': TEXT,
     'test': NUMBER,
     'classes': Each(list, TEXT, 1),
+    'palette': Optional(Each(list, Each(list, NUMBER, 3)), absent=True),
   },
 }
 
@@ -106,7 +109,31 @@ def first_mistake(report: Any) -> str | None:
   Args:
     report: as read from JSON.
   """
-  return _mistake(report, REPORT, '') or _of_names(report)
+  mistake = _mistake(report, REPORT, '')
+  if mistake:
+    return mistake
+  name = report.get('task') or tasks.CLASSIFICATION.name
+  if name not in tasks.TASKS:
+    return f'task is {_shown(name)}'
+  task = tasks.make_task(name)
+  examples = {'learned': SCORE, 'lost': SCORE}
+  forms = {
+    'networks': Each(dict, of_network(task), 1),
+    'examples': examples if task.single else Optional(examples),
+  }
+  return _mistake(report, forms, '') or _of_names(report, task)
+
+
+def of_network(task: tasks.Task) -> dict[str, Any]:
+  """The form of a network's numbers."""
+  moment = Optional({task.score: SCORE})
+  return {
+    task.score: SCORE,
+    **{name: MEASURE for name, _ in task.also},
+    **NETWORK,
+    'last': moment,
+    'best': moment,
+  }
 
 
 def _mistake(value, form, path) -> str | None:
@@ -155,7 +182,7 @@ def _of_keys(value, form: Mapping, path) -> str | None:
   return None
 
 
-def _of_names(report) -> str | None:
+def _of_names(report, task) -> str | None:
   """The first name of a network or class that leads nowhere."""
   rows, networks = report['rows'], report['networks']
   if set(rows) != set(networks):
@@ -172,10 +199,10 @@ def _of_names(report) -> str | None:
   for row, network in networks.items():
     if len(network['per_class']) != classes:
       return f'networks.{row}.per_class is not one number per class'
-  return _of_seeds(report)
+  return _of_seeds(report, task)
 
 
-def _of_seeds(report) -> str | None:
+def _of_seeds(report, task) -> str | None:
   """The first number that one network has over seeds and another has not."""
   several = report['kind'] == 'seeds'
   if several != bool(report.get('runs')) or several != bool(
@@ -183,8 +210,9 @@ def _of_seeds(report) -> str | None:
   ):
     return f'kind is {report["kind"]!r}, which its runs and seeds are not'
   for row, network in report['networks'].items():
-    if isinstance(network['accuracy'], Mapping) != several:
-      return f'networks.{row}.accuracy is not that of kind {report["kind"]!r}'
+    if isinstance(network[task.score], Mapping) != several:
+      place = f'networks.{row}.{task.score}'
+      return f'{place} is not that of kind {report["kind"]!r}'
   return None
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax.compare import fidelity, results, statistics, verdict
+from kd_jax import tasks
+from kd_jax.compare import fidelity, resampling, results, statistics, verdict
 
+# Those of every task beside its score.
 NUMBERS = (
-  'accuracy',
   'kept',
   'nll',
   'calibration_error',
@@ -21,14 +22,15 @@ NUMBERS = (
 
 def over_seeds(
   reports: Sequence[Mapping[str, Any]],
-  right: Sequence[Mapping[str, np.ndarray]] | None = None,
+  right: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
   """Makes one report of several that differ only in their seed.
 
   Args:
     reports: from `compare.compare`, in the order of the seeds.
-    right: per seed {row: bool [N]}, where each network is right; without
-      them, or where the test sets differ, the verdict rests on the seeds.
+    right: per seed {row: bool [N]}, where each network is right, or its score
+      with draws; without them, or where the test sets differ, the verdict
+      rests on the seeds.
 
   Returns:
     A report whose numbers are {'mean', 'sd', 'values'}; what a network costs
@@ -40,10 +42,13 @@ def over_seeds(
     for row in first['networks']
     if all(row in other['networks'] for other in reports)
   ]
-  mean = None
+  task, mean = tasks.task_of(first), None
   if right is not None:
-    mean = {row: np.mean([seed[row] for seed in right], 0) for row in rows}
+    mean = {
+      row: statistics.over_runs([seed[row] for seed in right]) for row in rows
+    }
   same = ('data', 'select', 'teacher', 'means', 'students', 'device')
+  named = ('task',) if 'task' in first else ()
   verdicts = {
     row: judged(reports, mean, row, alone)
     for row, alone in first['students'].items()
@@ -52,18 +57,21 @@ def over_seeds(
     'kind': 'seeds',
     'rows': rows,
     'seeds': len(reports),
-    **{key: first[key] for key in same},
+    **{key: first[key] for key in (*named, *same)},
     'stages': first.get('stages', []),
     'networks': {
       row: together(
-        [report['networks'][row] for report in reports], first['data']['test']
+        [report['networks'][row] for report in reports],
+        first['data']['test'],
+        task,
+        mean and mean[row],
       )
       for row in rows
     },
     'verdicts': verdicts,
     'verdict': next(iter(verdicts.values())),
     'gap_closed': {
-      row: gap(mean, first['teacher'], alone, row)
+      row: gap(mean, first['teacher'], alone, row, task)
       for row, alone in first['students'].items()
     },
     'examples': summary([report['examples'] for report in reports]),
@@ -77,35 +85,55 @@ def judged(reports, mean, row: str, alone: str | None) -> dict | None:
     return None
   if len(reports) == 1:
     return reports[0]['verdicts'][row]
+  task = tasks.task_of(reports[0])
   ours, theirs = (
-    [report['networks'][name]['accuracy'] for report in reports]
+    [report['networks'][name][task.score] for report in reports]
     for name in (row, alone)
   )
-  difference = None if mean is None else mean[row] - mean[alone]
-  return verdict.of_seeds(ours, theirs, difference)
+  difference = mean and statistics.minus(mean[row], mean[alone])
+  return verdict.of_seeds(ours, theirs, difference, task)
 
 
-def gap(mean, teacher: str | None, alone: str | None, row: str) -> float | None:
+def gap(
+  mean, teacher: str | None, alone: str | None, row: str, task: tasks.Task
+) -> float | None:
   """The part of the gap that is closed, of the mean over seeds."""
   if mean is None or teacher is None or alone is None:
     return None
-  return statistics.gap_closed(mean[teacher], mean[alone], mean[row])
+  return statistics.gap_closed(
+    mean[teacher], mean[alone], mean[row], task.better
+  )
 
 
-def together(rows: Sequence[Mapping[str, Any]], count: int) -> dict[str, Any]:
+def together(
+  rows: Sequence[Mapping[str, Any]],
+  count: int,
+  task: tasks.Task,
+  drawn: Any = None,
+) -> dict[str, Any]:
   """Combines one network's seeds.
 
   Args:
     rows: of the network in each seed's report.
     count: test examples.
+    task: of the labels.
+    drawn: the mean over seeds of its score with draws, where the task has
+      such scores; None where the examples are unknown.
   """
   first = rows[0]
   moments = {}
   for moment in ('last', 'best'):
-    scores = [row[moment] and row[moment]['accuracy'] for row in rows]
-    accuracy = summary(scores)
-    moments[moment] = None if accuracy is None else {'accuracy': accuracy}
-  accuracies = [row['accuracy'] for row in rows]
+    scores = [row[moment] and row[moment][task.score] for row in rows]
+    score = summary(scores)
+    moments[moment] = None if score is None else {task.score: score}
+  scores = [row[task.score] for row in rows]
+  if task.single:
+    interval = statistics.of_accuracy(scores, count)
+  else:
+    interval = statistics.of_score(scores, drawn)
+  if task.unit == '%':
+    interval = (max(0.0, interval[0]), min(1.0, interval[1]))
+  keys = (task.score, *(name for name, _ in task.also), *NUMBERS)
   return {
     'network': first['network'],
     'ratio': first['ratio'],
@@ -113,8 +141,8 @@ def together(rows: Sequence[Mapping[str, Any]], count: int) -> dict[str, Any]:
       [[np.nan if x is None else x for x in row['per_class']] for row in rows],
       0,
     ).tolist(),
-    **{key: summary([row[key] for row in rows]) for key in NUMBERS},
-    'interval': list(statistics.of_accuracy(accuracies, count)),
+    **{key: summary([row[key] for row in rows]) for key in keys},
+    'interval': list(interval),
     **moments,
     'cost': {
       **first['cost'],
@@ -167,14 +195,28 @@ def combine(
     ValueError: where one of them is not finished.
   """
   runs = [results.read(folder).runs[0] for folder in folders]
-  right = [
-    {row: fidelity.right(x, run.labels) for row, x in run.logits.items()}
-    for run in runs
-  ]
-  if not all(np.array_equal(run.labels, runs[0].labels) for run in runs):
+  right = [scores_of(run) for run in runs]
+  if not all(same_examples(run, runs[0]) for run in runs):
     right = None
   names = [str(pathlib.Path(f).relative_to(workdir)) for f in folders]
   report = over_seeds([run.report for run in runs], right)
   report = results.finite({**report, 'runs': names})
   results.write_report(workdir, report)
   return report
+
+
+def scores_of(run: results.Run) -> dict[str, Any]:
+  """{row: bool [N], where it is right, or its score with draws}."""
+  task = tasks.task_of(run.report)
+  if task.single:
+    return {r: fidelity.right(x, run.labels) for r, x in run.logits.items()}
+  draws = resampling.make_draws(run.report['data']['test'], run.sequences)
+  return {row: resampling.score(task, x, draws) for row, x in run.sums.items()}
+
+
+def same_examples(run: results.Run, other: results.Run) -> bool:
+  """Whether two runs were tested on the same examples."""
+  keys = ('fingerprint', 'test', 'counts')
+  if tasks.task_of(run.report).single:
+    return np.array_equal(run.labels, other.labels)
+  return all(run.report['data'][k] == other.report['data'][k] for k in keys)

@@ -1,10 +1,16 @@
-"""Intervals and tests of accuracies and of their differences."""
+"""Intervals and tests of scores and of their differences.
+
+Accuracies are means of independent predictions; other scores come with draws
+from their examples (see `resampling`).
+"""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import optimize, special
+
+from kd_jax.compare import resampling
 
 LEVEL = 0.95
 LEAST_LOG_P = -700.0  # exp of less is 0
@@ -75,17 +81,43 @@ def of_accuracy(
   Returns:
     (low, high) in [0, 1].
   """
-  mean, half = float(np.mean(accuracies)), 0.0
-  if len(accuracies) > 1:
-    _, error, freedom = _moments_over_seeds(accuracies)
+  mean = float(np.mean(accuracies))
+  ends = wilson(round(mean * count), count, level)
+  low, high = _with_seeds(accuracies, ends, level)
+  return max(0.0, low), min(1.0, high)
+
+
+def of_score(
+  scores: Sequence[float],
+  drawn: resampling.Resampled | None,
+  level: float = LEVEL,
+) -> tuple[float, float]:
+  """As `of_accuracy`, of any score.
+
+  Args:
+    scores: one per seed.
+    drawn: their mean over seeds and draws of it; None where the examples are
+      unknown, which leaves the interval over seeds.
+    level: of confidence.
+  """
+  mean = float(np.mean(scores))
+  ends = (mean, mean) if drawn is None else drawn.interval(level)
+  return _with_seeds(scores, ends, level)
+
+
+def _with_seeds(scores, ends, level) -> tuple[float, float]:
+  """Widens an interval over examples by the variation of seeds."""
+  mean, half = float(np.mean(scores)), 0.0
+  if len(scores) > 1:
+    _, error, freedom = _moments_over_seeds(scores)
     half = _t(1 - level, freedom) * error
-  low, high = wilson(round(mean * count), count, level)
+  low, high = ends
   low, high = math.hypot(half, mean - low), math.hypot(half, high - mean)
-  return max(0.0, mean - low), min(1.0, mean + high)
+  return mean - low, mean + high
 
 
 def over_examples(
-  difference: np.ndarray, level: float = LEVEL
+  difference: np.ndarray | resampling.Resampled, level: float = LEVEL
 ) -> tuple[float, float]:
   """The interval of a mean difference over examples seen by both networks.
 
@@ -96,7 +128,8 @@ def over_examples(
   width even where the networks never differ.
 
   Args:
-    difference: f [N].
+    difference: f [N]; or of scores that are no means, with draws: then the
+      percentile interval of those.
     level: of confidence.
 
   Returns:
@@ -105,13 +138,20 @@ def over_examples(
   Source: Agresti and Min (2005), Statistics in Medicine 24, 729, section 3;
     https://doi.org/10.1002/sim.1781
   """
+  if isinstance(difference, resampling.Resampled):
+    return difference.interval(level)
   middle, error = _moments_over_examples(difference)
   half = _z(1 - level) * error
   return max(-1.0, middle - half), min(1.0, middle + half)
 
 
 def _moments_over_examples(difference) -> tuple[float, float]:
-  """Agresti and Min's mean of a difference f [N], and its standard error."""
+  """Agresti and Min's mean of a difference f [N], and its standard error.
+
+  Of a difference with draws: its own.
+  """
+  if isinstance(difference, resampling.Resampled):
+    return difference.value, difference.error()
   difference = np.asarray(difference, np.float64)
   count = difference.size + 2
   middle = float(difference.sum()) / count
@@ -145,7 +185,7 @@ def _moments_over_seeds(differences) -> tuple[float, float, int]:
 
 def over_both(
   differences: Sequence[float],
-  difference: np.ndarray | None = None,
+  difference: np.ndarray | resampling.Resampled | None = None,
   level: float = LEVEL,
 ) -> tuple[float, float]:
   """The interval of a mean difference over both seeds and test examples.
@@ -156,8 +196,9 @@ def over_both(
 
   Args:
     differences: one per seed, at least two.
-    difference: f [N], per test example: the mean over seeds; None where the
-      examples are unknown, which leaves the interval over seeds.
+    difference: f [N], per test example: the mean over seeds; or that of
+      scores with draws; None where the examples are unknown, which leaves the
+      interval over seeds.
     level: of confidence.
 
   Returns:
@@ -172,7 +213,8 @@ def over_both(
 
 
 def p_over_both(
-  differences: Sequence[float], difference: np.ndarray | None = None
+  differences: Sequence[float],
+  difference: np.ndarray | resampling.Resampled | None = None,
 ) -> float:
   """The two-sided p that belongs to the interval of `over_both`.
 
@@ -235,25 +277,50 @@ def _t(p: float, freedom: int) -> float:
   return -float(special.stdtrit(freedom, p / 2))
 
 
-def gap_closed(
-  teacher: np.ndarray, baseline: np.ndarray, student: np.ndarray
-) -> float | None:
+def size(difference: np.ndarray | resampling.Resampled) -> int:
+  """How many test examples a difference rests on."""
+  drawn = isinstance(difference, resampling.Resampled)
+  return difference.count if drawn else len(difference)
+
+
+def minus(ours, theirs) -> np.ndarray | resampling.Resampled:
+  """The difference of two networks: f or bool [N] each, or with draws."""
+  if isinstance(ours, resampling.Resampled):
+    return ours.minus(theirs)
+  return np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
+
+
+def over_runs(of_seeds: Sequence):
+  """The mean over seeds: of f or bool [N], or of scores with draws."""
+  if isinstance(of_seeds[0], resampling.Resampled):
+    return resampling.mean(of_seeds)
+  return np.mean(of_seeds, 0)
+
+
+def gap_closed(teacher, baseline, student, better: int = 1) -> float | None:
   """The part of the gap between baseline and teacher that is closed.
 
-  (student - baseline) / (teacher - baseline), of accuracies: 1 if as good as
+  (student - baseline) / (teacher - baseline), of scores: 1 if as good as
   the teacher, below 0 for negative transfer.
 
   Args:
-    teacher, baseline, student: f or bool [N], where each is right.
+    teacher, baseline, student: f or bool [N], where each is right; or scores
+      with draws.
+    better: 1 where more is better, -1 where less is.
 
   Returns:
     The fraction; None where the interval of the gap reaches zero, since a
     quotient by a gap that may be zero has no meaning.
   """
+  gap, ours = minus(teacher, baseline), minus(student, baseline)
+  ends = [better * end for end in over_examples(gap)]
+  # Written so that NaN is refused too.
+  if not min(ends) > 0:
+    return None
+  if isinstance(gap, resampling.Resampled):
+    return ours.value / gap.value
   teacher, baseline, student = (
     np.asarray(x, np.float64) for x in (teacher, baseline, student)
   )
-  if over_examples(teacher - baseline)[0] <= 0:
-    return None
   gap = teacher.mean() - baseline.mean()
   return float((student.mean() - baseline.mean()) / gap)

@@ -1,9 +1,10 @@
 """The comparison in words and as a table, for pages and for a terminal."""
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from kd_jax import tasks
 from kd_jax.compare import family, verdict
 
 WIDTH = 120
@@ -62,9 +63,19 @@ def number(show: Callable[[float], str]) -> Callable[[Any], str]:
   return cell
 
 
-def interval(x: Sequence[float] | None) -> str:
-  """The cell of an interval of fractions, in per cent."""
-  return NONE if x is None else f'{percent(x[0])} to {percent(x[1])}'
+def valued(task: tasks.Task) -> Callable[[float], str]:
+  """How a score is shown, without its unit."""
+  return percent if task.unit == '%' else decimal
+
+
+def interval(task: tasks.Task) -> Callable[[Sequence[float] | None], str]:
+  """Makes the cell of an interval of scores."""
+  show = valued(task)
+
+  def cell(x):
+    return NONE if x is None else f'{show(x[0])} to {show(x[1])}'
+
+  return cell
 
 
 def milliseconds(x: Mapping[str, float] | None) -> str:
@@ -74,13 +85,37 @@ def milliseconds(x: Mapping[str, float] | None) -> str:
   return f'{x["median"]:.3g} ({x["low"]:.2g} to {x["high"]:.2g})'
 
 
-# The lines of the table: title, unit, path in the report, how a cell is shown.
+def rate(x: Mapping[str, float] | None) -> str:
+  """The cell of a rate: at the median time, and at the 95th percentile."""
+  if x is None:
+    return NONE
+  median, slow = (
+    count(v) if v >= 100 else f'{v:.3g}' for v in (x['median'], x['slow'])
+  )
+  return f'{median} ({slow})'
+
+
+def extent(x: Sequence[int] | None) -> str:
+  """The cell of a height and a width."""
+  return NONE if x is None else 'x'.join(map(str, x))
+
+
+def lines_of(task: tasks.Task) -> tuple[tuple, ...]:
+  """The lines of a table: title, unit, path in the report, how it is shown."""
+  value = number(valued(task))
+  first = (
+    (f'Test {task.title}', task.unit, task.score, value),
+    ('95 % interval', task.unit, 'interval', interval(task)),
+    ('at the last step', task.unit, f'last.{task.score}', value),
+    ('at the best on validation', task.unit, f'best.{task.score}', value),
+    *((title, '%', name, number(percent)) for name, title in task.also),
+    (f"Teacher's {task.title} kept", '%', 'kept', number(percent)),
+  )
+  return first + LINES
+
+
+# The lines of every task.
 LINES = (
-  ('Test accuracy', '%', 'accuracy', number(percent)),
-  ('95 % interval', '%', 'interval', interval),
-  ('at the last step', '%', 'last.accuracy', number(percent)),
-  ('at the best on validation', '%', 'best.accuracy', number(percent)),
-  ("Teacher's accuracy kept", '%', 'kept', number(percent)),
   ('Negative log-likelihood', 'nats', 'nll', number(decimal)),
   ('Calibration error', '%', 'calibration_error', number(percent)),
   ('Agrees with the teacher', '%', 'agreement', number(percent)),
@@ -93,6 +128,9 @@ LINES = (
   ('Latency, 1 image', 'ms', 'cost.latency.1', milliseconds),
   ('Latency, 128 images', 'ms', 'cost.latency.128', milliseconds),
   ('Peak memory, 128 images', '', 'cost.memory', number(size)),
+  ('Size of a frame', 'pixels', 'cost.frames.size', extent),
+  ('Frames a second in JAX', '', 'cost.frames.jax', rate),
+  ('Frames a second in onnxruntime', '', 'cost.frames.onnxruntime', rate),
 )
 
 
@@ -124,30 +162,30 @@ def titles(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Score(NamedTuple):
-  """One of the numbers that matter: a network's test accuracy.
+  """One of the numbers that matter: a network's score on the test set.
 
   Attributes:
     row: of the network in the report.
     title: what it is called.
-    accuracy: in [0, 1], the mean over seeds.
+    value: the mean over seeds.
     interval: 95 %, over test examples and, where there are several, seeds.
   """
 
   row: str
   title: str
-  accuracy: float
+  value: float
   interval: Sequence[float]
 
 
 def scores(report: Mapping[str, Any]) -> list[Score]:
   """Teacher, student alone and distilled student, those that there are."""
   student, alone = next(iter(report['students'].items()))
-  named = titles(report)
+  named, task = titles(report), tasks.task_of(report)
   numbers = []
   for row in filter(None, (report['teacher'], alone, student)):
     network = report['networks'][row]
-    accuracy = network['accuracy']
-    mean = accuracy['mean'] if isinstance(accuracy, Mapping) else accuracy
+    score = network[task.score]
+    mean = score['mean'] if isinstance(score, Mapping) else score
     numbers.append(Score(row, named[row], mean, network['interval']))
   return numbers
 
@@ -157,14 +195,15 @@ def basis(report: Mapping[str, Any]) -> str:
   over = f'the {report["data"]["test"]} test examples'
   if report['kind'] == 'seeds':
     over = f'{report["seeds"]} seeds and {over}'
-  return f'Test accuracy with 95 % intervals over {over}.'
+  title = tasks.task_of(report).title
+  return f'Test {title} with 95 % intervals over {over}.'
 
 
 def cells(report: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
   """(title, unit, one cell per network) of every line that is not empty."""
   networks = list(report['networks'].values())
   lines = []
-  for title, unit, path, cell in LINES:
+  for title, unit, path, cell in lines_of(tasks.task_of(report)):
     shown = [cell(find(network, path)) for network in networks]
     if any(text != NONE for text in shown):
       lines.append((title, unit, shown))
@@ -237,11 +276,12 @@ def table(report: Mapping[str, Any]) -> str:
 
 def score_lines(report: Mapping[str, Any]) -> list[str]:
   """The scores, one below the other."""
-  numbers = scores(report)
+  numbers, task = scores(report), tasks.task_of(report)
   width = max(len(score.title) for score in numbers)
+  unit = f' {task.unit}' if task.unit else ''
   return [
-    f'  {score.title:{width}}  {percent(score.accuracy):>5} %  '
-    f'({interval(score.interval)})'
+    f'  {score.title:{width}}  {valued(task)(score.value):>5}{unit}  '
+    f'({interval(task)(score.interval)})'
     for score in numbers
   ]
 
@@ -274,26 +314,42 @@ def wrapped(text: str) -> list[str]:
   return textwrap.wrap(text, WIDTH)
 
 
-# The columns of a network where there are many runs.
-OVERVIEW = (
-  'network',
-  'accuracy, %',
-  '95 % interval',
-  'kept, %',
-  'parameters',
-  'agrees, %',
-  'ms, 1 image',
-)
+def heads(task: tasks.Task) -> tuple[str, ...]:
+  """The columns of a network where there are many runs."""
+  return (
+    'network',
+    f'{task.title}, {task.unit}'.rstrip(', '),
+    '95 % interval',
+    'kept, %',
+    'parameters',
+    'agrees, %',
+    'ms, 1 image',
+  )
+
+
+def shared(reports: Iterable[Mapping[str, Any]]) -> tasks.Task:
+  """The task of runs that are shown beside each other.
+
+  Raises:
+    ValueError: they have several.
+  """
+  found = {task.name: task for task in map(tasks.task_of, reports)}
+  if len(found) > 1:
+    raise ValueError(
+      f'runs of different tasks, {" and ".join(found)}, have no score in '
+      'common; give those of one task'
+    )
+  return next(iter(found.values()))
 
 
 def overview_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-  """A line per network, with the cells of the columns OVERVIEW."""
-  shown = titles(report)
+  """A line per network, with the cells of the columns `heads`."""
+  shown, task = titles(report), tasks.task_of(report)
   return [
     (
       shown[row],
-      number(percent)(network['accuracy']),
-      interval(network['interval']),
+      number(valued(task))(network[task.score]),
+      interval(task)(network['interval']),
       number(percent)(network['kept']),
       number(count)(network['cost']['parameters']),
       number(percent)(network['agreement']),
@@ -317,7 +373,7 @@ def overview(reports: Mapping[str, Mapping[str, Any]]) -> str:
   Returns:
     Lines of at most `WIDTH`.
   """
-  rows = [('run', *OVERVIEW)]
+  rows = [('run', *heads(shared(reports.values())))]
   for name, report in reports.items():
     for k, row in enumerate(overview_rows(report)):
       rows.append(('' if k else name, *row))

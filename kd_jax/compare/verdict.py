@@ -5,10 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax.compare import statistics
+from kd_jax import tasks
+from kd_jax.compare import resampling, statistics
 
 HELPED, HURT, SAME = 'helped', 'hurt', 'no difference'
 UNKNOWN = 'one run'  # no verdict: other seeds are unknown
+_OTHERS = (
+  'Other seeds would change both, and one run cannot tell by how much: train '
+  'with seeds=3 or more for a verdict.'
+)
 
 
 def of_run(student: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
@@ -45,17 +50,47 @@ def of_run(student: np.ndarray, baseline: np.ndarray) -> dict[str, Any]:
   evidence = (
     f'One training run of each, on the same {student.size} test examples: '
     f'{only} of them only the distilled student got right, {other} only the '
-    f"student alone (McNemar's exact test, p {shown_p(p)}). Other "
-    'seeds would change both, and one run cannot tell by how much: train with '
-    'seeds=3 or more for a verdict.'
+    f"student alone (McNemar's exact test, p {shown_p(p)}). {_OTHERS}"
   )
-  return {**numbers, 'text': _sentence(numbers), 'evidence': evidence}
+  text = _sentence(numbers, tasks.CLASSIFICATION)
+  return {**numbers, 'text': text, 'evidence': evidence}
+
+
+def of_drawn_run(
+  student: resampling.Resampled,
+  baseline: resampling.Resampled,
+  task: tasks.Task,
+) -> dict[str, Any]:
+  """As `of_run`, of scores that are no means of independent predictions.
+
+  Args:
+    student: the score of the distilled student.
+    baseline: that of the student trained alone, on the same draws.
+    task: of the labels.
+  """
+  difference = student.minus(baseline)
+  numbers = {
+    'outcome': UNKNOWN,
+    'difference': difference.value,
+    'interval': list(difference.interval(statistics.LEVEL)),
+    'p_examples': difference.p(),
+    'examples': difference.count,
+    'seeds': 1,
+  }
+  evidence = (
+    f'One training run of each, on the same {difference.count} test examples: '
+    f'{difference.how}, the same ones for both networks (p '
+    f'{shown_p(numbers["p_examples"])}). {_OTHERS}'
+  )
+  text = _sentence(numbers, task)
+  return {**numbers, 'text': text, 'evidence': evidence}
 
 
 def of_seeds(
   student: Sequence[float],
   baseline: Sequence[float],
-  difference: np.ndarray | None = None,
+  difference: np.ndarray | resampling.Resampled | None = None,
+  task: tasks.Task = tasks.CLASSIFICATION,
 ) -> dict[str, Any]:
   """Whether distillation helped, from several seeds on one test set.
 
@@ -63,10 +98,12 @@ def of_seeds(
   and p is the one at which that interval would end at zero.
 
   Args:
-    student: S accuracies of the distilled student, at least two.
-    baseline: S accuracies of the student alone with the same seeds.
+    student: S scores of the distilled student, at least two.
+    baseline: S scores of the student alone with the same seeds.
     difference: f [N], per test example: the mean over seeds of right minus
-      right alone; None where the examples are unknown.
+      right alone; or that of scores with draws; None where the examples are
+      unknown.
+    task: of the labels.
 
   Returns:
     As `of_run`, with 'p' in place of 'p_examples', and 'differences' by seed.
@@ -75,30 +112,37 @@ def of_seeds(
   over_seeds = statistics.over_seeds(differences)
   low, high = statistics.over_both(differences, difference)
   numbers = {
-    'outcome': _outcome(low, high),
+    'outcome': _outcome(*sorted(task.better * end for end in (low, high))),
     'difference': float(differences.mean()),
     'interval': [low, high],
     'p': statistics.p_over_both(differences, difference),
     'differences': differences.tolist(),
     'over_seeds': list(over_seeds),
     'seeds': differences.size,
-    'examples': None if difference is None else len(difference),
+    'examples': None if difference is None else statistics.size(difference),
   }
-  seeds, better = differences.size, int((differences > 0).sum())
+  seeds = differences.size
+  better = int((task.better * differences > 0).sum())
   evidence = (
     f'{seeds} seeds, each paired with the student trained alone with that '
     f'seed: the distilled student is better in {better} of {seeds}. Variation '
-    f'between seeds (paired t) alone gives ±{100 * _half(over_seeds):.1f} '
-    'points'
+    'between seeds (paired t) alone gives '
+    f'±{task.factor * _half(over_seeds):.1f}{_points(task)}'
   )
   if difference is not None:
-    examples = _half(statistics.over_examples(difference))
+    examples = task.factor * _half(statistics.over_examples(difference))
     evidence += (
-      f', the {len(difference)} test examples alone ±{100 * examples:.1f}; '
+      f', the {numbers["examples"]} test examples alone ±{examples:.1f}; '
       'the interval covers both'
     )
   evidence += f' (p {shown_p(numbers["p"])}).'
-  return {**numbers, 'text': _sentence(numbers), 'evidence': evidence}
+  text = _sentence(numbers, task)
+  return {**numbers, 'text': text, 'evidence': evidence}
+
+
+def _points(task: tasks.Task) -> str:
+  """The unit of a difference."""
+  return ' points' if task.unit == '%' else ''
 
 
 def _half(interval: tuple[float, float]) -> float:
@@ -111,12 +155,12 @@ def _outcome(low: float, high: float) -> str:
   return HURT if high < 0 else SAME
 
 
-def _sentence(numbers) -> str:
+def _sentence(numbers, task: tasks.Task) -> str:
   """The verdict in one sentence."""
-  low, high = (100 * x for x in numbers['interval'])
+  low, high = (task.factor * x for x in numbers['interval'])
   change = (
-    f'{100 * numbers["difference"]:+.1f} points of test accuracy against the '
-    f'student trained alone'
+    f'{task.factor * numbers["difference"]:+.1f}{_points(task)} of test '
+    f'{task.title} against the student trained alone'
   )
   ends = f'{low:+.1f} to {high:+.1f}'
   if numbers['outcome'] == UNKNOWN:

@@ -86,6 +86,31 @@ def whole(name: str, value: object, where: str) -> int:
   return int(value)
 
 
+def sequences(values: object, size: int, where: str) -> np.ndarray:
+  """`values` as the films i64 [N] of `size` test examples."""
+  values = np.asarray(values)
+  if values.shape != (size,) or not np.issubdtype(values.dtype, np.integer):
+    raise ValueError(
+      f'sequences of {where} are {values.dtype} {list(values.shape)}; legal: '
+      f'integers [{size}], the film of each test example'
+    )
+  return values.astype(np.int64)
+
+
+def palette(values: object, classes: int, where: str) -> tuple:
+  """`values` as a color of each class, or ()."""
+  values = np.asarray(values)
+  if not values.size:
+    return ()
+  whole = np.issubdtype(values.dtype, np.integer)
+  if values.shape != (classes, 3) or not whole or values.min() < 0:
+    raise ValueError(
+      f'palette of {where} is {values.dtype} {list(values.shape)}; legal: '
+      f'integers [{classes}, 3] in 0..255, a color of each class'
+    )
+  return tuple(tuple(color) for color in values.clip(max=255).tolist())
+
+
 def limit(value: object, where: str) -> float:
   """`value` in MB as bytes."""
   if isinstance(value, bool) or not isinstance(value, numbers.Real):

@@ -72,7 +72,12 @@ def make_data(name: str, **options) -> Data:
     maker,
     options,
     further={option: _KINDS.get(option, Any) for option in COMMON},
-    unchecked=('train', 'test'),  # `checks` looks at arrays
+    unchecked=(
+      'train',
+      'test',
+      'sequences',
+      'palette',
+    ),  # `checks` looks at arrays
   )
   classes = options.pop('train_only', ())
   share = options.pop('wrong_labels', 0.0)
@@ -144,6 +149,9 @@ def _arrays(
   test: tuple | Callable[[], tuple],
   validation: tuple | float = 0.1,
   classes: int = 0,
+  sequences: Sequence[int] | None = None,
+  label_names: Sequence[str] = (),
+  palette: Sequence[Sequence[int]] = (),
   memory_limit: float = 0,
   raw_dir: str = '',
   data_dir: str = '',
@@ -157,6 +165,10 @@ def _arrays(
     test: likewise; or a function that returns them, called at the end.
     validation: likewise; or what to hold out of `train`, as for every set.
     classes: how many there are; 0 is as many as the training labels show.
+    sequences: the film of each test example, i [N], where those are frames of
+      films: then intervals rest on neighbors, drawn together.
+    label_names: of the classes, in a report.
+    palette: a color (red, green, blue) of each class, in a report.
     memory_limit, raw_dir, data_dir: not used.
     **common: those of every data set.
   """
@@ -171,11 +183,31 @@ def _arrays(
     checks.rank(np.shape(test[0]), f'{where} test')
   task = tasks.make_task(common.get('task', tasks.CLASSIFICATION.name))
   classes = checks.whole('classes', classes, where)
-  classes = classes or task.classes(np.asarray(train[1]))
-  return splits.finish(
+  if not classes:
+    shown = np.asarray(train[1])
+    void = common.get('ignore')
+    classes = task.classes(shown if void is None else shown[shown != void])
+  if label_names and len(label_names) != classes:
+    raise ValueError(
+      f'{len(label_names)} label_names of {where}; legal: {classes}, one of '
+      'each class'
+    )
+  if sequences is not None:
+    if common.get('more_test'):
+      raise ValueError(
+        f'more_test of {where} with sequences would test on frames of other '
+        'films; legal: 0'
+      )
+    size = len(sequences) if callable(test) else len(test[1])
+    films = checks.sequences(sequences, size, where)
+  data = splits.finish(
     'arrays', train, test if callable(test) else lambda: test, classes,
-    held=held, validation=validation, **common,
+    held=held, validation=validation, label_names=tuple(label_names), **common,
   )  # fmt: skip
+  return data._replace(
+    palette=checks.palette(palette, classes, where),
+    sequences=None if sequences is None else lambda: films,
+  )
 
 
 def _tfds(

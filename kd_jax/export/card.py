@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kd_jax import tasks
 from kd_jax.compare import table
 from kd_jax.export import source
 from kd_jax.models import base
@@ -144,7 +145,8 @@ def _numbers(student) -> str:
 
 def _parity(parity, meta) -> str:
   """The comparison of the file with the network."""
-  accuracy, times = parity['accuracy'], parity['latency']
+  task, times = tasks.task_of(parity), parity['latency']
+  scores, unit = parity[task.score], f', {task.unit}' if task.unit else ''
   speed = [('milliseconds', *(f'batch of {n}' for n in times['jax']))]
   latency = {'exported file': times['exported'], 'student in JAX': times['jax']}
   latency |= {f'{row} in JAX': t for row, t in times['teachers'].items()}
@@ -159,11 +161,11 @@ def _parity(parity, meta) -> str:
     ('mean difference of logits', f'{parity["logits"]["mean"]:.2g}'),
     ('same top class, %', f'{100 * parity["agreement"]:.2f}'),
     (
-      'accuracy of the file, %',
-      f'{100 * accuracy["exported"]:.2f} (95 %: '
-      f'{table.interval(accuracy["interval"])})',
+      f'{task.title} of the file{unit}',
+      f'{task.factor * scores["exported"]:.2f} (95 %: '
+      f'{table.interval(task)(scores["interval"])})',
     ),
-    ('accuracy in JAX, %', f'{100 * accuracy["jax"]:.2f}'),
+    (f'{task.title} in JAX{unit}', f'{task.factor * scores["jax"]:.2f}'),
     ('size', table.size(parity['bytes'])),
     ('ran in', f'{parity["runtime"]}, default options'),
   ]

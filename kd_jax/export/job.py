@@ -5,9 +5,10 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
-from kd_jax import checkpoint, types
+from kd_jax import checkpoint, tasks, types
 from kd_jax.data import pipeline, sources
 from kd_jax.export import (
   card,
@@ -20,6 +21,7 @@ from kd_jax.export import (
   weights,
 )
 from kd_jax.export.onnx import graph, writer
+from kd_jax.models import base
 
 FORMATS = {
   'onnx': formats.Format(
@@ -124,7 +126,11 @@ def write(
   exact = not (quantize or job.build.get('quantize'))
   report['tolerance'] = parity.judge(report, exact)
   report |= parity.machine(chosen.runtime, folder / chosen.file)
-  report['latency'] = parity.times(run, forward, student, job.shape, seconds)
+  single = tasks.task_of(report).single
+  batches = parity.BATCHES if single else parity.BATCHES[:1]
+  report['latency'] = parity.times(
+    run, forward, student, job.shape, seconds, batches
+  )
   report['summary'] = summary(chosen, report)
   meta = describe(name, chosen, student, data, job)
   checkpoint.write_json(folder / 'meta.json', meta)
@@ -178,6 +184,8 @@ def describe(name, chosen, student, data, job) -> dict[str, Any]:
   """The content of meta.json: all that is needed to use the file."""
   pixels = data.train.inputs.dtype == np.uint8
   scaled = 'pixels / 255' if pixels else 'pixels'
+  image = jax.ShapeDtypeStruct((1, *job.shape), np.float32)
+  logits = base.output_shapes(job.network, image)['logits'].shape
   return {
     'format': name,
     'file': chosen.file,
@@ -195,7 +203,7 @@ def describe(name, chosen, student, data, job) -> dict[str, Any]:
       'mean': list(data.mean),
       'std': list(data.std),
     },
-    'output': {'name': graph.OUTPUT, 'shape': [graph.BATCH, data.classes]},
+    'output': {'name': graph.OUTPUT, 'shape': [graph.BATCH, *logits[1:]]},
     'classes': data.classes,
     'labels': list(data.label_names or map(str, range(data.classes))),
     'data': {'name': data.name, 'fingerprint': data.fingerprint},
@@ -205,14 +213,16 @@ def describe(name, chosen, student, data, job) -> dict[str, Any]:
 
 def summary(chosen: formats.Format, report: Mapping[str, Any]) -> str:
   """The report in one line, for a terminal."""
-  accuracy, latency = report['accuracy'], report['latency']
+  task, latency = tasks.task_of(report), report['latency']
+  scores = report[task.score]
   times = {key: latency[key]['1']['median'] for key in ('exported', 'jax')}
+  unit = f' {task.unit}' if task.unit else ''
   return (
     f'{chosen.file}: {report["bytes"]:,} bytes; in {report["runtime"]} with '
     f'default options, on {report["examples"]} test images, logits differ by '
     f'at most {report["logits"]["largest"]:.1e} relative to the largest logit, '
-    f'same top class {100 * report["agreement"]:.2f} %, accuracy '
-    f'{100 * accuracy["exported"]:.2f} % (in JAX {100 * accuracy["jax"]:.2f} '
-    f'%); 1 image takes {times["exported"]:.2g} ms (in JAX {times["jax"]:.2g} '
-    'ms)'
+    f'same top class {100 * report["agreement"]:.2f} %, {task.title} '
+    f'{task.factor * scores["exported"]:.2f}{unit} (in JAX '
+    f'{task.factor * scores["jax"]:.2f}{unit}); 1 image takes '
+    f'{times["exported"]:.2g} ms (in JAX {times["jax"]:.2g} ms)'
   )

@@ -1,19 +1,22 @@
 """Compares the exported file with the network in JAX, on test images."""
 
+import functools
 import importlib.metadata
 import itertools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from kd_jax import errors, types
-from kd_jax.compare import cost, fidelity, statistics
+from kd_jax import errors, tasks, types
+from kd_jax.compare import cost, fidelity, resampling, statistics
 from kd_jax.data import pipeline, sources
 from kd_jax.export import source
+from kd_jax.losses import spatial
 from kd_jax.models import base
+from kd_jax.training import runtime
 
 # The largest difference of an f32 file's logits, relative to the largest logit.
 LOGITS = 1e-4
@@ -30,34 +33,46 @@ def compare(
   """Runs both on the test set.
 
   Args:
-    run: images f32 [B, H, W, C] -> logits f32 [B, K], of the exported file.
+    run: images f32 [B, H, W, C] -> logits f32 [B, ..., K], of the exported
+      file.
     forward: likewise, of the network in JAX.
     data: whose test set is used.
     examples: number of test images, from the first; 0 is all.
 
   Returns:
     'examples', the number of images; 'logits': {'largest', 'mean'} difference,
-    relative to the largest logit; 'agreement', the share of images with the
-    same top class; 'accuracy': {'exported', 'jax', and 'interval', 95 % of
-    'exported'}, in [0, 1].
+    relative to the largest logit; 'agreement', the share of predictions with
+    the same top class; the task's score, such as 'accuracy': {'exported',
+    'jax', and 'interval', 95 % of 'exported'}; 'task', where it is another
+    than classification.
   """
-  prepare = pipeline.make_prepare(data.mean, data.std)
-  parts, test = [], data.test()
+  task, test = tasks.make_task(data.task), data.test()
   count = min(examples or len(test.labels), len(test.labels))
-  size = BATCHES[-1]
+  size = min(BATCHES[-1], runtime.eval_batch(data))
+  parts = _parts(run, forward, data, test, count, size)
+  measure = _of_logits if task.single else functools.partial(_of_sums, task)
+  named = {} if task is tasks.CLASSIFICATION else {'task': task.name}
+  return {**named, 'examples': count, **measure(parts)}
+
+
+def _parts(run, forward, data, test, count: int, size: int) -> Iterator[tuple]:
+  """(logits of the file, of the network, labels, mask) of batches of images."""
+  prepare = pipeline.make_prepare(data.mean, data.std)
   batches = pipeline.eval_batches(test, size)
   for k, batch in enumerate(itertools.islice(batches, -(-count // size))):
     images = np.asarray(prepare(batch['inputs']))
     # The file is also run on a last batch that is not full.
     kept = min(size, count - k * size)
-    parts.append(
-      (run(images[:kept]), forward(images)[:kept], batch['labels'][:kept])
-    )
-  exported, network, labels = (np.concatenate(x) for x in zip(*parts))
+    labels, mask = (batch[key][:kept] for key in ('labels', 'mask'))
+    yield run(images[:kept]), forward(images)[:kept], labels, mask
+
+
+def _of_logits(parts: Iterator[tuple]) -> dict[str, Any]:
+  """Both networks by all of their logits, of one prediction an image."""
+  exported, network, labels, _ = (np.concatenate(x) for x in zip(*parts))
   right = fidelity.right(exported, labels)
   difference, scale = np.abs(exported - network), np.abs(network).max()
   return {
-    'examples': count,
     'logits': {
       'largest': float(difference.max() / scale),
       'mean': float(difference.mean() / scale),
@@ -67,6 +82,43 @@ def compare(
       'exported': float(right.mean()),
       'interval': list(statistics.wilson(int(right.sum()), right.size)),
       'jax': float(fidelity.right(network, labels).mean()),
+    },
+  }
+
+
+def _of_sums(task: tasks.Task, parts: Iterator[tuple]) -> dict[str, Any]:
+  """Both networks by sums over the predictions of each image."""
+  sums, same, count = ([], []), 0.0, 0.0
+  largest, total, size, scale = 0.0, 0.0, 0, 0.0
+  reduce = jax.jit(task.per_example)
+  for exported, network, labels, mask in parts:
+    difference = np.abs(exported - network)
+    # NumPy's maximum passes a NaN on.
+    largest = np.maximum(largest, difference.max())
+    total, size = total + difference.sum(dtype='f8'), size + difference.size
+    scale = np.maximum(scale, np.abs(network).max())
+    pair = [
+      np.asarray(spatial.at_labels(x, labels)) for x in (exported, network)
+    ]
+    same += ((pair[0].argmax(-1) == pair[1].argmax(-1)) * mask).sum()
+    count += mask.sum()
+    for of, logits in zip(sums, pair):
+      of.append(jax.device_get(reduce(logits, labels, mask)))
+  ours, theirs = (
+    jax.tree.map(lambda *x: np.concatenate(x), *of) for of in sums
+  )
+  draws = resampling.make_draws(len(next(iter(ours.values()))))
+  drawn = resampling.score(task, ours, draws)
+  return {
+    'logits': {
+      'largest': float(largest / scale),
+      'mean': float(total / size / scale),
+    },
+    'agreement': float(same / count) if count else float('nan'),
+    task.score: {
+      'exported': drawn.value,
+      'interval': list(drawn.interval(statistics.LEVEL)),
+      'jax': task.scores(resampling.whole(theirs))[task.score],
     },
   }
 
@@ -97,10 +149,12 @@ def judge(report: Mapping[str, Any], exact: bool) -> dict[str, float]:
       f'logits of the exported file differ by {largest:.2g} of the largest; '
       f'{LOGITS:g} is allowed'
     )
+  what = '' if tasks.task_of(report).single else 'the pixels of '
   if not exact and not agreement >= AGREEMENT:
     raise errors.DifferentError(
       f'the exported file gives the same top class for {100 * agreement:.2f} % '
-      f'of {report["examples"]} test images; {100 * AGREEMENT:g} % is needed'
+      f'of {what}{report["examples"]} test images; {100 * AGREEMENT:g} % is '
+      'needed'
     )
   return {'logits': LOGITS} if exact else {'agreement': AGREEMENT}
 
@@ -111,6 +165,7 @@ def times(
   student: source.Student,
   shape: tuple[int, ...],
   seconds: float = 0.3,
+  batches: Sequence[int] = BATCHES,
 ) -> dict[str, Any]:
   """Times the file, the network in JAX, and its teachers in JAX.
 
@@ -120,6 +175,7 @@ def times(
     student: whose teachers are timed too.
     shape: of one image, [H, W, C].
     seconds: spent on each timing.
+    batches: sizes of the batches that are timed.
 
   Returns:
     {'exported', 'jax': {batch size as text: see `cost.timed`}, 'teachers':
@@ -127,7 +183,7 @@ def times(
   """
 
   def timed(function):
-    images = {n: np.zeros((n, *shape), np.float32) for n in BATCHES}
+    images = {n: np.zeros((n, *shape), np.float32) for n in batches}
     return {
       str(n): cost.timed(lambda x=x: function(x), seconds)
       for n, x in images.items()

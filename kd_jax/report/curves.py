@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from kd_jax import tasks
 from kd_jax.compare import results
 from kd_jax.report import pictures
 
@@ -11,14 +12,16 @@ from kd_jax.report import pictures
 def draw(
   result: results.Result, names: Mapping[str, str], colors: Mapping[str, str]
 ) -> list[str]:
-  """Accuracy on validation of every stage, and the losses of each."""
-  return draw_rows([run.rows for run in result.runs], names, colors)
+  """The score on validation of every stage, and the losses of each."""
+  task = tasks.task_of(result.report)
+  return draw_rows([run.rows for run in result.runs], names, colors, task)
 
 
 def draw_rows(
   runs: Sequence[Sequence[Mapping]],
   names: Mapping[str, str] = {},
   colors: Mapping[str, str] = {},
+  task: tasks.Task = tasks.CLASSIFICATION,
 ) -> list[str]:
   """`draw`, of the rows of metrics of every run."""
   stages = dict.fromkeys(row['stage'] for rows in runs for row in rows)
@@ -26,15 +29,17 @@ def draw_rows(
   paint = {s: colors.get(s) or next(spare) for s in stages}
   lines = []
   for stage in stages:
-    keys = _keys(runs, stage, 'validation_accuracy/')
+    keys = _keys(runs, stage, f'validation_{task.score}/')
     for key, style in zip(keys, ('-', '--', ':', '-.') * 9):
       who = key.split('/')[1]
       text = names.get(stage, stage) + (f', {who}' if len(keys) > 1 else '')
-      lines.append(curve(runs, stage, key, text, paint[stage], style, 100))
+      lines.append(
+        curve(runs, stage, key, text, paint[stage], style, task.factor)
+      )
   panels = []
   if lines:
     panels.append(
-      pictures.curves(lines, 'validation', 'Accuracy on validation', '%')
+      pictures.curves(lines, 'validation', on_validation(task), task.unit)
     )
   for k, stage in enumerate(stages):
     keys = _keys(runs, stage, 'loss')
@@ -62,6 +67,11 @@ def draw_rows(
       )
     )
   return panels
+
+
+def on_validation(task: tasks.Task) -> str:
+  """The title of a picture of scores on validation."""
+  return f'{task.title[0].upper()}{task.title[1:]} on validation'
 
 
 def term_title(key: str, several: bool) -> str:

@@ -1,11 +1,12 @@
-"""Draws accuracy over the keys that a sweep varied."""
+"""Draws scores over the keys that a sweep varied."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kd_jax import sweep
-from kd_jax.report import pictures, svg
+from kd_jax import sweep, tasks
+from kd_jax.compare import table as tables
+from kd_jax.report import curves, pictures, svg
 
 PANELS = 6  # heat maps beside each other
 
@@ -27,8 +28,10 @@ def value_of(row: Mapping, key: str) -> float | str:
   return value if isinstance(value, (int, float)) else sweep.text_of(value)
 
 
-def heats(rows: Sequence[Mapping]) -> list[str]:
-  """Accuracy on validation over the first two keys, for each of the third.
+def heats(
+  rows: Sequence[Mapping], task: tasks.Task = tasks.CLASSIFICATION
+) -> list[str]:
+  """The score on validation over the first two keys, for each of the third.
 
   A cell is the mean over all other keys. [] with fewer than two keys.
   """
@@ -48,12 +51,12 @@ def heats(rows: Sequence[Mapping]) -> list[str]:
       for v in keys[third][:PANELS]
     ]
   return [
-    heat(part, (x, keys[x]), (y, keys[y]), (low, high), f'heat{i}', head)
+    heat(part, (x, keys[x]), (y, keys[y]), (low, high), f'heat{i}', head, task)
     for i, (head, part) in enumerate(parts)
   ]
 
 
-def heat(rows, x, y, span, name: str, head: str) -> str:
+def heat(rows, x, y, span, name: str, head: str, task: tasks.Task) -> str:
   """One heat map; darker cells are better within `span`."""
   (across, columns), (up, lines) = x, y
   cells = {}
@@ -61,14 +64,14 @@ def heat(rows, x, y, span, name: str, head: str) -> str:
     at = value_of(row, across), value_of(row, up)
     cells.setdefault(at, []).append(row['validation'])
   means = {at: float(np.mean(scores)) for at, scores in cells.items()}
-  best = max(means, key=means.get, default=None)
+  best = max(means, key=lambda at: task.better * means[at], default=None)
 
   def draw(axes):
     from matplotlib.patches import Rectangle
 
     for (a, b), value in means.items():
       i, j = columns.index(a), lines.index(b)
-      share = (value - span[0]) / max(span[1] - span[0], 1e-9)
+      share = _share(value, span, task)
       axes.add_patch(
         Rectangle(
           (i - 0.48, j - 0.48),
@@ -82,7 +85,7 @@ def heat(rows, x, y, span, name: str, head: str) -> str:
       axes.text(
         i,
         j,
-        f'{100 * value:.1f}',
+        tables.valued(task)(value),
         ha='center',
         va='center',
         size=8,
@@ -99,13 +102,21 @@ def heat(rows, x, y, span, name: str, head: str) -> str:
     )
     axes.grid(visible=False)
 
-  label = f'Accuracy on validation over {across} and {up} {head}'
+  label = f'{curves.on_validation(task)} over {across} and {up} {head}'
   width = max(2.2, 0.9 + 0.55 * len(columns))
   return svg.panel(draw, name, label, width, max(1.8, 0.9 + 0.36 * len(lines)))
 
 
-def parallel(rows: Sequence[Mapping]) -> str | None:
-  """A line per setting through everything that was varied, to its accuracy.
+def _share(value: float, span, task: tasks.Task) -> float:
+  """Where a score lies between the worst (0) and the best (1) of a span."""
+  low, high = sorted(task.better * end for end in span)
+  return (task.better * value - low) / max(high - low, 1e-9)
+
+
+def parallel(
+  rows: Sequence[Mapping], task: tasks.Task = tasks.CLASSIFICATION
+) -> str | None:
+  """A line per setting through everything that was varied, to its score.
 
   None with fewer than three keys, which heat maps show better.
   """
@@ -120,8 +131,8 @@ def parallel(rows: Sequence[Mapping]) -> str | None:
     return values.index(value_of(row, key)) / (len(values) - 1)
 
   def draw(axes):
-    for row in sorted(rows, key=lambda r: r['validation']):
-      share = (row['validation'] - low) / max(high - low, 1e-9)
+    for row in sorted(rows, key=lambda r: task.better * r['validation']):
+      share = _share(row['validation'], (low, high), task)
       axes.plot(
         range(len(keys) + 1),
         [*(height(row, k) for k in keys), share],
@@ -136,9 +147,9 @@ def parallel(rows: Sequence[Mapping]) -> str | None:
         axes.annotate(
           text(value), (i, at), (4, 2), size=8, textcoords='offset points'
         )
-    for value, at in ((low, 0), (high, 1)):
+    for value, at in zip((low, high)[:: task.better], (0, 1)):
       axes.annotate(
-        f'{100 * value:.1f} %',
+        tasks.shown(value, task.unit),
         (len(keys), at),
         (4, 2),
         size=8,
@@ -149,7 +160,7 @@ def parallel(rows: Sequence[Mapping]) -> str | None:
     axes.spines['left'].set_visible(False)
     axes.margins(x=0.08)
 
-  label = 'Every setting through all that was varied, to its accuracy'
+  label = f'Every setting through all that was varied, to its {task.title}'
   return svg.panel(draw, 'parallel', label, 2 + 1.5 * len(keys), 3.4)
 
 

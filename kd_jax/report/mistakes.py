@@ -103,6 +103,7 @@ def reliability(
   name: str,
   title: str,
   seeds: int = 1,
+  intervals: bool = True,
 ) -> str:
   """Accuracy against confidence: on the line a network is well calibrated.
 
@@ -112,6 +113,7 @@ def reliability(
     name: of the picture.
     title: of the network.
     seeds: how often each image is in the bins; the intervals are over images.
+    intervals: whether predictions are independent, so that bins have some.
   """
   full = [b for b, n in enumerate(bins['count']) if n]
   sure, right, count = (
@@ -122,7 +124,8 @@ def reliability(
   def draw(axes):
     paint = svg.COLORS[color]
     axes.plot([0, 1], [0, 1], color=svg.COLORS['muted'], lw=1, ls='--')
-    for x, y, n in zip(sure, right, np.maximum(np.rint(count / seeds), 1)):
+    counts = np.maximum(np.rint(count / seeds), 1) if intervals else ()
+    for x, y, n in zip(sure, right, counts):
       axes.plot(
         [x, x],
         statistics.wilson(round(y * n), n),

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kd_jax import tasks
 from kd_jax.compare import family, fidelity, results
 from kd_jax.compare import table as tables
-from kd_jax.report import cards, curves, mistakes, pictures, svg
+from kd_jax.report import cards, curves, mistakes, pictures, pixels, svg
 
 COSTS = (
   ('parameters', 'cost.parameters', 'parameters'),
@@ -22,11 +23,15 @@ COSTS = (
 
 def context(result: results.Result) -> dict[str, Any]:
   """Everything that the template names, for one run or several seeds."""
-  report = result.report
+  report, task = result.report, tasks.task_of(result.report)
   names, colors = tables.titles(report), svg.palette(report)
   dots = points(report, names, colors)
   verdict, seeds = report['verdict'], report.get('runs') or ()
+  own = {name: PANELS[name](result, names, colors) for name in task.panels}
   return {
+    'task': task,
+    **dict.fromkeys(PANELS),
+    **own,
     'title': title(result),
     'outcome': verdict['outcome'] if verdict else 'none',
     'headline': typeset(tables.headline(report)),
@@ -37,12 +42,13 @@ def context(result: results.Result) -> dict[str, Any]:
     'tiles': tiles(report, colors),
     'costs_less': cost_tiles(report),
     'seeds': seed_lines(result),
-    'accuracies': pictures.accuracies(dots, 1 + len(seeds)),
+    'scores': pictures.scores(dots, task, 1 + len(seeds)),
     'difference': verdict
     and pictures.difference(
       verdict['interval'],
       verdict['difference'],
       dict(zip(seeds, verdict.get('differences') or ())),
+      task,
       len(dots),
     ),
     'columns': list(names.values()),
@@ -60,16 +66,15 @@ def context(result: results.Result) -> dict[str, Any]:
         ],
         name,
         unit,
+        task,
       )
       for name, path, unit in COSTS
     ],
-    'classes': classes(report),
+    'changes': classes(report),
     'alike': alike(report, names),
     'reliability': reliabilities(result, names, colors),
-    'confusions': confusions(result, names),
     'shared': [names[row] for row in names if is_shared(result, row)],
     'examples': report['examples'],
-    'cards': cards.cards(result, names, colors, temperature(result.config)),
     'temperature': temperature(result.config),
     'command': result.command,
     'environment': dict(result.environment),
@@ -94,16 +99,14 @@ def _mean(x: Any) -> float | None:
 
 
 def points(report, names, colors) -> list[pictures.Point]:
-  """The networks with their accuracy, its interval and its seeds."""
-  dots = []
+  """The networks with their score, its interval and its seeds."""
+  dots, task = [], tasks.task_of(report)
   for row, network in report['networks'].items():
-    accuracy = network['accuracy']
-    values = tuple(accuracy['values']) if isinstance(accuracy, Mapping) else ()
+    score = network[task.score]
+    values = tuple(score['values']) if isinstance(score, Mapping) else ()
     low, high = network['interval']
     dots.append(
-      pictures.Point(
-        names[row], colors[row], _mean(accuracy), low, high, values
-      )
+      pictures.Point(names[row], colors[row], _mean(score), low, high, values)
     )
   return dots
 
@@ -133,13 +136,15 @@ class Tile(NamedTuple):
 
 
 def tiles(report, colors) -> list[Tile]:
-  """The test accuracies that matter, with their intervals."""
+  """The test scores that matter, with their intervals."""
+  task = tasks.task_of(report)
+  unit = f' {task.unit}' if task.unit else ''
   return [
     Tile(
-      f'{tables.percent(score.accuracy)} %',
+      f'{tables.valued(task)(score.value)}{unit}',
       score.title,
       colors[score.row],
-      tables.interval(score.interval),
+      tables.interval(task)(score.interval),
     )
     for score in tables.scores(report)
   ]
@@ -175,30 +180,30 @@ def faster(theirs: Mapping[str, float], ours: Mapping[str, float]) -> Tile:
 
 
 def seed_lines(result) -> list[dict]:
-  """For each seed: its name, page, accuracies and difference."""
+  """For each seed: its name, page, scores and difference."""
   if result.report['kind'] != 'seeds':
     return []
   student, alone = next(iter(result.report['students'].items()))
-  lines = []
+  lines, task = [], tasks.task_of(result.report)
   for name, run in zip(result.report['runs'], result.runs):
     rows = run.report['networks']
-    change = alone and rows[student]['accuracy'] - rows[alone]['accuracy']
+    change = alone and rows[student][task.score] - rows[alone][task.score]
     lines.append(
       {
         'name': name,
         'page': f'{name}/report.html',
         'cells': [
-          tables.percent(rows[row]['accuracy'])
+          tables.valued(task)(rows[row][task.score])
           for row in result.report['networks']
         ],
-        'change': typeset(f'{100 * change:+.1f}') if alone else '',
+        'change': typeset(f'{task.factor * change:+.1f}') if alone else '',
       }
     )
   return lines
 
 
 def classes(report) -> str:
-  """How the accuracy on each class changed; '' without a baseline."""
+  """How the score of each class changed; '' without a baseline."""
   student, alone = next(iter(report['students'].items()))
   if not alone:
     return ''
@@ -210,10 +215,11 @@ def classes(report) -> str:
     for name, a, b in zip(report['data']['classes'], ours, theirs)
     if None not in (a, b)
   ]
+  title = tasks.task_of(report).class_title
   return mistakes.bars(
     *map(list, zip(*pairs)),
     'classes',
-    'Accuracy by class: distilled minus alone',
+    f'{title[0].upper()}{title[1:]} by class: distilled minus alone',
     'points',
   )
 
@@ -238,8 +244,8 @@ def alike(report, names) -> dict[str, Any] | None:
 
 def is_shared(result, row: str) -> bool:
   """Whether a row is the very same network in all of several seeds."""
-  first, *rest = (run.logits[row] for run in result.runs)
-  return bool(rest) and all(np.array_equal(first, x) for x in rest)
+  first, *rest = result.runs
+  return bool(rest) and all(results.same(first, run, row) for run in rest)
 
 
 def runs_of(result, row: str) -> list[results.Run]:
@@ -255,23 +261,29 @@ def curveless(result) -> list[str]:
 
 def reliabilities(result, names, colors) -> list[str]:
   """The reliability diagram of each network, over all seeds."""
-  panels = []
+  panels, single = [], tasks.task_of(result.report).single
   for k, row in enumerate(names):
     runs = runs_of(result, row)
-    bins = fidelity.reliability(
-      np.concatenate([run.logits[row] for run in runs]),
-      np.concatenate([run.labels for run in runs]),
-    )
+    if single:
+      bins = fidelity.reliability(
+        np.concatenate([run.logits[row] for run in runs]),
+        np.concatenate([run.labels for run in runs]),
+      )
+    else:
+      bins = fidelity.joined(
+        [run.report['networks'][row]['reliability'] for run in runs]
+      )
     panels.append(
       mistakes.reliability(
-        bins, colors[row], f'reliability{k}', names[row], len(runs)
+        bins, colors[row], f'reliability{k}', names[row], len(runs), single
       )
     )
   return panels
 
 
-def confusions(result, names) -> list[str]:
+def confusions(result, names, colors) -> list[str]:
   """Confusion of each network, and where distilled and alone differ."""
+  del colors
   known = result.report['data']['classes']
   if len(known) > mistakes.DRAWN:
     return []
@@ -310,6 +322,22 @@ def temperature(config: Mapping[str, Any]) -> float | None:
   return None
 
 
+def examples(result, names, colors) -> dict[str, Any]:
+  """The cards of what was learned and lost."""
+  return cards.cards(result, names, colors, temperature(result.config))
+
+
+# What `Task.panels` names: (result, names, colors) -> what the template draws.
+PANELS = {
+  'confusions': confusions,
+  'cards': examples,
+  'maps': pixels.maps,
+  'classes': pixels.classes,
+  'shares': pixels.shares,
+  'frames': pixels.frames,
+}
+
+
 def across(
   runs: Sequence[results.Result], beside: pathlib.Path
 ) -> dict[str, Any]:
@@ -319,6 +347,7 @@ def across(
     runs: the runs.
     beside: the folder of the page, from which it links to theirs.
   """
+  task = tables.shared(result.report for result in runs)
   corrected = family.correct(
     {str(result.folder): result.report['verdict'] for result in runs}
   )
@@ -351,7 +380,8 @@ def across(
     'title': f'{len(runs)} runs',
     'family': typeset(family.sentence(corrected)),
     'runs': lines,
-    'heads': tables.OVERVIEW,
-    'accuracies': pictures.accuracies(dots),
-    'cost': pictures.tradeoff(dots, 'across', 'parameters'),
+    'task': task,
+    'heads': tables.heads(task),
+    'scores': pictures.scores(dots, task),
+    'cost': pictures.tradeoff(dots, 'across', 'parameters', task),
   }

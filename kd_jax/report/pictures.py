@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kd_jax import tasks
+from kd_jax.compare import table as tables
 from kd_jax.report import svg
 
 NAMED = 6  # points that are labelled in the picture; more have a legend
@@ -16,7 +18,7 @@ class Point(NamedTuple):
   Attributes:
     title: its name.
     color: CSS variable.
-    accuracy: in [0, 1].
+    score: on the test set.
     low, high: of its interval.
     values: by seed.
     x: what it costs.
@@ -25,7 +27,7 @@ class Point(NamedTuple):
 
   title: str
   color: str
-  accuracy: float
+  score: float
   low: float
   high: float
   values: tuple[float, ...] = ()
@@ -45,19 +47,22 @@ class Curve(NamedTuple):
   style: str = '-'
 
 
-def accuracies(points: Sequence[Point], rows: int = 0) -> str:
-  """Test accuracy of each network with its interval, one below the other.
+def scores(points: Sequence[Point], task: tasks.Task, rows: int = 0) -> str:
+  """The test score of each network with its interval, one below the other.
 
   Args:
     points: the networks.
+    task: of the labels.
     rows: how many rows the picture has room for at least.
   """
+
+  factor, show = task.factor, tables.valued(task)
 
   def draw(axes):
     for y, point in enumerate(reversed(points)):
       color = svg.COLORS[point.color]
       axes.plot(
-        [100 * point.low, 100 * point.high],
+        [factor * point.low, factor * point.high],
         [y, y],
         color=color,
         lw=5,
@@ -65,11 +70,11 @@ def accuracies(points: Sequence[Point], rows: int = 0) -> str:
         solid_capstyle='round',
       )
       for value in point.values:
-        axes.plot(100 * value, y, 'o', color=color, ms=4, alpha=0.6)
-      axes.plot(100 * point.accuracy, y, 'o', color=color, ms=9)
+        axes.plot(factor * value, y, 'o', color=color, ms=4, alpha=0.6)
+      axes.plot(factor * point.score, y, 'o', color=color, ms=9)
       axes.annotate(
-        f'{100 * point.accuracy:.1f}',
-        (100 * point.accuracy, y),
+        show(point.score),
+        (factor * point.score, y),
         (0, 9),
         textcoords='offset points',
         ha='center',
@@ -77,30 +82,40 @@ def accuracies(points: Sequence[Point], rows: int = 0) -> str:
         weight='bold',
       )
     _rows(axes, [p.title for p in points])
-    axes.set_xlabel('test accuracy, %')
+    axes.set_xlabel(axis(task))
 
-  text = ', '.join(f'{p.title} {100 * p.accuracy:.1f} %' for p in points)
+  unit = f' {task.unit}' if task.unit else ''
+  text = ', '.join(f'{p.title} {show(p.score)}{unit}' for p in points)
   height = 0.8 + 0.45 * max(len(points), rows)
-  return svg.panel(draw, 'accuracies', f'Test accuracy: {text}', 4.8, height)
+  label = f'Test {task.title}: {text}'
+  return svg.panel(draw, 'scores', label, 4.8, height)
+
+
+def axis(task: tasks.Task) -> str:
+  """The label of an axis of test scores."""
+  return f'test {task.title}, {task.unit}'.rstrip(', ')
 
 
 def difference(
   interval: Sequence[float],
   mean: float,
   by_seed: Mapping[str, float],
+  task: tasks.Task,
   rows: int = 0,
 ) -> str:
-  """Distilled minus alone in points, with its interval, and seed by seed.
+  """Distilled minus alone, with its interval, and seed by seed.
 
   Args:
-    interval: in [-1, 1].
+    interval: of the difference of scores.
     mean: of the differences.
     by_seed: {seed: difference}; empty for one run.
+    task: of the labels.
     rows: how many rows the picture has room for at least.
   """
-  low, high = (100 * x for x in interval)
+  low, high = (task.factor * x for x in interval)
+  worst, best = sorted((task.better * low, task.better * high))
   # One run is no evidence: it gets no color of a verdict.
-  color = 'good' if low > 0 else 'bad' if high < 0 else 'muted'
+  color = 'good' if worst > 0 else 'bad' if best < 0 else 'muted'
   color = color if by_seed else 'muted'
   shown = {'mean' if by_seed else 'this run': mean, **by_seed}
 
@@ -118,10 +133,11 @@ def difference(
           alpha=0.4,
           solid_capstyle='round',
         )
-      axes.plot(100 * value, y, 'o', color=paint, ms=9 if top else 5)
+      value = task.factor * value
+      axes.plot(value, y, 'o', color=paint, ms=9 if top else 5)
       # Beside the plot: on it, small differences would lie on the zero line.
       axes.annotate(
-        f'{100 * value:+.1f}'.replace('-', '\N{MINUS SIGN}'),
+        f'{value:+.1f}'.replace('-', '\N{MINUS SIGN}'),
         (1, y),
         (10, 0),
         xycoords=axes.get_yaxis_transform(),
@@ -133,9 +149,11 @@ def difference(
         size=9 if top else 8,
       )
     _rows(axes, list(shown))
-    axes.set_xlabel('distilled minus alone, points')
+    axes.set_xlabel(', '.join(['distilled minus alone', *points.split()]))
 
-  label = f'Difference {100 * mean:+.1f} points, {low:+.1f} to {high:+.1f}'
+  points = ' points' if task.unit == '%' else ''
+  mean = task.factor * mean
+  label = f'Difference {mean:+.1f}{points}, {low:+.1f} to {high:+.1f}'
   height = 0.8 + 0.45 * max(len(shown), rows)
   return svg.panel(draw, 'difference', label, 4.8, height)
 
@@ -177,15 +195,31 @@ def curves(
   return svg.panel(draw, name, f'{title} over epochs')
 
 
-def tradeoff(points: Sequence[Point], name: str, unit: str) -> str:
-  """Test accuracy against a cost, with the Pareto front."""
+def tradeoff(
+  points: Sequence[Point],
+  name: str,
+  unit: str,
+  task: tasks.Task,
+  gain: bool = False,
+) -> str:
+  """Test scores against a cost, with the Pareto front.
+
+  Args:
+    points: the networks.
+    name: of the picture.
+    unit: of the cost.
+    task: of the labels.
+    gain: whether more of x is better.
+  """
   points = [p for p in points if p.x]
-  front = pareto([(p.x, p.accuracy) for p in points])
+  sign = -1 if gain else 1
+  front = pareto([(sign * p.x, task.better * p.score) for p in points])
+  factor = task.factor
 
   def draw(axes):
     axes.plot(
       [points[i].x for i in front],
-      [100 * points[i].accuracy for i in front],
+      [factor * points[i].score for i in front],
       color=svg.COLORS['muted'],
       lw=1.2,
       ls='--',
@@ -195,7 +229,7 @@ def tradeoff(points: Sequence[Point], name: str, unit: str) -> str:
       color = svg.COLORS[point.color]
       axes.plot(
         [point.x] * 2,
-        [100 * point.low, 100 * point.high],
+        [factor * point.low, factor * point.high],
         color=color,
         lw=3.5,
         alpha=0.35,
@@ -203,22 +237,22 @@ def tradeoff(points: Sequence[Point], name: str, unit: str) -> str:
       )
       axes.plot(
         point.around,
-        [100 * point.accuracy] * len(point.around),
+        [factor * point.score] * len(point.around),
         color=color,
         lw=3.5,
         alpha=0.35,
         solid_capstyle='round',
       )
-      axes.plot(point.x, 100 * point.accuracy, 'o', color=color, ms=8)
+      axes.plot(point.x, factor * point.score, 'o', color=color, ms=8)
     _scale(axes.xaxis, [p.x for p in points])
     axes.margins(x=0.12, y=0.1)
-    axes.set(xlabel=unit, ylabel='test accuracy, %')
+    axes.set(xlabel=unit, ylabel=axis(task))
     if len(points) <= NAMED:
-      _named(axes, points)
+      _named(axes, points, factor)
     else:
       _keyed(axes, points)
 
-  label = f'Test accuracy against {unit}; dashed: the Pareto front'
+  label = f'Test {task.title} against {unit}; dashed: the Pareto front'
   return svg.panel(draw, name, label)
 
 
@@ -253,7 +287,7 @@ def short(x: float) -> str:
   return f'{x:.4g}G'
 
 
-def _named(axes, points) -> None:
+def _named(axes, points, factor: float) -> None:
   """Labels points beside them, apart from the edge and from each other."""
   middle = axes.transAxes.transform((0.5, 0))[0]
   bottom, top = axes.get_ylim()
@@ -263,7 +297,7 @@ def _named(axes, points) -> None:
       for p in points
       if (axes.transData.transform((p.x, 0))[0] < middle) == side
     ]
-    heights = spread([100 * p.accuracy for p in mine], 0.08 * (top - bottom))
+    heights = spread([factor * p.score for p in mine], 0.08 * (top - bottom))
     for point, y in zip(mine, heights):
       axes.annotate(
         point.title,
@@ -290,9 +324,9 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
   """The points that no other is both cheaper and better than, cheapest first.
 
   Args:
-    points: (cost, accuracy).
+    points: (cost, score), of which more is better.
   """
-  cheapest = [(cost, -accuracy, i) for i, (cost, accuracy) in enumerate(points)]
+  cheapest = [(cost, -score, i) for i, (cost, score) in enumerate(points)]
   front, best = [], -np.inf
   for _, _, i in sorted(cheapest):
     if points[i][1] > best:

@@ -1,10 +1,10 @@
-"""The page of a sweep: the table, and accuracy over what was varied."""
+"""The page of a sweep: the table, and scores over what was varied."""
 
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from kd_jax import metrics, report
+from kd_jax import metrics, report, tasks
 from kd_jax.compare import family
 from kd_jax.report import curves, maps, page, pictures
 
@@ -18,53 +18,66 @@ def write(
   baseline: float | None,
   commands: Mapping[str, str] = {},
   failed: Mapping[str, str] = {},
+  task: tasks.Task = tasks.CLASSIFICATION,
 ) -> pathlib.Path:
   """Writes sweep.html beside the folders of the settings.
 
   Args:
     workdir: of the sweep.
     rows: as `sweep_run.launch` makes them, in the order to be shown.
-    baseline: test accuracy of the student alone, or None.
+    baseline: test score of the student alone, or None.
     commands: {setting: the command that trains it anew, alone}.
     failed: {setting: why it went no further}.
+    task: of the labels.
   """
-  best = best_of(rows)
+  best = best_of(rows, task)
   several = max(row['seeds'] for row in rows) > 1
   return report.save(
     workdir / PAGE,
     'sweep.html.jinja',
     {
       'title': f'{workdir.resolve().name}: {len(rows)} settings of one config',
-      'headline': page.typeset(best_in_words(rows)),
+      'headline': page.typeset(best_in_words(rows, task)),
       'family': page.typeset(family_in_words(rows)),
-      'lines': [cells(row) for row in rows],
+      'heads': heads(task),
+      'lines': [cells(row, task) for row in rows],
       'best': best and best['setting'],
       'command': best and commands.get(best['setting']),
       'failed': failed,
-      'heats': maps.heats(rows),
-      'parallel': maps.parallel(rows),
-      'curves': learning(workdir, rows),
+      'heats': maps.heats(rows, task),
+      'parallel': maps.parallel(rows, task),
+      'curves': learning(workdir, rows, task),
       'several': several,
-      'accuracies': pictures.accuracies(points(rows, baseline)),
+      'scores': pictures.scores(points(rows, baseline), task),
+      'task': task,
+      'on_validation': curves.on_validation(task),
     },
   )
 
 
-def best_of(rows: Sequence[Mapping]) -> Mapping | None:
+def best_of(
+  rows: Sequence[Mapping], task: tasks.Task = tasks.CLASSIFICATION
+) -> Mapping | None:
   """The best setting on validation; None without a validation set."""
   scored = [r for r in rows if math.isfinite(r['validation'] or math.nan)]
-  return max(scored, key=lambda row: row['validation'], default=None)
+  return max(
+    scored, key=lambda row: task.better * row['validation'], default=None
+  )
 
 
-def best_in_words(rows: Sequence[Mapping]) -> str:
+def best_in_words(
+  rows: Sequence[Mapping], task: tasks.Task = tasks.CLASSIFICATION
+) -> str:
   """Which setting is best on validation, in one sentence."""
-  best = best_of(rows)
+  best = best_of(rows, task)
   if best is None:
     return 'No setting is called best: there is no validation set to choose by.'
+  validation, test = (
+    tasks.shown(best[key], task.unit) for key in ('validation', 'test')
+  )
   return (
     f'Best of {len(rows)} settings on validation: {best["setting"]}, '
-    f'{100 * best["validation"]:.1f} % (test {100 * best["test"]:.1f} %; the '
-    'test set was not used to choose it).'
+    f'{validation} (test {test}; the test set was not used to choose it).'
   )
 
 
@@ -73,18 +86,34 @@ def family_in_words(rows: Sequence[Mapping]) -> str:
   return family.sentence({row['setting']: row for row in rows})
 
 
-def cells(row: Mapping) -> dict[str, object]:
+def heads(task: tasks.Task = tasks.CLASSIFICATION) -> tuple[str, ...]:
+  """The columns of the table of settings."""
+  points = ', points' if task.unit == '%' else ''
+  return (
+    'setting',
+    *(f'{on}, {task.unit}'.rstrip(', ') for on in ('validation', 'test')),
+    f'against the student alone{points}',
+    'p (Holm)',
+    'ms/step',
+    'extra parameters',
+  )
+
+
+def cells(
+  row: Mapping, task: tasks.Task = tasks.CLASSIFICATION
+) -> dict[str, object]:
   """The texts of a setting's line in the table."""
+  factor = task.factor
 
   def score(key):
     spread = row[f'{key}_sd']
-    text = f'{100 * row[key]:.1f}'
-    return text if spread is None else f'{text} ± {100 * spread:.1f}'
+    text = f'{factor * row[key]:.1f}'
+    return text if spread is None else f'{text} ± {factor * spread:.1f}'
 
   def interval(low, high, sign=''):
     if row[low] is None:
       return ''
-    ends = (f'{100 * row[end]:{sign}.1f}' for end in (low, high))
+    ends = (f'{factor * row[end]:{sign}.1f}' for end in (low, high))
     return page.typeset(' to '.join(ends))
 
   difference = row['difference']
@@ -96,7 +125,7 @@ def cells(row: Mapping) -> dict[str, object]:
     'test_interval': interval('test_low', 'test_high'),
     'difference': '-'
     if difference is None
-    else page.typeset(f'{100 * difference:+.1f}'),
+    else page.typeset(f'{factor * difference:+.1f}'),
     'interval': interval('low', 'high', '+'),
     'p': family.shown_p(row),
     'outcome': row['outcome'] or '',
@@ -107,7 +136,7 @@ def cells(row: Mapping) -> dict[str, object]:
 
 
 def points(rows, baseline) -> list[pictures.Point]:
-  """The settings' test accuracies, and that of the student alone."""
+  """The settings' test scores, and that of the student alone."""
   dots = []
   for row in rows:
     low, high = (
@@ -124,29 +153,33 @@ def points(rows, baseline) -> list[pictures.Point]:
   return dots
 
 
-def _watched(runs) -> tuple[str, str]:
+def _watched(runs, task: tasks.Task) -> tuple[str, str]:
   """The last stage of runs, and the score of its first student."""
   rows = [row for rows in runs for row in rows]
   stage = rows[-1]['stage'] if rows else ''
   keys = [key for row in rows if row['stage'] == stage for key in row]
-  scores = [key for key in keys if key.startswith('validation_accuracy/')]
+  start = f'validation_{task.score}/'
+  scores = [key for key in keys if key.startswith(start)]
   return stage, next(iter(scores), '')
 
 
-def learning(workdir: pathlib.Path, rows) -> str | None:
-  """Accuracy on validation by epoch, of the best settings."""
-  best = sorted(rows, key=lambda row: -row['validation'])[:LINES]
+def learning(
+  workdir: pathlib.Path, rows, task: tasks.Task = tasks.CLASSIFICATION
+) -> str | None:
+  """The score on validation by epoch, of the best settings."""
+  best = sorted(rows, key=lambda row: -task.better * row['validation'])[:LINES]
   lines = []
   for i, row in enumerate(best):
     folder = workdir / row['setting']
     seeds = sorted(folder.glob('seed_*')) or [folder]
     runs = [metrics.read_rows(seed) for seed in seeds]
+    watched = _watched(runs, task)
     line = curves.curve(
-      runs, *_watched(runs), row['setting'], f'other{i}', scale=100
+      runs, *watched, row['setting'], f'other{i}', scale=task.factor
     )
     if line.x:
       lines.append(line)
   if not lines:
     return None
-  name = 'Accuracy on validation of the best settings'
-  return pictures.curves(lines, 'learning', name, '%')
+  name = f'{curves.on_validation(task)} of the best settings'
+  return pictures.curves(lines, 'learning', name, task.unit)

@@ -25,6 +25,7 @@ from kd_jax.build import networks as build_networks
 from kd_jax.compare import seeds
 from kd_jax.data import sources
 from kd_jax.executors import status
+from kd_jax.export import outside
 from kd_jax.runs import folders
 from kd_jax.training import finished, halving, resume
 
@@ -317,7 +318,7 @@ def _report(todo, outcomes: Sequence[finished.Outcome], stop) -> dict:
         (folder / status.FAILURE).write_text(f'{outcome.failure}\n')
       continue
     (folder / status.FAILURE).unlink(missing_ok=True)
-    compare.run(experiment, outcome.networks, folder, memo)
+    compare.run(experiment, outcome.networks, folder, memo, outside.make_run)
     if len(todo) == 1:
       metrics.say('writing the report')
     if jax.process_index() == 0:

@@ -20,6 +20,7 @@ from kd_jax import (
   network_files,
   runs,
   sweep,
+  tasks,
   types,
   user_file,
 )
@@ -238,6 +239,7 @@ def collect(settings: Mapping[str, Swept], workdir: pathlib.Path) -> list[dict]:
       alone_of(reports.values()),
       {k: shlex.join(again(v, folder)) for k, v in settings.items()},
       failures(settings, workdir, reports),
+      tables.shared(reports.values()),
     )
   return rows
 
@@ -260,11 +262,12 @@ def failures(settings, workdir: pathlib.Path, finished) -> dict[str, str]:
 
 
 def alone_of(reports) -> float | None:
-  """Test accuracy of the student alone, in the last report that has it."""
+  """Test score of the student alone, in the last report that has it."""
   alone = None
   for report in reports:
     (_, baseline), *_ = report['students'].items()
-    alone = report['networks'].get(baseline, {}).get('accuracy', alone)
+    name = tasks.task_of(report).score
+    alone = report['networks'].get(baseline, {}).get(name, alone)
   return alone['mean'] if isinstance(alone, Mapping) else alone
 
 
@@ -313,7 +316,7 @@ def row_of(
   ]
   scores = [spec['validation'][spec['select']] for spec in specs]
   student = report['networks'][first]
-  test = student['accuracy']
+  test = student[tasks.task_of(report).score]
   test = test['values'] if isinstance(test, Mapping) else [test]
   verdict = report['verdict'] or {}
   cost = specs[-1]['cost']
@@ -365,33 +368,44 @@ def summary(rows: Sequence[Mapping], workdir: pathlib.Path) -> str:
   """
   if not rows:
     return f'no setting of {workdir} is finished'
-  lines = tables.wrapped(swept.best_in_words(rows))
+  task = task_of(rows, workdir)
+  lines = tables.wrapped(swept.best_in_words(rows, task))
   lines += tables.wrapped(swept.family_in_words(rows))
-  return '\n'.join([*lines, '', table(rows), '', str(workdir / swept.PAGE)])
+  text = table(rows, task)
+  return '\n'.join([*lines, '', text, '', str(workdir / swept.PAGE)])
 
 
-def table(rows: Sequence[Mapping]) -> str:
-  """The settings as a Markdown table, accuracies in per cent."""
+def task_of(rows: Sequence[Mapping], workdir: pathlib.Path) -> tasks.Task:
+  """The task of a sweep: that of the report of its first row."""
+  return tasks.task_of(results.read_report(workdir / rows[0]['setting']))
+
+
+def table(
+  rows: Sequence[Mapping], task: tasks.Task = tasks.CLASSIFICATION
+) -> str:
+  """The settings as a Markdown table, scores in the unit of the task."""
+  heads = swept.heads(task)
   lines = [
-    '| setting | validation, % | test, % | against the student alone, points '
-    '| p (Holm) | ms/step | extra parameters | extra kB |',
-    '|---|---|---|---|---|---|---|---|',
+    f'| {" | ".join(heads)} | extra kB |',
+    '|---' * (len(heads) + 1) + '|',
   ]
   for row in rows:
     difference = '-'
     if row['difference'] is not None:
-      low, high = (100 * row[end] for end in ('low', 'high'))
-      difference = f'{100 * row["difference"]:+.1f} ({low:+.1f} to {high:+.1f})'
+      change, low, high = (
+        task.factor * row[key] for key in ('difference', 'low', 'high')
+      )
+      difference = f'{change:+.1f} ({low:+.1f} to {high:+.1f})'
     lines.append(
-      f'| {row["setting"]} | {_percent(row, "validation")} | '
-      f'{_percent(row, "test")} | {difference} | {family.shown_p(row)} | '
+      f'| {row["setting"]} | {_score(row, "validation", task)} | '
+      f'{_score(row, "test", task)} | {difference} | {family.shown_p(row)} | '
       f'{1e3 * row["seconds_per_step"]:.1f} | {row["extra_parameters"]:,} | '
       f'{row["extra_bytes"] / 1e3:.1f} |'
     )
   return '\n'.join(lines)
 
 
-def _percent(row, key) -> str:
+def _score(row, key: str, task: tasks.Task) -> str:
   spread = row[f'{key}_sd']
-  mean = f'{100 * row[key]:.1f}'
-  return mean if spread is None else f'{mean} ± {100 * spread:.1f}'
+  mean = f'{task.factor * row[key]:.1f}'
+  return mean if spread is None else f'{mean} ± {task.factor * spread:.1f}'

@@ -23,6 +23,11 @@ def make_task(name: str) -> Task:
   return TASKS[name]
 
 
+def task_of(report: Mapping) -> Task:
+  """The task of a report; one that names none is of classification."""
+  return make_task(report.get('task', CLASSIFICATION.name))
+
+
 __all__ = [
   'CLASSIFICATION',
   'SEGMENTATION',
@@ -35,4 +40,5 @@ __all__ = [
   'make_task',
   'shown',
   'sums',
+  'task_of',
 ]

@@ -34,9 +34,17 @@ class Task(NamedTuple):
     scores: {name: sum over a data set} -> {name: float}. The first one is
       the score; NaN where nothing counts.
     score: its name.
+    title: the score in words.
     better: 1 where more of it is better, -1 where less is.
     unit: '%' where it is a fraction that is shown in per cent, or ''.
+    also: (other score, its title) of those that tables show, in per cent.
+    per_class: {name: sum over a data set} -> f64 [K], NaN where a class does
+      not occur; None where the sums do not tell.
+    class_title: what a class is scored by, in words.
+    prediction: what one is made for, 'image' or 'pixel', as in
+      `Method.predictions`.
     moves: what a geometric augmentation moves, 'image' or 'image and label'.
+    panels: names of what a report draws of it beside what all have.
   """
 
   name: str
@@ -49,9 +57,25 @@ class Task(NamedTuple):
   per_example: Callable[..., Mapping[str, jax.Array]]
   scores: Callable[[Mapping[str, np.ndarray]], dict[str, float]]
   score: str
+  title: str
   better: int
   unit: str
+  also: tuple[tuple[str, str], ...]
+  per_class: Callable[[Mapping[str, np.ndarray]], np.ndarray] | None
+  class_title: str
+  prediction: str
   moves: str
+  panels: tuple[str, ...]
+
+  @property
+  def single(self) -> bool:
+    """Whether an example is one prediction: then those are independent."""
+    return self.axes == 'BK'
+
+  @property
+  def factor(self) -> float:
+    """What a score is multiplied by to be shown in its unit."""
+    return 100.0 if self.unit == '%' else 1.0
 
 
 def sums(task: Task, logits, labels, mask) -> dict[str, jax.Array]:

@@ -102,7 +102,13 @@ CLASSIFICATION = base.Task(
   per_example=per_example,
   scores=scores,
   score='accuracy',
+  title='accuracy',
   better=1,
   unit='%',
+  also=(),
+  per_class=None,
+  class_title='accuracy',
+  prediction='image',
   moves='image',
+  panels=('confusions', 'cards'),
 )

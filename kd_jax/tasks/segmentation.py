@@ -151,7 +151,16 @@ SEGMENTATION = base.Task(
   per_example=per_example,
   scores=scores,
   score='miou',
+  title='mean IoU',
   better=1,
   unit='%',
+  also=(
+    ('pixel_accuracy', 'Pixel accuracy'),
+    ('class_accuracy', 'Class accuracy'),
+  ),
+  per_class=lambda sums: iou(np.asarray(sums['confusion'])),
+  class_title='IoU',
+  prediction='pixel',
   moves='image and label',
+  panels=('maps', 'classes', 'shares', 'frames'),
 )

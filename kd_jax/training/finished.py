@@ -23,7 +23,7 @@ from kd_jax.training import resume
 class Finished(NamedTuple):
   """A trained network: last and best-on-validation variables.
 
-  scores is {'last': accuracy, 'best': accuracy, 'best_step': step}, of
+  scores is {'last': score, 'best': score, 'best_step': step}, of
   validation, in [0, 1]. cost is {'seconds_per_step' (compilation included; in
   a sweep the lane's share), 'extra_parameters' (learned by the stage's terms),
   'extra_bytes' (of what terms learn and remember, and of copies)}.

@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from kd_jax import report
+from kd_jax import report, tasks
 from kd_jax.compare import results, table
 from kd_jax.report import cards, pictures, svg
 from kd_jax.report import page as pages
@@ -127,8 +127,12 @@ def test_the_verdict_leads_then_three_numbers_with_intervals(folder):
   sentence = pages.typeset(found['verdict']['text']).split()
   places = [text.index(' '.join(sentence))]
   for score in table.scores(found):
-    number = f'{table.percent(score.accuracy)} %'
-    places.append(text.index(f'{number} {table.interval(score.interval)}'))
+    number = f'{table.percent(score.value)} %'
+    places.append(
+      text.index(
+        f'{number} {table.interval(tasks.CLASSIFICATION)(score.interval)}'
+      )
+    )
   places.append(text.index('than the teacher'))
   places.append(text.index('Comparison'))
   assert places == sorted(places) and len(places) == 6
