@@ -172,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   folders = parser.parse_args(argv).folders
   try:
     reports = {str(folder): results.read_report(folder) for folder in folders}
+    tables.shared(reports.values())
   except (ValueError, OSError) as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return 2

@@ -120,8 +120,11 @@ def read(
   )
   # The last batch is filled up.
   whole = jax.tree.map(lambda *x: np.concatenate(x)[:count], *parts)
-  sums = {row: of for row, (of, _) in whole.items()}
-  fits = {row: resampling.whole(fit) for row, (_, fit) in whole.items()}
+  # JAX sorts the keys of a dict. A mean of teachers comes first.
+  first = [row for row in line.means if row == line.teacher]
+  rows = list(dict.fromkeys([*first, *line.networks, *line.means]))
+  sums = {row: whole[row][0] for row in rows}
+  fits = {row: resampling.whole(whole[row][1]) for row in rows}
   return sums, fits
 
 

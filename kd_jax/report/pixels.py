@@ -39,6 +39,8 @@ def maps(result: results.Result, names, colors) -> dict[str, Any] | None:
   rows = [row for row in (teacher, alone, student) if row]
   taught = [teacher] if teacher else []
   paint = palette(report['data'])
+  void = any((truth == tasks.VOID).any() for truth in run.truth.values())
+  shades = [*paint, VOID] if void else paint
   lines = [
     {
       'index': index,
@@ -62,7 +64,7 @@ def maps(result: results.Result, names, colors) -> dict[str, Any] | None:
   return {
     'legend': [
       (name, '#{:02x}{:02x}{:02x}'.format(*color))
-      for name, color in zip(report['data']['classes'], paint)
+      for name, color in zip([*report['data']['classes'], 'void'], shades)
     ],
     'heads': [
       ('image', ''),

@@ -64,6 +64,7 @@ def test_the_mean_of_teachers_is_that_of_their_probabilities(whole):
   )
   sums, fits = by_sums.read(of, line, variables, of.data.test())
   mean = fidelity.mean_of([logits['teacher'], logits['baseline']])
+  assert list(sums) == [roles.TEACHERS, 'teacher', 'baseline', 'student']
   matrix = sums[roles.TEACHERS]['confusion'].sum(0)
   np.testing.assert_array_equal(matrix, fidelity.confusion(mean, labels))
   wanted = fidelity.kl(mean, logits['student'])
