@@ -97,6 +97,8 @@ def distill(
   weight_decay: float = 0.0,
   schedule: Mapping | str = 'constant',
   augment: Sequence = (),
+  task: str = '',
+  ignore: int | None = None,
   precision: str = 'float32',
   seed: int = 0,
   classes: int = 0,
@@ -116,7 +118,8 @@ def distill(
       returned; they never change. Not needed for an NNX module.
     data: from `make_data`, or ((train images [N, H, W, C], labels [N]),
       (test images, labels)), where labels are integers or probabilities
-      [N, K]; validation is held out of the training set.
+      [N, K], or label maps [N, H, W] of task='segmentation'; validation is
+      held out of the training set. Vectors [N, D] may be classified too.
     temperature: T of the soft loss; by default 4, where the method has it.
     alpha: weight of the soft loss, in [0, 1].
     beta: weight of the feature loss over `layers`.
@@ -131,6 +134,10 @@ def distill(
     schedule: of the learning rate: a name, or a dict with its options (see
       `optim.make_schedule`).
     augment: names or dicts of `kd_jax.data.augment.AUGMENTS`.
+    task: a key of `kd_jax.tasks.TASKS`; '' is that of `data` from
+      `make_data`, else classification. The networks of 'segmentation' give
+      logits [B, h, w, K], of the images' size or smaller.
+    ignore: the label of pixels that do not count, such as 255; None: all do.
     precision: in which the networks compute: 'float32', 'bfloat16' or
       'highest' (see `kd_jax.with_precision`); their variables are f32 always.
     seed: initialization, dropout and the order of the examples.
@@ -162,6 +169,7 @@ def distill(
     'data.seed': seed,
     'baseline': False,
     'precision': precision,
+    'task': task,
     'train.epochs': epochs,
     'train.batch_size': batch_size,
     'teacher.batch_size': batch_size,  # of no stage here, but checked
@@ -182,7 +190,8 @@ def distill(
     c, teacher is not None, temperature, method, feature_method,
     _sequence('layers', layers),
   )  # fmt: skip
-  data = _data(data, seed, classes, given['student'].network)
+  labels = {'task': task, 'ignore': ignore}
+  data = _data(data, seed, classes, given['student'].network, labels)
   return _run(c, data, given, workdir, overwrite)
 
 
@@ -193,8 +202,8 @@ def train_alone(network: Any, data: Any, **recipe) -> Distilled:
     network: a Network, or a Linen or NNX module.
     data: as in `distill`.
     **recipe: epochs, batch_size, optimizer, learning_rate, weight_decay,
-      schedule, augment, precision, seed, classes, workdir and overwrite of
-      `distill`.
+      schedule, augment, task, ignore, precision, seed, classes, workdir and
+      overwrite of `distill`.
 
   Returns:
     As `distill`; its score is {'student'} alone.
@@ -204,8 +213,8 @@ def train_alone(network: Any, data: Any, **recipe) -> Distilled:
   """
   known = (
     'epochs', 'batch_size', 'optimizer', 'learning_rate', 'weight_decay',
-    'schedule', 'augment', 'precision', 'seed', 'classes', 'workdir',
-    'overwrite',
+    'schedule', 'augment', 'task', 'ignore', 'precision', 'seed', 'classes',
+    'workdir', 'overwrite',
   )  # fmt: skip
   for name in recipe:
     if name not in known:
@@ -305,9 +314,15 @@ def _schedule(schedule) -> dict:
   return dict(schedule)
 
 
-def _data(data, seed, classes, network) -> sources.Data:
-  """The data set of the argument `data`."""
+def _data(data, seed, classes, network, labels) -> sources.Data:
+  """The data set of the argument `data`; labels: its 'task' and 'ignore'."""
+  labels = {k: value for k, value in labels.items() if value not in ('', None)}
   if isinstance(data, sources.Data):
+    if labels.get('ignore', data.ignore) != data.ignore:
+      raise ValueError(
+        f'ignore={labels["ignore"]}, but the data were made with '
+        f'ignore={data.ignore}'
+      )
     if classes and classes != data.classes:
       raise ValueError(f'classes={classes}, but the data have {data.classes}')
     return data
@@ -325,13 +340,14 @@ def _data(data, seed, classes, network) -> sources.Data:
     images = np.shape(train[0]) if len(train) == 2 else ()
     classes = _outputs(network, images)
   return sources.make_data(
-    'arrays', train=train, test=test, classes=classes, split_seed=int(seed)
-  )
+    'arrays', train=train, test=test, classes=classes, split_seed=int(seed),
+    **labels,
+  )  # fmt: skip
 
 
 def _outputs(network, images: tuple[int, ...]) -> int:
-  """The number of outputs of a network for images [N, H, W, C]; 0: unknown."""
-  if len(images) != 4:
+  """The number of outputs of a network for inputs [N, ...]; 0: unknown."""
+  if len(images) not in (2, 4):
     return 0  # `make_data` raises the error
   example = jax.ShapeDtypeStruct((1, *images[1:]), np.float32)
   return models.output_shapes(network, example)['logits'].shape[-1]

@@ -12,6 +12,7 @@ from kd_jax import (
   models,
   network_files,
   schemes,
+  tasks,
   terms,
   types,
   views,
@@ -213,12 +214,25 @@ def _same_network(name, folder, spec, stored, how) -> dict:
 
 
 def output_names(networks, data) -> dict[str, tuple[str, ...]]:
-  """{network: the names of its outputs}."""
-  inputs = example_inputs(data)
-  return {
-    name: tuple(networks_base.output_shapes(network, inputs))
-    for name, network in networks.items()
-  }
+  """{network: the names of its outputs}.
+
+  Raises:
+    ValueError: one line, for logits of other axes than the task's.
+  """
+  inputs, axes = example_inputs(data), tasks.make_task(data.task).axes
+  names = {}
+  for name, network in networks.items():
+    outputs = networks_base.output_shapes(network, inputs)
+    shape = getattr(outputs.get('logits'), 'shape', None)
+    if shape is not None and len(shape) != len(axes):
+      raise ValueError(
+        f"network '{name}' gives logits {list(shape)} of one example, and the "
+        f"task '{data.task}' of the data set '{data.name}' has one prediction "
+        f'for each {tasks.make_task(data.task).prediction}; legal: '
+        f'[{", ".join(axes)}]'
+      )
+    names[name] = tuple(outputs)
+  return names
 
 
 def example_inputs(data) -> jax.ShapeDtypeStruct:

@@ -30,6 +30,10 @@ def make_recipe(
     per_epoch = pipeline.steps_per_epoch(size, batch_size)
     steps = spec['steps'] or spec['epochs'] * per_epoch
     check_steps(steps, opt)
+    if spec['augment'] and len(data.train.inputs.shape) != 4:
+      raise ValueError(
+        f"augmentations change images, and '{data.name}' has vectors; legal: ()"
+      )
     moves = tasks.make_task(data.task).moves
     augmented = augment.make_augment(spec['augment'], data.classes, moves)
     beside = {'clip_norm': opt['clip_norm'], 'accumulate': opt['accumulate']}

@@ -24,7 +24,10 @@ def pair(value: object, where: str) -> tuple:
 
 
 def images(inputs: object, where: str) -> np.ndarray:
-  """`inputs` as uint8 or f32 [N, H, W, C], or a ValueError naming `where`."""
+  """`inputs` as uint8 or f32 [N, H, W, C], or a ValueError naming `where`.
+
+  Vectors [N, D] pass too: their features stand in the place of channels.
+  """
   inputs = np.asarray(inputs)
   rank(inputs.shape, where)
   if inputs.dtype == np.uint8:
@@ -40,12 +43,12 @@ def images(inputs: object, where: str) -> np.ndarray:
 
 
 def rank(shape: tuple[int, ...], where: str) -> None:
-  """Refuses a shape that is not [N, H, W, C] or that holds nothing."""
-  if len(shape) != 4:
+  """Refuses a shape of neither images nor vectors, or that holds nothing."""
+  if len(shape) not in (2, 4):
     hint = '; add the channel: images[..., None]' if len(shape) == 3 else ''
     raise ValueError(
       f'images of {where} have rank {len(shape)}, shape {list(shape)}; '
-      f'legal: rank 4, [N, H, W, C]{hint}'
+      f'legal: rank 4, [N, H, W, C], or vectors [N, D]{hint}'
     )
   if 0 in shape:
     raise ValueError(f'{where} is empty: images of shape {list(shape)}')
