@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax import build, types
+from kd_jax import build, tasks, types
 from kd_jax.compare import fidelity, predict, roles, statistics, verdict
 from kd_jax.compare import measured as measures
 from kd_jax.data import pipeline
@@ -74,7 +74,8 @@ def numbers(line, logits, labels, row: str) -> dict[str, Any]:
 def scored(right: np.ndarray) -> dict[str, Any]:
   """Accuracy and Wilson interval of a network that is right at bool [N]."""
   interval = statistics.wilson(int(right.sum()), right.size)
-  return {'accuracy': float(right.mean()), 'interval': list(interval)}
+  score = tasks.CLASSIFICATION.score
+  return {score: float(right.mean()), 'interval': list(interval)}
 
 
 def judged(

@@ -201,7 +201,7 @@ def measure(
   """
   bins = reliability(logits, labels)
   numbers = {
-    'accuracy': float(right(logits, labels).mean()),
+    tasks.CLASSIFICATION.score: float(right(logits, labels).mean()),
     'correct': int(right(logits, labels).sum()),
     'nll': nll(logits, labels),
     'calibration_error': calibration_error(bins),

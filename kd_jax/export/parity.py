@@ -78,7 +78,7 @@ def _of_logits(parts: Iterator[tuple]) -> dict[str, Any]:
       'mean': float(difference.mean() / scale),
     },
     'agreement': float((exported.argmax(-1) == network.argmax(-1)).mean()),
-    'accuracy': {
+    tasks.CLASSIFICATION.score: {
       'exported': float(right.mean()),
       'interval': list(statistics.wilson(int(right.sum()), right.size)),
       'jax': float(fidelity.right(network, labels).mean()),
