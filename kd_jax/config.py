@@ -130,7 +130,7 @@ def default() -> ConfigDict:
 
   c.precision = 'float32'  # TF32 on a GPU; bfloat16; highest: f32 everywhere
   c.deterministic = False  # equal bits in equal runs on a GPU too; slower there
-  c.parallel = 'auto'  # one, mesh, pmap; auto: one device or pmap
+  c.parallel = 'auto'  # one, mesh, pmap; auto: pmap, lanes one a device
   c.teacher_outputs = 'live'  # cache: of frozen teachers, stored once and read
   c.cache = ConfigDict()
   c.cache.folder = ''  # of the caches of teachers; '': WORKDIR/cache

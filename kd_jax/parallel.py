@@ -35,6 +35,8 @@ class Placement(NamedTuple):
       `axis_name`.
     put: (pytree of this process, axis=None) -> the same on the devices, as the
       functions of `spread` take it.
+    devices: over which the lanes of a sweep are spread; none: not at all.
+    share: for a batch inside a program whose work on it `devices` share out.
   """
 
   name: str
@@ -44,6 +46,8 @@ class Placement(NamedTuple):
   split: Callable
   spread: Callable
   put: Callable
+  devices: tuple[jax.Device, ...] = ()
+  share: Callable = lambda batch: batch
 
 
 def on_one(device: jax.Device | None = None) -> Placement:
@@ -63,6 +67,31 @@ def on_one(device: jax.Device | None = None) -> Placement:
     return jax.device_put(tree, device)
 
   return Placement('one', 1, compile, put, put, spread, put)
+
+
+def on_each(devices) -> Placement:
+  """jit; each lane of a sweep on one device, what lanes share on all of them.
+
+  The frozen networks see a part of the batch on each device, where it can be
+  split evenly; their outputs are gathered for the lanes.
+  """
+  devices = tuple(devices)
+  mesh = Mesh(np.array(devices), (AXIS,))
+  whole = NamedSharding(mesh, PartitionSpec())
+  parts = NamedSharding(mesh, PartitionSpec(AXIS))
+
+  def share(batch):
+    uneven = any(x.shape[0] % len(devices) for x in jax.tree.leaves(batch))
+    return batch if uneven else jax.lax.with_sharding_constraint(batch, parts)
+
+  def put(tree, axis=None):
+    del axis
+    return jax.device_put(tree, whole)
+
+  one = on_one(devices[0])
+  return one._replace(
+    replicate=put, split=put, put=put, devices=devices, share=share
+  )
 
 
 def on_mesh(devices=None) -> Placement:

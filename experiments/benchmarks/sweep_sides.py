@@ -137,7 +137,7 @@ def growth(
   teacher: str,
   lanes: int,
   steps: int,
-  strategy: str = 'auto',
+  strategy: str = 'loop',
   at_once: int = 1,
 ) -> dict[str, float]:
   """Seconds of a step of so many lanes, compiling left out.
@@ -167,8 +167,7 @@ def growth(
   stage = first.stages[-1]
   frozen = {'teacher': first.loaded['teacher']}
   made = runtime.make_runtime(first, stage)
-  name = strategies.choose(strategy, first.placement, lanes)
-  strategy = strategies.STRATEGIES[name](made)
+  strategy = strategies.STRATEGIES[strategy](made)
   states = [made.init(e.stages[-1], {}) for _, e in group]
   packed = strategy.pack(states)
   if at_once > 1:

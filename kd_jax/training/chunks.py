@@ -181,7 +181,7 @@ def _bytes(tree: types.PyTree) -> int:
 
 def choose(
   at_once: int,
-  chunks: Callable[[int], Chunks | None],
+  chunks: Callable[[], Chunks | None],
   single: Callable,
   state: types.PyTree,
   frozen: Mapping[str, Any],
@@ -192,8 +192,8 @@ def choose(
   Args:
     at_once: `steps_at_once` of the config; 0: chunks on a GPU, the faster of
       both on a CPU.
-    chunks: most -> the programs, or None where the data lie on several
-      devices.
+    chunks: () -> the programs of at most `at_once` steps (0: `MOST`), or None
+      where the data do not lie on the devices.
     single: (state, frozen, step) -> state, a single step.
     state: of a lane; it is not donated.
     frozen: {network: variables}.
@@ -205,11 +205,11 @@ def choose(
   if at_once == 1:
     return None
   if at_once > 1:
-    return chunks(at_once)
+    return chunks()
   if jax.default_backend() != 'cpu':
-    return chunks(MOST)
+    return chunks()
   # A convolution in a loop can be slower on CPU: both ways are tried.
-  programs = chunks(MOST) if steps >= WORTH else None
+  programs = chunks() if steps >= WORTH else None
   if programs is None:
     return None
   update = jax.jit(programs.update)
@@ -225,10 +225,10 @@ def choose(
       moved = single(moved, frozen, step)
     return moved
 
-  return programs if _seconds(by_chunk) < _seconds(by_step) else None
+  return programs if seconds(by_chunk) < seconds(by_step) else None
 
 
-def _seconds(function: Callable) -> float:
+def seconds(function: Callable) -> float:
   """Seconds of a call, the least of three after the call that compiles."""
   times = []
   for _ in range(4):

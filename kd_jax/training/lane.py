@@ -24,6 +24,7 @@ class Lane(NamedTuple):
     best: {student: {'score', 'step', 'variables'}} on validation so far.
     identity: all that its result depends on.
     way: of stepping, `chunks.SINGLE` or `chunks.CHUNK`; '' before it is chosen.
+    strategy: a key of `strategies.STRATEGIES`; '' before it is chosen.
     sums: {metric: sum} over the steps since the last validation.
     count: of those steps.
     scores: {'validation_SCORE/STUDENT'} of the last validation, the first one
@@ -39,6 +40,7 @@ class Lane(NamedTuple):
   best: Mapping[str, Mapping]
   identity: Mapping[str, Any] = {}
   way: str = ''
+  strategy: str = ''
   sums: Mapping[str, float] = {}
   count: int = 0
   scores: Mapping[str, float] = {}
@@ -103,6 +105,7 @@ def _resume(lane: Lane) -> Lane:
     sums=meta['sums'],
     count=meta['count'],
     way=meta['way'],
+    strategy=meta.get('strategy', ''),
   )
 
 
@@ -184,6 +187,7 @@ def save(lane: Lane) -> None:
     'count': lane.count,
     'identity': dict(lane.identity),
     'way': lane.way,
+    'strategy': lane.strategy,
   }
   checkpoint.save(lane.manager, lane.step, tree, meta)
 

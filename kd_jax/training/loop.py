@@ -14,8 +14,10 @@ import numpy as np
 from kd_jax import build, errors, metrics, stages, types
 from kd_jax.training import (
   cached_teachers,
+  choice,
   chunks,
   finished,
+  fit,
   lane,
   speed,
   strategies,
@@ -28,8 +30,8 @@ class Plan(NamedTuple):
   """Settings of training lanes at once.
 
   Attributes:
-    strategy: a key of `strategies.STRATEGIES`, or 'auto': 'loop' on a CPU and
-      'vmap' else.
+    strategy: a key of `strategies.STRATEGIES`, or 'auto': the fastest of
+      `strategies.candidates`, and for lanes that resume the one they had.
     lanes: the most at once; 0: as many as fit the memory.
     halving: the factor of successive halving (see `halving`); 0: none.
     pruner: {number: lane} -> {number: why it is dropped}; called after
@@ -62,6 +64,16 @@ def make_plan(strategy: str, lanes: int = 0, halving: int = 0) -> Plan:
   if halving and halving < 2:
     raise ValueError(f'the factor of halving must be at least 2, not {halving}')
   return Plan(strategy, lanes, halving)
+
+
+def check(plan: Plan, experiment: build.Experiment) -> None:
+  """Refuses a plan that the placement of an experiment does not allow.
+
+  Raises:
+    ValueError: a single program of lanes that take several devices each.
+  """
+  if experiment.config['parallel'] != 'auto':
+    strategies.check(plan.strategy, experiment.placement)
 
 
 class Entry(NamedTuple):
@@ -103,6 +115,7 @@ def train(
       belongs to another training.
   """
   stage, session = entries[0].stage, entries[0].session
+  experiment = choice.spread(experiment, len(entries))
   prepare = runtimes.make_prepare(experiment, stage.recipe)
 
   def tick():
@@ -114,30 +127,39 @@ def train(
   )
   frozen = build.lowered(frozen, experiment.specs)
   runtime = runtimes.make_runtime(experiment, stage, teachers)
-  name = strategies.choose(plan.strategy, experiment.placement, len(entries))
-  strategy = strategies.STRATEGIES[name](runtime)
-  size = strategies.fit(name, runtime, entries, frozen, plan.lanes)
+  frozen = runtime.replicate(dict(frozen))
+  ways = choice.make_ways(experiment, runtime, entries[0], frozen)
+  if len(entries) == 1:
+    plan = plan._replace(strategy='auto')
+  name = 'loop' if plan.strategy == 'auto' else plan.strategy
+  size = fit.fit(ways.strategy(name), runtime, entries, frozen, plan.lanes)
   outcomes = []
-  for at in range(0, len(entries), size):
-    part = entries[at : at + size]
-    outcomes += _together(
-      experiment, part, frozen, runtime, strategy, plan.pruner
-    )
+  while len(outcomes) < len(entries):
+    part = entries[len(outcomes) : len(outcomes) + size]
+    try:
+      outcomes += _together(experiment, part, frozen, ways, plan)
+    except jax.errors.JaxRuntimeError as error:
+      if not fit.exhausted(error) or len(part) == 1:
+        raise
+      size = len(part) // 2
+      metrics.say(
+        f'{stage.name}: {len(part)} lanes do not fit the memory; {size} at once'
+      )
   return outcomes
 
 
-def _together(experiment, entries, frozen, runtime, strategy, pruner) -> list:
+def _together(experiment, entries, frozen, ways, plan) -> list:
   """Trains the lanes that are in memory at the same time."""
+  runtime = ways.runtime
   lanes = [lane.open_lane(experiment, entry, runtime) for entry in entries]
-  frozen = runtime.replicate(dict(frozen))
   try:
     with jax.transfer_guard_device_to_host('disallow'):
       outcomes = {}
-      for members, programs in _by_way(experiment, lanes, frozen, runtime):
-        ended = _timed(
-          experiment, runtime, frozen, members, strategy, programs, pruner
-        )
-        outcomes |= {id(m.session): o for m, o in zip(members, ended)}
+      for chosen in choice.choose(lanes, ways, plan.strategy):
+        ended = _timed(experiment, runtime, frozen, chosen, plan.pruner)
+        outcomes |= {
+          id(m.session): o for m, o in zip(chosen.lanes, ended, strict=True)
+        }
       return [outcomes[id(member.session)] for member in lanes]
   finally:
     runtime.feed.close()
@@ -146,50 +168,17 @@ def _together(experiment, entries, frozen, runtime, strategy, pruner) -> list:
         member.manager.close()
 
 
-def _by_way(experiment, lanes, frozen, runtime) -> list[tuple]:
-  """[(lanes, their `Chunks` or None)]; a resumed lane keeps its way."""
-  begun = [member.way for member in lanes if member.way]
-  most = experiment.options['steps_at_once']
-
-  def programs(most):
-    return runtime.make_chunks(lanes[0].state, frozen, most)
-
-  def single(state, frozen, step):
-    batch = runtime.signals(np.int32(step), frozen, runtime.feed(step))
-    return runtime.update(state, *batch)[0]
-
-  chosen = None
-  if begun and begun[0] == chunks.CHUNK:
-    chosen = programs(most if most > 1 else chunks.MOST)
-  elif not begun:
-    first = lanes[0]
-    chosen = chunks.choose(
-      most, programs, single, first.state, frozen, first.stage.recipe.steps
-    )
-    if chosen:
-      metrics.say(f'{first.stage.name}: {chosen.size} steps in one program')
-  way = chunks.CHUNK if chosen else chunks.SINGLE
-  same = [m._replace(way=way) for m in lanes if m.way in ('', way)]
-  others = [m for m in lanes if m.way not in ('', way)]
-  groups = [(same, chosen)] if same else []
-  if others:
-    other = None if chosen else programs(most if most > 1 else chunks.MOST)
-    groups.append((others, other))
-  return groups
-
-
 def _timed(
-  experiment, runtime, frozen, lanes, strategy, programs, pruner
+  experiment, runtime, frozen, chosen, pruner
 ) -> list[finished.Outcome]:
   """Trains lanes to their end; their outcomes, with the time of a step."""
-  begun = time.monotonic(), sum(member.step for member in lanes)
+  first = chosen.lanes[0]
+  begun = time.monotonic(), sum(member.step for member in chosen.lanes)
   tracer = tracing.make_tracer(
-    experiment.options['profile'], lanes[0].session.folder, lanes[0].stage.name
+    experiment.options['profile'], first.session.folder, first.stage.name
   )
   try:
-    lanes = _steps(
-      experiment, runtime, frozen, lanes, strategy, programs, pruner, tracer
-    )
+    lanes = _steps(experiment, runtime, frozen, chosen, pruner, tracer)
   finally:
     tracer.close()
   taken = max(sum(member.step for member in lanes) - begun[1], 1)
@@ -220,9 +209,10 @@ class _Moving(NamedTuple):
 
 
 def _steps(
-  experiment, runtime, frozen, lanes, strategy, programs, pruner, tracer
+  experiment, runtime, frozen, chosen: choice.Choice, pruner, tracer
 ) -> list:
   """The loop over steps: a call is dispatched before the last call is read."""
+  lanes, programs, strategy = chosen
   stage, stop = lanes[0].stage, lanes[0].session.stop
   total = stage.recipe.steps
   n = min(member.step for member in lanes)

@@ -46,6 +46,7 @@ def run_all(
   Raises:
     errors.StoppedError, errors.CacheError, ValueError: see `run`.
   """
+  loop.check(plan, experiments[0])
   for experiment, session in zip(experiments, sessions):
     cached_teachers.check(experiment, session)
   outcomes = [finished.Outcome(dict(e.loaded)) for e in experiments]

@@ -186,6 +186,7 @@ def make_prepare(experiment, recipe: stages.Recipe) -> Callable:
   size = experiment.data.train.labels.shape[0]
 
   def prepare(step, batch):
+    batch = experiment.placement.share(batch)
     if recipe.augment is not None:
       draw = pipeline.draw(step, size // recipe.batch_size, recipe.views)
       key = jax.random.fold_in(jax.random.key(recipe.data_seed), draw)
@@ -258,7 +259,7 @@ def _place(split, placement, teachers) -> tuple[sources.Split, bool]:
     return split, True
   if _streamed(split, teachers) or not parallel.fits(tuple(split), placement):
     return split, False
-  one = placement.name == 'one'
+  one = placement.name == 'one' and not placement.devices
   return pipeline.to_device(split) if one else placement.put(split), True
 
 

@@ -56,10 +56,11 @@ def of_stage(experiment, runtime, frozen, lanes: Sequence) -> Meter:
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (lanes[0].state, frozen)
   )
   peak = device.peak_flops(experiment.config['precision'])
+  placement = experiment.placement
   return make_meter(
     lanes[0].stage.recipe.batch_size,
     lambda: runtime.flops(*like, len(lanes)),
-    peak and peak * experiment.placement.count,
+    peak and peak * max(placement.count, len(placement.devices)),
   )
 
 

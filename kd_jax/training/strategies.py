@@ -16,14 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kd_jax import device, errors, parallel, types
+from kd_jax import parallel, types
 from kd_jax import step as steps
 from kd_jax.training import chunks
 from kd_jax.training import runtime as runtimes
 
 AXIS = 'lanes'
-# Copies of a state in memory: it, its update, the best one, the one to save.
-COPIES = 4
 Devices = Sequence[jax.Device]
 
 
@@ -31,6 +29,7 @@ class Strategy(NamedTuple):
   """How the states of several lanes are updated by one step.
 
   Attributes:
+    devices: the number over which the lanes are spread.
     pack: [state] -> packed states, in the form that `update` takes.
     unpack: packed -> [state].
     update: (packed, signals, batch) -> (packed, metrics on the devices).
@@ -38,18 +37,27 @@ class Strategy(NamedTuple):
     make_chunk: `chunks.Chunks` -> (packed, signals, batches, count) ->
       (packed, metrics on the devices); compiled.
     read_chunk: metrics -> f32 [lanes, N, M].
+    lower: (lanes a device, shapes of a state, of signals, of a batch) ->
+      `update` lowered; None where its program is that of a single lane.
   """
 
+  devices: int
   pack: Callable
   unpack: Callable
   update: Callable
   read: Callable
   make_chunk: Callable
   read_chunk: Callable
+  lower: Callable | None = None
 
 
 def looped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
-  """Updates the lanes one after the other, by one compiled function."""
+  """Updates the lanes one after the other, by one compiled function.
+
+  On several devices as many lanes as devices at a time, each on its own.
+  """
+  if len(devices) > 1:
+    return _in_rounds(unrolled(runtime, devices))
 
   def update(packed, signals, batch):
     pairs = [runtime.update(state, signals, batch) for state in packed]
@@ -61,6 +69,7 @@ def looped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
       for row in jax.device_get(metrics)
     ]
 
+  @_once
   def make_chunk(programs):
     compiled = jax.jit(programs.update, donate_argnums=0)
 
@@ -70,7 +79,48 @@ def looped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
 
     return chunk
 
-  return Strategy(list, list, update, read, make_chunk, jax.device_get)
+  return Strategy(1, list, list, update, read, make_chunk, jax.device_get)
+
+
+def _once(make: Callable) -> Callable:
+  """`make` of a strategy's chunk, which is compiled once for a stage."""
+  made = {}
+
+  def make_chunk(programs):
+    if programs.update not in made:
+      made[programs.update] = make(programs)
+    return made[programs.update]
+
+  return make_chunk
+
+
+def _in_rounds(strategy: Strategy) -> Strategy:
+  """A strategy that takes as many lanes at a time as there are devices."""
+
+  def pack(states):
+    size = strategy.devices
+    parts = [states[at : at + size] for at in range(0, len(states), size)]
+    return [strategy.pack(part) for part in parts]
+
+  def over(call):
+    def rounds(packed, *shared):
+      pairs = [call(part, *shared) for part in packed]
+      return [part for part, _ in pairs], [values for _, values in pairs]
+
+    return rounds
+
+  def joined(function):
+    return lambda parts: [x for part in parts for x in function(part)]
+
+  return Strategy(
+    strategy.devices,
+    pack,
+    joined(strategy.unpack),
+    over(strategy.update),
+    joined(strategy.read),
+    _once(lambda programs: over(strategy.make_chunk(programs))),
+    joined(strategy.read_chunk),
+  )
 
 
 def unrolled(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
@@ -172,12 +222,11 @@ def _stacked(
         out_specs=split,
         check_vma=False,
       )
-    compiled = jax.jit(function, donate_argnums=0)
+    return jax.jit(function, donate_argnums=0)
 
+  def counted(compiled):
     def run(packed, *shared):
       count, stacked = packed
-      if len(devices) > 1:
-        shared = jax.device_put(shared, NamedSharding(mesh, whole))
       stacked, metrics = compiled(stacked, *shared)
       return (count, stacked), (count, metrics)
 
@@ -185,7 +234,7 @@ def _stacked(
 
   def pack(states):
     padded = [*states, *[states[-1]] * (-len(states) % len(devices))]
-    stacked = jax.jit(_stack)(padded)
+    stacked = jax.jit(_stack)(jax.device_put(padded, devices[0]))
     return len(states), jax.device_put(stacked, NamedSharding(mesh, split))
 
   def unpack(packed):
@@ -202,13 +251,24 @@ def _stacked(
   def read_chunk(metrics):
     return jax.device_get(metrics[1])[: metrics[0]]
 
+  compiled = compile(update, 2)
+
+  def lower(count, state, signals, batch):
+    stacked = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct((count * len(devices), *x.shape), x.dtype),
+      state,
+    )
+    return compiled.lower(stacked, signals, batch)
+
   return Strategy(
+    len(devices),
     pack,
     unpack,
-    compile(update, 2),
+    counted(compiled),
     read,
-    lambda programs: compile(make_chunk(programs), 3),
+    _once(lambda programs: counted(compile(make_chunk(programs), 3))),
     read_chunk,
+    lower,
   )
 
 
@@ -231,65 +291,39 @@ STRATEGIES = {
 }
 
 
-def choose(name: str, placement: parallel.Placement, lanes: int) -> str:
-  """The key of `STRATEGIES`; 'auto' is resolved.
+def allowed(placement: parallel.Placement) -> tuple[str, ...]:
+  """The strategies of lanes that are placed so."""
+  return tuple(STRATEGIES) if placement.name == 'one' else ('loop',)
+
+
+def check(name: str, placement: parallel.Placement) -> None:
+  """Refuses a strategy that the placement does not allow.
 
   Raises:
     ValueError: a single program of lanes that take several devices each.
   """
-  if name == 'auto':
-    cpu = jax.default_backend() == 'cpu'
-    return 'loop' if cpu or lanes == 1 or placement.name != 'one' else 'vmap'
-  if name != 'loop' and placement.name != 'one':
+  if name not in ('auto', *allowed(placement)):
     raise ValueError(
       f'the strategy {name!r} puts each lane on one device: it needs '
-      f"parallel='one', not {placement.name!r}"
+      f"parallel='auto' or 'one', not {placement.name!r}"
     )
-  return name
 
 
-def fit(
-  name: str, runtime: runtimes.Runtime, entries, frozen, limit: int
-) -> int:
-  """The number of lanes that are trained at the same time.
+def candidates(
+  placement: parallel.Placement, lanes: int, steps: int
+) -> tuple[str, ...]:
+  """The strategies of which 'auto' takes the fastest.
+
+  A CPU has 'loop' alone: there a lane must be its own run bit for bit, which
+  only 'loop' is by construction, and one call for all lanes gains nothing.
 
   Args:
-    name: of the strategy.
-    runtime: of the stage.
-    entries, frozen: as in `loop.train`.
-    limit: the most lanes; 0: as many as fit the memory.
-
-  Raises:
-    errors.LanesError: `limit` lanes do not fit; it says how many do.
+    placement: of the lanes.
+    lanes: their number.
+    steps: of the stage; where they are few, a trial does not pay.
   """
-  if len(entries) == 1:
-    return 1
-  state = jax.eval_shape(
-    lambda: runtime.init(entries[0].stage, entries[0].starts)
-  )
-  signals, batch = jax.eval_shape(
-    runtime.signals, np.int32(0), dict(frozen), runtime.feed(0)
-  )
-  bytes_each = _bytes(state)
-  free = device.free() - _bytes((signals, batch))
-  if name == 'vmap':
-    lowered = jax.jit(runtime.halves.update).lower(state, signals, batch)
-    bytes_each += lowered.compile().memory_analysis().temp_size_in_bytes
-  room = max(int(free // (COPIES * bytes_each)), 0)
-  if limit > room or not room:
-    raise errors.LanesError(
-      f'{limit or len(entries)} lanes do not fit the free memory '
-      f'({free / 1e6:.0f} MB, {COPIES * bytes_each / 1e6:.0f} MB a lane); at '
-      f'most {room} do: --lanes {max(room, 1)}'
-    )
-  return min(limit or room, len(entries))
-
-
-def _bytes(tree) -> int:
-  """Bytes of arrays, or of their shapes; a key counts as 16 bytes."""
-
-  def size(x):
-    is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-    return x.size * (16 if is_key else x.dtype.itemsize)
-
-  return sum(size(x) for x in jax.tree.leaves(tree))
+  spread = len(placement.devices) or 1
+  alone = lanes <= spread or steps < chunks.WORTH
+  if alone or jax.default_backend() == 'cpu':
+    return ('loop',)
+  return allowed(placement)
