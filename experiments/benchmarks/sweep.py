@@ -1,10 +1,11 @@
 """Times a sweep of 24 settings: a grid, single runs, a plain PyTorch loop.
 
   python -m experiments.benchmarks.sweep [--write] [--quick] [--singles N]
-    [--raw_dir DIR]
+    [--epochs N] [--images N] [--raw_dir DIR]
 
 Each is a process from its start to its end: imports, compiling, training and
-the accuracy on test of every setting; no side compares or draws reports.
+the accuracy on test of every setting; no side compares or draws reports. What
+the reports of a grid take beside is given with the other parts of its time.
 """
 
 import json
@@ -36,7 +37,7 @@ class Effort(NamedTuple):
   """
 
   images: int = 10_000
-  epochs: int = 2
+  epochs: int = 10
   repeats: int = 3
   singles: int = 24
   lanes: Sequence[int] = LANES
@@ -46,7 +47,7 @@ class Effort(NamedTuple):
 QUICK = Effort(256, 1, 1, 1, (1, 2), 2)
 
 
-def side(what: str, on: str = 'cpu', **options) -> dict[str, float]:
+def side(what: str, on: str = 'cpu', **options) -> dict:
   """Runs a side as a process of its own, on a device.
 
   Returns:
@@ -74,14 +75,14 @@ def side(what: str, on: str = 'cpu', **options) -> dict[str, float]:
 
 def race(
   effort: Effort, data: str, folder: str, device: str
-) -> list[list[str]]:
-  """The rows of the table: seconds of each, and ratios."""
+) -> tuple[list[list[str]], list[dict]]:
+  """The rows of the table: seconds of each, and ratios; the grids' parts."""
   common = {'data': data, 'teacher': folder, 'epochs': effort.epochs}
   common['on'] = device
   points = len(sweep_sides.POINTS)
   step = max(points // effort.singles, 1)
   chosen = list(range(0, points, step))[: effort.singles]
-  seconds, memory = {}, {}
+  seconds, memory, parts = {}, {}, []
 
   def add(name, runs, scale=1.0):
     total = scale * sum(run['seconds'] for run in runs)
@@ -89,7 +90,10 @@ def race(
     memory[name] = max(run['memory'] for run in runs)
 
   for _ in range(effort.repeats):
-    add('grid', [side('grid', **common)])
+    grid = side('grid', reports=True, **common)
+    parts.append(grid['parts'])
+    grid['seconds'] -= grid['parts']['report']
+    add('grid', [grid])
     add('stored', [side('grid', stored=True, **common)])
     # A process trains one after the other: PyTorch imports once for all.
     torch = side('torch', points=chosen, device=device, **common)
@@ -104,7 +108,7 @@ def race(
     'single': 'kd_jax, 24 single runs',
     'torch': 'PyTorch, 24 in a loop',
   }
-  return [
+  rows = [
     [
       text,
       timing.shown(timing.spread(seconds[name]), 1),
@@ -114,6 +118,28 @@ def race(
     ]
     for name, text in names.items()
   ]
+  return rows, parts
+
+
+def shares(parts: Sequence[dict]) -> list[list[str]]:
+  """The rows of the parts of a grid's time: seconds, and per cent of all."""
+  sums = [sum(found.values()) for found in parts]
+  rows = []
+  for name in sorted(parts[0], key=parts[0].get, reverse=True):
+    values = [found[name] for found in parts]
+    share = timing.spread([100 * v / s for v, s in zip(values, sums)])
+    rows.append(
+      [name, timing.shown(timing.spread(values), 1), f'{share.median:.0f}']
+    )
+  return rows
+
+
+def reached(row: dict) -> float:
+  """The share of the ceiling that a step of K lanes reaches.
+
+  The ceiling is K (teacher + student) in the time of teacher + K student.
+  """
+  return (row['teacher'] + row['lanes'] * row['student']) / row['step']
 
 
 def growth(effort: Effort, data: str, folder: str, device: str) -> list[dict]:
@@ -160,9 +186,9 @@ def report(
   machine = timing.machine(PACKAGES, device)
   with tempfile.TemporaryDirectory() as folder:
     data = sweep_sides.prepare(folder, effort.images, raw_dir)
+    rows, parts = race(effort, data, folder, device)
     table = timing.table(
-      ['', 'seconds', 'PyTorch / this', 'single runs / this', 'peak MB'],
-      race(effort, data, folder, device),
+      ['', 'seconds', 'PyTorch / this', 'single runs / this', 'peak MB'], rows
     )
     found = growth(effort, data, folder, device)
   if draws:
@@ -183,15 +209,19 @@ def report(
       f'{effort.images:,} {kind} images, {effort.epochs} epochs of batch '
       f'{sweep_sides.BATCH}.{scaled}',
       table,
+      'Where the time of the grid goes, the reports of its runs included:',
+      timing.table(['', 'seconds', '%'], shares(parts)),
       f'How a grid grows, over {effort.steps} steps (compiling left out; '
-      'memory is that of the process):',
+      'memory is that of the process). The ceiling of K lanes is the time of '
+      'the teacher and K times that of the student, each timed alone:',
       timing.table(
-        ['lanes', 'ms a step', 'to one lane', 'peak MB'],
+        ['lanes', 'ms a step', 'to one lane', '% of the ceiling', 'peak MB'],
         [
           [
             str(row['lanes']),
             f'{1e3 * row["step"]:.1f}',
             f'{row["step"] / found[0]["step"]:.2f}',
+            f'{100 * reached(row):.0f}',
             timing.megabytes(row['memory']),
           ]
           for row in found
@@ -207,6 +237,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser = timing.make_parser(MODULE, __doc__)
   parser.add_argument('--singles', type=int, help='single runs timed (24)')
   parser.add_argument('--repeats', type=int, help='of everything (3)')
+  parser.add_argument('--epochs', type=int, help='of the training (10)')
+  parser.add_argument('--images', type=int, help='to train on (10,000)')
   parser.add_argument(
     '--raw_dir',
     default=os.environ.get('KD_JAX_RAW_DIR', ''),
@@ -227,6 +259,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   effort = effort._replace(
     singles=options.singles or effort.singles,
     repeats=options.repeats or effort.repeats,
+    epochs=options.epochs or effort.epochs,
+    images=options.images or effort.images,
   )
   draws = options.write
   text = report(effort, argv, options.raw_dir, draws, device)

@@ -99,11 +99,28 @@ def grid(
   epochs: int,
   points: Sequence[int] | None = None,
   stored: bool = False,
-) -> dict[str, float]:
-  """kd_jax: settings as lanes, kept on disk, and their accuracy on test."""
-  from kd_jax import metrics, runs, training
+  reports: bool = False,
+) -> dict:
+  """kd_jax: settings as lanes, kept on disk, and their accuracy on test.
+
+  Args:
+    data, teacher: that `prepare` left.
+    epochs: of the training.
+    points: numbers of the settings; None: all.
+    stored: whether the teacher's outputs are.
+    reports: whether each is compared and reported after it all.
+
+  Returns:
+    'accuracy', the mean; 'parts', {part: seconds} (see `clock`).
+  """
+  begun = time.perf_counter()
+  from experiments.benchmarks import clock
+  from kd_jax import compare, metrics, report, runs, training
+  from kd_jax.runs import folders
   from kd_jax.training import runtime
 
+  watch = clock.start('start and the rest', begun)
+  clock.watch(watch)
   chosen = range(len(POINTS)) if points is None else points
   with tempfile.TemporaryDirectory() as folder:
     root = pathlib.Path(folder)
@@ -117,19 +134,24 @@ def grid(
     ]
     group = runs.make_group(places, data_of(data))
     sessions = []
-    for place, _ in group:
-      place.folder.mkdir()
+    for place, made in group:
+      folders.claim(place.folder, made.config, made.inputs)
       writer = metrics.make_writer(place.folder)
       sessions.append(
         training.Session(place.folder, writer, shared=root / 'shelf')
       )
     done = training.run_all([made for _, made in group], sessions)
-    first = group[0][1]
-    score = runtime.make_score(first, 'student', first.data.test())
-    accuracy = [
-      score(outcome.networks['student'])['accuracy'] for outcome in done
-    ]
-  return {'accuracy': float(np.mean(accuracy))}
+    first, memo = group[0][1], {}
+    with watch.part('evaluation'):
+      score = runtime.make_score(first, 'student', first.data.test())
+      accuracy = [
+        score(outcome.networks['student'])['accuracy'] for outcome in done
+      ]
+    for (place, made), outcome in zip(group, done) if reports else ():
+      with watch.part('report'):
+        compare.run(made, outcome.networks, place.folder, memo)
+        report.write(place.folder)
+  return {'accuracy': float(np.mean(accuracy)), 'parts': watch.read()}
 
 
 def growth(
@@ -148,6 +170,10 @@ def growth(
     steps: that are timed.
     strategy: of the lanes, as --strategy.
     at_once: steps in one program; 1: single steps.
+
+  Returns:
+    'step'; 'teacher' and 'student': of the frozen networks' part alone, and of
+    the update of a single lane.
   """
   import jax
 
@@ -181,14 +207,44 @@ def growth(
     looked = programs.look(frozen, programs.read(n, count))
     return chunk(packed, *looked, jax.device_put(np.int32(count)))
 
-  packed, values = update(0, 1, packed)
+  def step(n, packed):
+    count = min(at_once, steps - n)
+    return (n + count, *update(n, count, packed))
+
+  _, packed, values = step(0, packed)
   jax.block_until_ready(jax.tree.leaves((packed, values)))
+  begun, n = time.perf_counter(), 0
+  while n < steps:
+    n, packed, values = step(n, packed)
+  jax.block_until_ready(jax.tree.leaves((packed, values)))
+  whole = (time.perf_counter() - begun) / steps
+  alone = made.init(stage, {})
+
+  def teach(n):
+    return made.signals(np.int32(n), frozen, made.feed(n))
+
+  looked = teach(0)
+  teacher_seconds = _seconds(teach, steps)
+  now = [made.update(alone, *looked)]
+
+  def learn(_):
+    now[0] = made.update(now[0][0], *looked)
+    return now[0]
+
+  student_seconds = _seconds(learn, steps)
+  return {'step': whole, 'teacher': teacher_seconds, 'student': student_seconds}
+
+
+def _seconds(function, steps: int) -> float:
+  """Seconds of a call, of so many, the last waited for."""
+  import jax
+
+  jax.block_until_ready(function(0))
   begun = time.perf_counter()
-  for n in range(1, steps + 1, at_once):
-    count = min(at_once, steps + 1 - n)
-    packed, values = update(n, count, packed)
-  jax.block_until_ready(jax.tree.leaves((packed, values)))
-  return {'step': (time.perf_counter() - begun) / steps}
+  for n in range(steps):
+    last = function(n)
+  jax.block_until_ready(last)
+  return (time.perf_counter() - begun) / steps
 
 
 def torch(
