@@ -140,9 +140,10 @@ def _advice(step: int) -> str:
   )
 
 
-def validate(lane: Lane, runtime: runtimes.Runtime) -> Lane:
-  """Scores the students on validation and writes the row of the epoch."""
-  scores = runtime.validate(lane.state)
+def validate(
+  lane: Lane, runtime: runtimes.Runtime, scores: Mapping[str, float]
+) -> Lane:
+  """Writes the row of the epoch, with the students' scores on validation."""
   best = {
     name: better(lane.best[name], lane, name, scores, runtime.task)
     for name in lane.stage.students
@@ -218,7 +219,7 @@ def results(
     )
   )
   # Of the last step; a lane that was resumed there is not validated yet.
-  scores = lane.scores or runtime.validate(lane.state)
+  scores = lane.scores or runtime.validate([lane.state])[0]
   for name in lane.stage.students:
     last = jax.device_get(states.variables_of(lane.state, name, lane.stage))
     best = lane.best[name]

@@ -248,7 +248,7 @@ def _steps(
       moving = _look(moving, strategy, progress)
       meter.pause()
     if validate:
-      moving = _validate(moving, runtime, pruner)
+      moving = _validate(moving, runtime, strategy, pruner)
       meter.write([moving.lanes[i] for i in _well(moving)])
     if save:
       _save(moving)
@@ -371,11 +371,14 @@ def _look(moving, strategy, progress) -> _Moving:
   return moving._replace(lanes=tuple(lanes))
 
 
-def _validate(moving, runtime, pruner) -> _Moving:
+def _validate(moving, runtime, strategy, pruner) -> _Moving:
   """The lanes with their scores, and without those that `pruner` drops."""
-  lanes = list(moving.lanes)
-  for i in _well(moving):
-    lanes[i] = lane.validate(lanes[i], runtime)
+  lanes, well = list(moving.lanes), _well(moving)
+  if not well:
+    return moving
+  states = [lanes[i].state for i in well]
+  for i, scores in zip(well, runtime.validate(states, strategy.over)):
+    lanes[i] = lane.validate(lanes[i], runtime, scores)
   dropped = pruner({i: lanes[i] for i in _well(moving)}) if pruner else {}
   for i, reason in dropped.items():
     lanes[i] = lanes[i]._replace(failure=reason)

@@ -264,20 +264,21 @@ def _place(split, placement, teachers) -> tuple[sources.Split, bool]:
 
 
 def make_validate(experiment, stage) -> Callable:
-  """Makes state -> the students' scores on the validation set."""
-  score = {
-    name: make_score(experiment, name, experiment.data.validation)
-    for name in stage.students
-  }
+  """Makes ([state], over=None) -> the students' scores on validation of each.
 
-  def validate(state):
-    if not experiment.data.validation.labels.shape[0]:
-      return {}
-    scores = {}
-    for name in stage.students:
-      values = score[name](states.variables_of(state, name, stage))
-      scores |= {f'validation_{k}/{name}': v for k, v in values.items()}
-    return scores
+  With the `over` of a strategy the states are one program, else evaluated one
+  after the other.
+  """
+  data = experiment.data.validation
+  score = {name: make_scores(experiment, name, data) for name in stage.students}
+
+  def validate(lanes, over=None):
+    rows = [{} for _ in lanes]
+    for name in stage.students if data.labels.shape[0] else ():
+      networks = [states.variables_of(x, name, stage) for x in lanes]
+      for row, values in zip(rows, score[name](networks, over), strict=True):
+        row |= {f'validation_{k}/{name}': v for k, v in values.items()}
+    return rows
 
   return validate
 
@@ -294,26 +295,47 @@ def make_score(
   experiment, name: str, split: sources.Split
 ) -> Callable[[types.Variables], dict[str, float]]:
   """Makes variables -> the task's scores of a network over a split."""
+  scores = make_scores(experiment, name, split)
+  return lambda variables: scores([variables])[0]
+
+
+def make_scores(experiment, name: str, split: sources.Split) -> Callable:
+  """Makes ([variables], over=None) -> the task's scores over a split, of each.
+
+  See `make_validate` for `over`.
+  """
   placement, task = experiment.placement, experiment.task
-  evaluate = placement.compile(
-    _evaluation(experiment.networks[name], experiment.prepare, task), 1
-  )
+  function = _evaluation(experiment.networks[name], experiment.prepare, task)
+  evaluate = placement.compile(function, 1)
   size = math.ceil(eval_batch(experiment.data) / placement.count)
   size *= placement.count
 
-  def score(variables):
-    variables = placement.replicate(variables)
+  def sums_by(evaluate):
     parts = pipeline.evaluate(
       split,
       size,
-      functools.partial(evaluate, variables),
+      evaluate,
       placement.split,
       process=jax.process_index(),
       count=jax.process_count(),
     )
-    return task.scores(functools.reduce(tasks.add, parts, {}))
+    return functools.reduce(tasks.add, parts, {})
 
-  return score
+  def scores(networks, over=None):
+    if over is None:
+      each = [
+        sums_by(functools.partial(evaluate, placement.replicate(variables)))
+        for variables in networks
+      ]
+    else:
+      together = sums_by(over(function, networks))
+      each = [
+        {name: values[i] for name, values in together.items()}
+        for i in range(len(networks))
+      ]
+    return [task.scores(sums) for sums in each]
+
+  return scores
 
 
 def eval_batch(data: sources.Data) -> int:

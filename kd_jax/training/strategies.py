@@ -8,6 +8,7 @@ their convolutions. XLA's CPU backend runs convolutions under vmap five to ten
 times slower than outside of it (https://github.com/jax-ml/jax/issues/12868).
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -39,6 +40,9 @@ class Strategy(NamedTuple):
     read_chunk: metrics -> f32 [lanes, N, M].
     lower: (lanes a device, shapes of a state, of signals, of a batch) ->
       `update` lowered; None where its program is that of a single lane.
+    over: (function, [variables]) -> batch -> values [lanes, ..], which calls
+      function(variables, batch) for all lanes in one program; None where each
+      has a call of its own.
   """
 
   devices: int
@@ -49,6 +53,7 @@ class Strategy(NamedTuple):
   make_chunk: Callable
   read_chunk: Callable
   lower: Callable | None = None
+  over: Callable | None = None
 
 
 def looped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
@@ -120,6 +125,7 @@ def _in_rounds(strategy: Strategy) -> Strategy:
     joined(strategy.read),
     _once(lambda programs: over(strategy.make_chunk(programs))),
     joined(strategy.read_chunk),
+    over=strategy.over,
   )
 
 
@@ -171,18 +177,20 @@ def mapped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
   Compiling takes as long for many lanes as for one. A lane equals its own run
   as with `unrolled`.
   """
-
-  def over(function):
-    def many(stacked, *shared):
-      return jax.lax.map(lambda state: function(state, *shared), stacked)
-
-    return many
-
   return _stacked(
-    over(steps.in_row(runtime.halves.update)),
-    lambda programs: over(programs.update),
+    _map(steps.in_row(runtime.halves.update)),
+    lambda programs: _map(programs.update),
     devices,
   )
+
+
+def _map(function: Callable) -> Callable:
+  """(stacked, *shared) -> values stacked, of (a lane's, *shared) -> values."""
+
+  def many(stacked, *shared):
+    return jax.lax.map(lambda own: function(own, *shared), stacked)
+
+  return many
 
 
 def vmapped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
@@ -213,7 +221,7 @@ def _stacked(
   mesh = Mesh(np.array(devices), (AXIS,))
   split, whole = PartitionSpec(AXIS), PartitionSpec()
 
-  def compile(function, shared):
+  def compile(function, shared, donate=(0,)):
     if len(devices) > 1:
       function = jax.shard_map(
         function,
@@ -222,7 +230,7 @@ def _stacked(
         out_specs=split,
         check_vma=False,
       )
-    return jax.jit(function, donate_argnums=0)
+    return jax.jit(function, donate_argnums=donate)
 
   def counted(compiled):
     def run(packed, *shared):
@@ -260,6 +268,12 @@ def _stacked(
     )
     return compiled.lower(stacked, signals, batch)
 
+  evaluation = functools.cache(lambda function: compile(_map(function), 1, ()))
+
+  def over(function, networks):
+    _, stacked = pack(networks)
+    return lambda batch: evaluation(function)(stacked, batch)
+
   return Strategy(
     len(devices),
     pack,
@@ -269,6 +283,7 @@ def _stacked(
     _once(lambda programs: counted(compile(make_chunk(programs), 3))),
     read_chunk,
     lower,
+    over,
   )
 
 

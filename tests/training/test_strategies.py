@@ -119,3 +119,16 @@ def test_candidates_of_an_accelerator(monkeypatch):
   assert strategies.candidates(each, 8, 10_000) == every
   assert strategies.candidates(each, 4, 10_000) == ('loop',)  # one a device
   assert strategies.candidates(parallel.on_mesh(), 8, 10_000) == ('loop',)
+
+
+@pytest.mark.parametrize('devices', [1, DEVICES])
+def test_lanes_are_validated_by_one_program(devices):
+  made = runtime(devices)
+  strategy = strategies.STRATEGIES['map'](made, jax.devices()[:devices])
+  states = [made.init(e.stages[-1], {}) for e in built()]
+  other = jax.tree.map(lambda x: 2 * x, states[1].params)
+  states[1] = states[1]._replace(params=other)
+  together = made.validate(states, strategy.over)
+  for ours, theirs in zip(together, made.validate(states), strict=True):
+    assert ours == pytest.approx(theirs, rel=1e-6)
+  assert together[0] == together[2] != together[1]
