@@ -14,6 +14,7 @@ from kd_jax.models import (
   mobilenet,
   resnet,
   shufflenet,
+  text,
   vgg,
   vit,
   wide_resnet,
@@ -70,6 +71,8 @@ MODELS: dict[str, Callable[..., base.Network]] = {
   'pspnet_resnet50': deeplab.pspnet(50),
   'pspnet_resnet101': deeplab.pspnet(101),
   'bisenet_v2': bisenet.bisenet_v2,
+  # Text
+  **text.NETWORKS,
 }
 
 # What every network may be given beside the options of its maker.
@@ -132,6 +135,8 @@ def example_inputs(name: str) -> tuple[int, int, int]:
   """[H, W, C] of the images that the network `name` was published with."""
   if name not in MODELS:
     raise types.unknown('network', name, MODELS)
+  if name in text.NETWORKS:
+    raise ValueError(f"network '{name}' reads text, not images")
   if name.startswith(('imagenet_', 'vit_', 'mobilenet_v1')):
     return 224, 224, 3
   if name.startswith('unet'):

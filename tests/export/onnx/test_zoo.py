@@ -2,13 +2,12 @@
 
 import pytest
 
-from kd_jax import models
 from kd_jax.export import parity
 from tests.export.onnx import zoo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', models.MODELS)
+@pytest.mark.parametrize('name', zoo.IMAGES)
 def test_its_logits_are_the_same(name, tmp_path):
   pytest.importorskip('onnx')
   pytest.importorskip('onnxruntime')
