@@ -248,6 +248,15 @@ def of_options(maker: Callable) -> dict[str, Any]:
   }
 
 
+def defaults(maker: Callable) -> dict[str, Any]:
+  """{option: its default} of the parameters of a maker that have one."""
+  return {
+    p.name: p.default
+    for p in inspect.signature(maker).parameters.values()
+    if p.default is not p.empty
+  }
+
+
 def entry(kind: str, table: Mapping[str, Any], name: Any) -> Any:
   """The entry of a table.
 
