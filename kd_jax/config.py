@@ -117,6 +117,8 @@ def default() -> ConfigDict:
   # name -> dict(name=.., options) or dict(load=DIR). backbone=DIR: a finished
   # network for images, where the part 'backbone' of a new network starts. Its
   # own precision; remat=True keeps less in training, microbatches=N if frozen.
+  # init_from=dict(network=.., layers=[..]): a loaded one, of whose layers a
+  # network for text starts. load=DIR reads Hugging Face's folders too.
   c.networks = open_dict()
   c.scheme = open_dict(name='offline')  # who teaches whom, and its options
   c.views = open_dict()  # name -> dict(name=.., sources=[..]): ensembles
@@ -204,6 +206,8 @@ def validate(c: ConfigDict) -> None:
     for key in ('load', 'backbone'):
       if key in network:
         kinds.check(f'networks.{name}.{key}', network[key], kinds.Local)
+    if 'init_from' in network:
+      kinds.check(f'networks.{name}.init_from', network.init_from, Mapping)
   for name, term in c.terms.items():
     _check_term(f'terms.{name}', term)
 

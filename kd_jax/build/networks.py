@@ -1,6 +1,6 @@
 """Builds networks, and the arguments of a scheme, from a config."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from kd_jax import (
   checkpoint,
+  kinds,
   methods,
   models,
   network_files,
@@ -17,11 +18,12 @@ from kd_jax import (
   types,
   views,
 )
-from kd_jax.build import compute, fingerprint
+from kd_jax.build import compute, fingerprint, folders
 from kd_jax.build import terms as build_terms
 from kd_jax.methods import reused_head
 from kd_jax.models import base as networks_base
 from kd_jax.models import dense
+from kd_jax.models.text import starts
 
 # What a finished network's spec holds beside the options of its maker.
 _STORED = {'inputs', 'reuses', 'given'}
@@ -53,11 +55,17 @@ def make_networks(
     ValueError: naming the network, for a spec, folder, classes or shapes that
       do not fit.
   """
-  networks, specs, loaded = {}, {}, {}
+  networks, specs, loaded, begun = {}, {}, {}, {}
   if not c.networks:
     raise ValueError('no networks in the config: networks.student = dict(..)')
   for name, spec in c.networks.items():
     spec = spec.to_dict()
+    if 'init_from' in spec:
+      begun[name] = spec.pop('init_from')
+      if 'load' in spec:
+        raise ValueError(
+          f"networks.{name} has 'load' and 'init_from'; legal: one of them"
+        )
     how = compute.take(name, spec, c.precision)
     if spec == {'given': True}:
       networks[name], specs[name] = _given(name, given, data)
@@ -74,7 +82,41 @@ def make_networks(
       plain, _ = reused_head.split(variables)
       network_files.check_shapes(plain, shapes, source)
       loaded[name] = variables
+  for name, start in begun.items():
+    networks[name], specs[name]['init_from'] = _started(
+      name, networks[name], start, loaded, data
+    )
   return networks, specs, loaded
+
+
+def _started(name, network, start: dict, loaded, data) -> tuple:
+  """A network that starts from layers of a loaded one, and what its spec says.
+
+  Args:
+    name, network: of it.
+    start: 'network', the name of a loaded one, and 'layers' of that.
+    loaded: {name: variables}.
+    data: the data set.
+  """
+  path = f'networks.{name}.init_from'
+  kinds.options(path, _start, start)
+  source, layers = start['network'], list(start.get('layers', ()))
+  if source not in loaded:
+    raise ValueError(
+      f"{path}.network is '{source}'; legal: a network with 'load' "
+      f'({", ".join(loaded) or "none here"})'
+    )
+  try:
+    network = starts.with_layers(network, loaded[source], layers)
+    networks_base.variable_shapes(network, example_inputs(data))
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from None
+  digest = checkpoint.content_hash(loaded[source])
+  return network, {'network': source, 'layers': layers, 'hash': digest}
+
+
+def _start(*, network: str, layers: Sequence[int] = ()):
+  """The keys of `init_from`."""
 
 
 def _named(name: str, spec: dict, data, how: Mapping) -> tuple:
@@ -93,7 +135,8 @@ def _named(name: str, spec: dict, data, how: Mapping) -> tuple:
       'finished network or where a new one starts'
     )
   if folder:
-    variables, stored = network_files.load_network(folder)
+    dtype = spec.pop('dtype', '') if folders.is_foreign(folder) else ''
+    variables, stored = folders.read(folder, dtype)
     spec = _same_network(name, folder, spec, stored, how)
   spec = {'classes': data.classes, **spec}
   if spec['classes'] != data.classes:
@@ -101,7 +144,6 @@ def _named(name: str, spec: dict, data, how: Mapping) -> tuple:
       f"network '{name}' has {spec['classes']} classes and the data set "
       f"'{data.name}' {data.classes}"
     )
-  inputs = list(data.train.inputs.shape[1:])
   try:
     network = make_network(spec)
     if backbone:
@@ -111,7 +153,7 @@ def _named(name: str, spec: dict, data, how: Mapping) -> tuple:
       spec['backbone'] = checkpoint.content_hash(trained)
   except ValueError as error:
     raise ValueError(f'networks.{name}: {error}') from None
-  return network, {**spec, 'inputs': inputs}, variables
+  return network, {**spec, **_input_shape(data)}, variables
 
 
 def _given(name: str, given: Mapping[str, Given], data) -> tuple:
@@ -131,7 +173,7 @@ def _given(name: str, given: Mapping[str, Given], data) -> tuple:
   spec = {
     'given': fingerprint.of_network(network, inputs),
     'classes': data.classes,
-    'inputs': list(inputs.shape[1:]),
+    **_input_shape(data),
   }
   return network, spec
 
@@ -182,7 +224,7 @@ def make_network(spec: Mapping) -> networks_base.Network:
       'this network was given in Python and cannot be built from its folder; '
       'pass the network itself, with the variables of kd_jax.load_network'
     )
-  unbuilt = {'inputs', 'backbone', *compute.KEYS}
+  unbuilt = {'inputs', 'backbone', 'init_from', *compute.KEYS}
   spec = {k: v for k, v in spec.items() if k not in unbuilt}
   reuses = spec.pop('reuses', None)
   network = models.make_network(**spec)
@@ -235,9 +277,23 @@ def output_names(networks, data) -> dict[str, tuple[str, ...]]:
   return names
 
 
-def example_inputs(data) -> jax.ShapeDtypeStruct:
-  """The shape of a prepared batch of one example."""
-  return jax.ShapeDtypeStruct((1, *data.train.inputs.shape[1:]), jnp.float32)
+def example_inputs(data) -> types.PyTree:
+  """The shape of a prepared batch of one example: an array's, or of a dict."""
+  inputs = data.train.inputs
+  if isinstance(inputs, Mapping):
+    return {
+      name: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+      for name, x in inputs.items()
+    }
+  return jax.ShapeDtypeStruct((1, *inputs.shape[1:]), jnp.float32)
+
+
+def _input_shape(data) -> dict[str, list[int]]:
+  """'inputs' of a spec, [H, W, C]; text may have any length."""
+  inputs = data.train.inputs
+  if isinstance(inputs, Mapping):
+    return {}
+  return {'inputs': list(inputs.shape[1:])}
 
 
 def number_keys(c, data) -> set[str]:

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from kd_jax import machine, network_files, types
-from kd_jax.build import networks
+from kd_jax.build import folders, networks
 from kd_jax.methods import reused_head
-from kd_jax.models import base
+from kd_jax.models import base, text
 
 
 def load(
@@ -27,7 +27,7 @@ def load(
   """
   machine.settle()
   folder = pathlib.Path(folder)
-  variables, spec = network_files.load_network(folder)
+  variables, spec = folders.read(folder)
   if 'build' not in spec:
     raise ValueError(f'{folder} does not say how its network is built')
   try:
@@ -37,6 +37,9 @@ def load(
   shape = spec['build'].get('inputs')
   if shape is not None:
     check(folder, network, variables, shape)
+  elif spec['build'].get('name') in text.NETWORKS:
+    inputs = text.example_inputs(spec['build']['name'])
+    _check(folder, network, variables, inputs, 'text')
   return network, variables, spec
 
 
@@ -57,13 +60,18 @@ def check(
   Raises:
     ValueError: one line that names the folder and the first difference.
   """
+  images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+  _check(folder, network, variables, images, shape)
+
+
+def _check(folder, network, variables, inputs, words) -> None:
+  """Likewise, for the shapes of a batch and what they are in words."""
   try:
-    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    shapes = base.variable_shapes(network, images)
+    shapes = base.variable_shapes(network, inputs)
   except Exception as error:  # a network may raise anything for other images
     line = str(error).strip().split('\n')[0][:200]
     raise ValueError(
-      f'{_spec_of(folder)} describes no network for inputs {shape}: {line}'
+      f'{_spec_of(folder)} describes no network for inputs {words}: {line}'
     ) from error
   plain, _ = reused_head.split(variables)
   network_files.check_shapes(

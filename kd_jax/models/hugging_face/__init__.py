@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
 from kd_jax import models, types
-from kd_jax.models import base
+from kd_jax.models import base, text
 from kd_jax.models.hugging_face import configs, names
 
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
@@ -66,15 +66,6 @@ def read(
   if dtype:
     variables = jax.tree.map(lambda x: x.astype(jnp.dtype(dtype)), variables)
   return variables, build
-
-
-def example_inputs(build: Mapping[str, Any], length: int = 4) -> dict:
-  """Shapes of a batch of one sequence that a network reads."""
-  ids = jax.ShapeDtypeStruct((1, length), jnp.int32)
-  inputs = {'input_ids': ids, 'attention_mask': ids}
-  if build['name'] == 't5':
-    inputs |= {'decoder_input_ids': ids, 'decoder_attention_mask': ids}
-  return inputs
 
 
 def _files(folder) -> dict[str, pathlib.Path]:
@@ -139,7 +130,7 @@ def _variables(build, files):
 
 def _entries(build) -> dict[str, names.Entry]:
   network = models.make_network(**build)
-  shapes = base.variable_shapes(network, example_inputs(build))
+  shapes = base.variable_shapes(network, text.example_inputs(build['name']))
   return _table(build, shapes)
 
 

@@ -7,6 +7,9 @@ names. Names of outputs are the same in all of them.
 import functools
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
+
 from kd_jax.models import base
 from kd_jax.models.text import causal, encoder, t5
 
@@ -67,3 +70,12 @@ NETWORKS: dict[str, Callable[..., base.Network]] = {
   ),
   't5': t5.t5,
 }
+
+
+def example_inputs(name: str, length: int = 4) -> dict:
+  """Shapes of a batch of one sequence that the network `name` reads."""
+  ids = jax.ShapeDtypeStruct((1, length), jnp.int32)
+  inputs = {'input_ids': ids, 'attention_mask': ids}
+  if name == 't5':
+    inputs |= {'decoder_input_ids': ids, 'decoder_attention_mask': ids}
+  return inputs

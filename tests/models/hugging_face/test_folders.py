@@ -66,7 +66,7 @@ def build_of(case):
 def drawn(build):
   """Variables of a size that matters."""
   network = models.make_network(**build)
-  shapes = base.variable_shapes(network, hugging_face.example_inputs(build))
+  shapes = base.variable_shapes(network, text.example_inputs(build['name']))
   rng = np.random.default_rng(0)
   return jax.tree.map(
     lambda x: rng.normal(0.1, 0.3, x.shape).astype(np.float32), shapes
