@@ -6,7 +6,7 @@ DIR then holds the file, meta.json (how images are prepared), parity.json (the
 file compared with the network in JAX) and card.md. Only the network is
 exported: no adapters, no optimizer, no teacher. Its input is `images`, f32
 [batch, H, W, C], prepared as meta.json says; its output is `logits`, f32
-[batch, K].
+[batch, K]. A network for text becomes a folder of Hugging Face's.
 """
 
 import argparse
@@ -43,9 +43,10 @@ def export(
   Args:
     source: a run, or the folder of a network.
     out: a new folder; nothing is left there if the export fails.
-    format: a key of `job.FORMATS`.
+    format: a key of `job.FORMATS`, or 'huggingface': a folder that
+      `transformers` loads, of a network for text.
     quantize: 'int8' (onnx): static, per channel, calibrated on training
-      images; 'bf16' (stablehlo, safetensors): weights stored in bf16.
+      images; 'bf16' (the others): weights stored in bf16.
     names: of the weights in safetensors, 'jax' or 'torch'.
     network: its name in the run; '' is the student.
     config: file that names the data set to test on, in place of the run's.
@@ -63,11 +64,15 @@ def export(
     errors.DifferentError: the file does not compute what the network does.
     errors.FullError: the disk is full.
   """
-  from kd_jax.export import job
+  from kd_jax.export import huggingface, job
 
   out = pathlib.Path(out)
   if out.exists():
     raise ValueError(f'{out} exists; give another --out, or remove it')
+  if format == huggingface.NAME:
+    student = huggingface.load(source, network, quantize, names)
+    with _whole(out) as folder:
+      return huggingface.write(folder, student, quantize, license)
   chosen = job.choose(format, quantize, names)
   student, data = job.load(source, network, config, data)
   with _whole(out) as folder:
@@ -109,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
   )
   parser.add_argument('source', metavar='RUN_OR_NETWORK')
   parser.add_argument(
-    '--format', default='onnx', help='onnx, stablehlo or safetensors'
+    '--format',
+    default='onnx',
+    help='onnx, stablehlo, safetensors or huggingface',
   )
   parser.add_argument('--out', required=True, metavar='DIR')
   parser.add_argument(

@@ -13,6 +13,7 @@ from kd_jax.data import pipeline, sources
 from kd_jax.export import (
   card,
   formats,
+  huggingface,
   need,
   origin,
   parity,
@@ -56,7 +57,7 @@ def choose(name: str, quantize: str, names: str) -> formats.Format:
       and for packages that are not installed.
   """
   if name not in FORMATS:
-    raise types.unknown('format', name, FORMATS)
+    raise types.unknown('format', name, [*FORMATS, huggingface.NAME])
   if quantize and quantize not in QUANTIZE:
     raise types.unknown('--quantize', quantize, QUANTIZE)
   chosen = FORMATS[name]

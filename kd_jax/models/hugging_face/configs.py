@@ -219,7 +219,9 @@ def whole(build) -> dict[str, Any]:
   """All options of a network, those of the design included, as plain values."""
   name = build['name']
   known = text.NETWORKS[name]
-  given = {k: v for k, v in build.items() if k != 'inputs'}
+  # The rest of a build says where its values came from or how it is computed.
+  named = {'name', *kinds.of_options(known)}
+  given = {k: v for k, v in build.items() if k in named}
   options = {**kinds.defaults(known), **given}
   width, heads = options['width'], options['heads']
   options['hidden'] = options['hidden'] or 4 * width
