@@ -260,6 +260,7 @@ def _check_term(path: str, term: ConfigDict) -> None:
     'weight': kinds.NonNegative,
     'schedule': Mapping,
     'void': bool,
+    'reduction': str,
   }
   for key, kind in known.items():
     if key in term:

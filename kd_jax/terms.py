@@ -13,11 +13,14 @@ import jax.numpy as jnp
 from jax.extend.core import Var
 
 from kd_jax import types
-from kd_jax.losses import spatial
+from kd_jax.losses import spatial, tokens
 from kd_jax.methods import base, teacher_head
 
 LABELS = 'labels'
 HEAD = teacher_head.HEAD
+# How the values of predictions become one number. A sequence is an example, or
+# a segment where several are packed into one row.
+REDUCTIONS = ('token_mean', 'sequence_mean', 'sequence_sum')
 
 Schedule = Callable[[jax.Array], jax.Array]  # step -> multiplier
 
@@ -31,7 +34,11 @@ class Term(NamedTuple):
     method: how the two are compared.
     weight: the factor in the loss.
     schedules: {'weight' or name of a hyperparameter: step -> multiplier}.
-    void: whether predictions count whose label does not.
+    void: whether predictions count whose label does not; of tokens, the real
+      ones.
+    reduction: one of REDUCTIONS: the mean over all predictions that count; the
+      means within each sequence, over those that have any; or the sums within
+      each, over all sequences.
   """
 
   student: str
@@ -40,6 +47,7 @@ class Term(NamedTuple):
   weight: float = 1.0
   schedules: Mapping[str, Schedule] = {}
   void: bool = False
+  reduction: str = 'token_mean'
 
 
 class View(NamedTuple):
@@ -205,10 +213,20 @@ def _compare(term, variables, student, teacher, batch, hparams, axis_name):
       gather(x, axis_name) for x in (student, teacher, batch)
     )
   values, state = method.loss(variables, student, teacher, batch, hparams)
-  mean_over, mask = None if gathered else axis_name, batch.get('mask')
-  if term.void and mask is not None:
-    mask = _reduced(mask, 1)
-  return masked_mean(values, mask, mean_over), state
+  mean_over = None if gathered else axis_name
+  mask, packed = _mask(term, batch), tokens.segments(batch)
+  value = masked_mean(
+    values, mask, mean_over, term.reduction, packed, _present(batch)
+  )
+  return value, state
+
+
+def _mask(term, batch):
+  """Which predictions count in a term: f32 [B, ...], or None for all."""
+  mask = batch.get('mask')
+  if (term.void or term.method.tokens) and tokens.real(batch) is not None:
+    return _present(batch)
+  return _reduced(mask, 1) if term.void and mask is not None else mask
 
 
 def gather(outputs: Mapping, axis_name: str) -> dict:
@@ -223,7 +241,22 @@ def gather(outputs: Mapping, axis_name: str) -> dict:
   }
 
 
-def masked_mean(values, mask, axis_name: str | None = None) -> jax.Array:
+def _present(batch):
+  """Which examples are there, of text which tokens; None for all."""
+  mask, real = batch.get('mask'), tokens.real(batch)
+  if mask is None or mask.ndim > 1:
+    return real
+  return mask if real is None else real * mask[:, None]
+
+
+def masked_mean(
+  values,
+  mask,
+  axis_name: str | None = None,
+  reduction: str = 'token_mean',
+  packed: jax.Array | None = None,
+  present: jax.Array | None = None,
+) -> jax.Array:
   """The mean of the values that count.
 
   Args:
@@ -233,6 +266,11 @@ def masked_mean(values, mask, axis_name: str | None = None) -> jax.Array:
       of another size than the values is taken at the nearest pixel.
     axis_name: the mapped axis. The average of the shards' results is then
       the mean over the whole batch.
+    reduction: one of REDUCTIONS.
+    packed: the segment of each token i32 [B, L], where rows hold several
+      sequences.
+    present: f32 [B] or [B, L], 1 at examples or tokens that are there, with a
+      label or not: of which sequences the sums are averaged. None: all.
 
   Returns:
     f32 []; 0 where nothing counts.
@@ -244,10 +282,16 @@ def masked_mean(values, mask, axis_name: str | None = None) -> jax.Array:
     mask = spatial.upsample(mask, values.shape[1:3])
   mask = mask.reshape(mask.shape + (1,) * (values.ndim - mask.ndim))
   mask = jnp.broadcast_to(mask, values.shape)
-  count = mask.sum()
+  weights, counted = mask, mask
+  if reduction == 'sequence_mean':
+    weights = counted = tokens.by_sequence(mask, packed)
+  elif reduction == 'sequence_sum':
+    present = jnp.ones(len(mask), jnp.float32) if present is None else present
+    counted = tokens.by_sequence(present, packed)
+  count = counted.sum()
   if axis_name is not None:
     count = jax.lax.pmean(count, axis_name)
-  masked = jnp.where(mask > 0, values, 0) * mask
+  masked = jnp.where(mask > 0, values, 0) * weights
   return masked.sum() / jnp.maximum(count, 1e-9)
 
 

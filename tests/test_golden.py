@@ -9,7 +9,13 @@ from tests import golden
 from tests.helpers import marks
 from tests.helpers import reference as ref
 
-FOLDERS = ('losses', 'dense/losses', 'more/losses', 'more/exits')
+FOLDERS = (
+  'losses',
+  'dense/losses',
+  'sequences/losses',
+  'more/losses',
+  'more/exits',
+)
 
 
 def _cases(folder):
@@ -24,11 +30,13 @@ def test_every_case_of_the_folder(folder):
   assert [r for r in results if not r.ok] == []
 
 
-def test_a_case_of_every_dense_family():
-  folder = golden.VALUES / 'dense/losses'
+@pytest.mark.parametrize('part', [golden.dense, golden.sequences])
+def test_a_case_of_every_family_on_maps_and_on_tokens(part):
+  folder = golden.VALUES / {golden.dense: FOLDERS[1]}.get(part, FOLDERS[2])
   entries = json.loads((folder / 'index.json').read_text())
   first = {entry['case'].split('/')[0]: entry for entry in entries[::-1]}
-  for entry in first.values():
+  for family in part.FAMILIES:
+    entry = first[family]
     with np.load(folder / entry['file']) as arrays:
       assert golden.check(entry, dict(arrays)).ok, entry['case']
 

@@ -6,7 +6,15 @@ from kd_jax import kinds, methods, optim, stages, tasks, terms, types
 from kd_jax.data import augment, pipeline, sources
 
 # The keys of a term that are not options of its method.
-_TERM = ('method', 'weight', 'student', 'teacher', 'schedule', 'void')
+_TERM = (
+  'method',
+  'weight',
+  'student',
+  'teacher',
+  'schedule',
+  'void',
+  'reduction',
+)
 
 
 def make_recipe(
@@ -96,14 +104,19 @@ def make_term(
 
   Args:
     name: of the term, for errors.
-    spec: 'method', 'weight', 'student', 'teacher', 'schedule', 'void', and
-      options of the method.
+    spec: 'method', 'weight', 'student', 'teacher', 'schedule', 'void',
+      'reduction', and options of the method.
     recipe: schedules run over its steps unless they say 'steps'.
     data: its training labels go to a method with an option `examples`.
 
   Raises:
-    ValueError: for an unknown method, option or schedule.
+    ValueError: for an unknown method, option, schedule or reduction.
   """
+  reduction = spec.get('reduction', 'token_mean')
+  if reduction not in terms.REDUCTIONS:
+    raise types.unknown(
+      'reduction', reduction, terms.REDUCTIONS, f"term '{name}'"
+    )
   method = make_method(name, spec, data)
   hard = spec['method'] in methods.HARD
   teacher = spec.get('teacher', terms.LABELS if hard else 'teacher')
@@ -119,6 +132,7 @@ def make_term(
     float(spec.get('weight', 1.0)),
     schedules=_schedules(name, spec.get('schedule', {}), method, recipe),
     void=spec.get('void', False),
+    reduction=reduction,
   )
 
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kd_jax.losses import numerics
+from kd_jax.losses import numerics, sparse
 
 Array = numerics.Array
 
@@ -243,18 +243,7 @@ def topk_kd(
   log_t = numerics.log_probs(teacher, temperature)
   if k < log_t.shape[-1]:
     _, top = jax.lax.top_k(log_t, k)
-    log_s = _top(log_s, top, variant)
-    log_t = _top(log_t, top, variant)
+    log_s = sparse.bins(log_s, top, variant)
+    log_t = sparse.bins(log_t, top, variant)
   squared = numerics.per_prediction(temperature, log_s) ** 2
   return squared * numerics.kl(log_t, log_s)
-
-
-def _top(log_p: Array, top: Array, variant: str) -> Array:
-  """log b: the k classes and the tail [.., k + 1], or renormalized [.., k]."""
-  log_top = jnp.take_along_axis(log_p, top, axis=-1)
-  if variant == 'renormalize':
-    return jax.nn.log_softmax(log_top, axis=-1)
-  floor = jnp.finfo(log_p.dtype).min
-  rest = jnp.put_along_axis(log_p, top, floor, axis=-1, inplace=False)
-  tail = jax.nn.logsumexp(rest, axis=-1, keepdims=True)
-  return jnp.concatenate([log_top, tail], axis=-1)

@@ -10,7 +10,10 @@ from kd_jax.losses import features, geometry, numerics, spatial
 
 
 def fsp(
-  students: Sequence[jax.Array], teachers: Sequence[jax.Array]
+  students: Sequence[jax.Array],
+  teachers: Sequence[jax.Array],
+  *,
+  tokens: jax.Array | None = None,
 ) -> jax.Array:
   """Flow of solution procedure: how one layer's map turns into the next's.
 
@@ -21,6 +24,8 @@ def fsp(
   Args:
     students: two maps or more, [B, H, W, C].
     teachers: as many, each with the same number of channels.
+    tokens: f32 [B, L], 1 at real ones, for features of text [B, L, C] that are
+      0 at the others: those are then no places of the mean.
 
   Returns:
     [B], fourth power of the feature's unit. Weight 50, in an initialization
@@ -34,10 +39,14 @@ def fsp(
     Mean over the matrix as in RepDistiller; the paper has the sum.
   """
   geometry.pairs(students, teachers, least=2)
-  return sum(
+  value = sum(
     features.feature_mse(_flow(*s), _flow(*t))
     for s, t in zip(_neighbors(students), _neighbors(teachers))
   )
+  if tokens is None:
+    return value
+  places = jnp.maximum(jnp.sum(tokens, axis=1), 1)
+  return value * (tokens.shape[1] / places) ** 2
 
 
 def factor(

@@ -89,12 +89,41 @@ def feature_cosine(student: jax.Array, teacher: jax.Array) -> jax.Array:
   return geometry.mean(apart + empty)
 
 
+def pkd(
+  student: jax.Array, teacher: jax.Array, *, normalize: bool = True
+) -> jax.Array:
+  """Patient distillation: distance of two states of a sequence's first token.
+
+  mean_d (n(h_s) - n(h_t))^2, n divides by the L2 norm (or does nothing).
+
+  Args:
+    student: [B, D] states of one layer; teacher: likewise, of the same width.
+    normalize: whether n divides; static.
+
+  Returns:
+    [B], no unit if normalized; 0 at equality.
+
+  Raises:
+    ValueError: the shapes differ.
+
+  Source: Sun et al. 2019, "Patient Knowledge Distillation for BERT Model
+    Compression", equation 7, https://arxiv.org/abs/1908.09355. The paper sums
+    over D, the batch and the layers; its code has the mean over D and layers
+    (so beta differs by that factor), and casts to half precision.
+  """
+  s, t = numerics.f32(student), numerics.f32(teacher)
+  if normalize:
+    s, t = geometry.unit(s), geometry.unit(t)
+  return feature_mse(s, t)
+
+
 def at(
   student: jax.Array,
   teacher: jax.Array,
   *,
   power: float = 2.0,
   variant: str = 'code',
+  tokens: jax.Array | None = None,
 ) -> jax.Array:
   """Attention transfer: distance of normalized spatial activation maps.
 
@@ -109,6 +138,8 @@ def at(
     teacher: [B, H', W', C'].
     power: p. A Python number is faster than a traced one.
     variant: 'code' or 'paper'.
+    tokens: f32 [B, L], 1 at real ones, where F is of text; F is 0 at the
+      others, which are then no places of the mean.
 
   Returns:
     [B], no unit.
@@ -130,7 +161,10 @@ def at(
   geometry.same(s, t)
   if variant == 'paper':
     return numerics.root(geometry.total(geometry.unit_gap(s, t) ** 2)) / 2
-  return geometry.mean((s - t) ** 2)
+  if tokens is None:
+    return geometry.mean((s - t) ** 2)
+  places = jnp.maximum(jnp.sum(tokens, axis=1), 1)
+  return geometry.total((s - t) ** 2) / places
 
 
 def nst(student: jax.Array, teacher: jax.Array) -> jax.Array:

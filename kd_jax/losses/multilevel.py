@@ -13,14 +13,16 @@ from kd_jax.losses import logits, numerics
 Array = numerics.Array
 
 
-def _unlike(a: Array, b: Array, axis: int) -> Array:
+def _unlike(
+  a: Array, b: Array, axis: int, counts: Array | None = None
+) -> Array:
   """1 - Pearson's correlation along an axis; 1 where a side is constant.
 
   From the distance of the unit vectors, not from the correlation: a
   difference from 1 would lose the digits of two sides that nearly agree.
+  `counts` f32 says which entries along the axis count, 1 or 0.
   """
-  a = a - jnp.mean(a, axis=axis, keepdims=True)
-  b = b - jnp.mean(b, axis=axis, keepdims=True)
+  a, b = (_centered(x, axis, counts) for x in (a, b))
   norm_a, norm_b = (
     numerics.root(jnp.sum(x**2, axis=axis, keepdims=True)) for x in (a, b)
   )
@@ -31,6 +33,15 @@ def _unlike(a: Array, b: Array, axis: int) -> Array:
   return (norms * apart + 1e-8) / (norms + 1e-8)
 
 
+def _centered(x: Array, axis: int, counts: Array | None) -> Array:
+  """`x` less its mean along an axis; 0 where an entry does not count."""
+  if counts is None:
+    return x - jnp.mean(x, axis=axis, keepdims=True)
+  number = jnp.maximum(jnp.sum(counts), 1)
+  mean = jnp.sum(x * counts, axis=axis, keepdims=True) / number
+  return jnp.where(counts > 0, x - mean, 0)
+
+
 def dist(
   student: Array,
   teacher: Array,
@@ -38,6 +49,7 @@ def dist(
   beta: float = 1.0,
   gamma: float = 1.0,
   temperature: float = 1.0,
+  counts: Array | None = None,
 ) -> Array:
   """Correlation of the predictions, within examples and within classes.
 
@@ -53,6 +65,8 @@ def dist(
     beta: weight of the inter-class term.
     gamma: weight of the intra-class term.
     temperature: T.
+    counts: f32 [B, ...], 1 at predictions of which the intra-class term is
+      made; None: all.
 
   Returns:
     f32 [B, ...], without unit, times T^2; 0 at equal logits unless a class
@@ -66,7 +80,8 @@ def dist(
   p_s = jnp.exp(numerics.log_probs(student, temperature))
   p_t = jnp.exp(numerics.log_probs(teacher, temperature))
   flat = (-1, p_s.shape[-1])
-  intra = _unlike(p_s.reshape(flat), p_t.reshape(flat), axis=0)
+  counts = None if counts is None else counts.reshape(-1, 1)
+  intra = _unlike(p_s.reshape(flat), p_t.reshape(flat), 0, counts)
   value = beta * _unlike(p_s, p_t, axis=-1) + gamma * jnp.mean(intra)
   return numerics.per_prediction(temperature, p_s) ** 2 * value
 

@@ -87,12 +87,14 @@ def root(x: Array) -> Array:
   return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
 
 
-def need_variant(variant: str, known: Sequence[str]) -> None:
+def need_variant(
+  variant: str, known: Sequence[str], kind: str = 'variant'
+) -> None:
   """Raises ValueError, with the near and known ones, for another variant."""
   if variant in known:
     return
   near = difflib.get_close_matches(str(variant), known, n=1)
   hint = f" did you mean '{near[0]}'?" if near else ''
   raise ValueError(
-    f"unknown variant '{variant}';{hint} known: {', '.join(known)}"
+    f"unknown {kind} '{variant}';{hint} known: {', '.join(known)}"
   )

@@ -13,6 +13,7 @@ from kd_jax.losses import (
   logits,
   multilevel,
   pixel_relations,
+  sparse,
   svd,
   temperatures,
 )
@@ -43,6 +44,7 @@ from kd_jax.methods import (
   simkd,
   srrl,
   teacher_free,
+  transformers,
   transport,
   vid,
   vkd,
@@ -51,7 +53,15 @@ from kd_jax.methods import (
 # The methods that read the labels and no teacher.
 HARD = ('cross_entropy', 'uskd')
 # Those that read outputs which transformers alone have.
-ATTENTION = ('attention_mse', 'attention_kl', 'value_relation')
+ATTENTION = (
+  'attention_mse',
+  'attention_kl',
+  'value_relation',
+  'tinybert',
+  'minilm',
+  'minilm_v2',
+  'mobilebert',
+)
 # Those that are made for maps of predictions.
 DENSE = (
   'pixel_kd',
@@ -89,6 +99,7 @@ METHODS = {
   'ttm': base.on_logits(logits.ttm),
   'wsld': base.on_logits(logits.wsld),
   'logit_mse': base.on_logits(logits.logit_mse),
+  'forward_kl': base.on_logits(divergences.forward_kl),
   'reverse_kl': base.on_logits(divergences.reverse_kl),
   'generalized_jsd': base.on_logits(
     divergences.generalized_jsd, beta=kinds.Share
@@ -105,6 +116,9 @@ METHODS = {
   'sdd_dkd': base.only('image', regions.on_regions(region_losses.sdd_dkd)),
   'sdd_nkd': base.only('image', regions.on_regions(region_losses.sdd_nkd)),
   'topk_kd': base.on_logits(decoupled.topk_kd, counted=('k',), k=kinds.Count),
+  'topk_jsd': base.on_logits(
+    sparse.topk_jsd, counted=('k',), k=kinds.Count, beta=kinds.Share
+  ),
   # Features.
   'fitnet': hints.fitnet,
   'at': features.on_features(
@@ -121,8 +135,10 @@ METHODS = {
   'simkd': base.only('image', simkd.simkd),
   'cat_kd': cat.cat_kd,
   'mgd': mgd.mgd,
-  'feature_mse': features.on_features(feature_losses.feature_mse),
-  'feature_cosine': features.on_features(feature_losses.feature_cosine),
+  'feature_mse': features.on_features(feature_losses.feature_mse, each=True),
+  'feature_cosine': features.on_features(
+    feature_losses.feature_cosine, each=True
+  ),
   'wkd_f': transport.wkd_f,
   'vkd': vkd.vkd,
   'semckd': layer_attention.semckd,
@@ -146,6 +162,12 @@ METHODS = {
   'value_relation': relations.on_attention(
     attention_losses.value_relation, relation_heads=kinds.Count | None
   ),
+  # Transformers on text.
+  'tinybert': transformers.tinybert,
+  'minilm': transformers.minilm,
+  'minilm_v2': transformers.minilm_v2,
+  'mobilebert': transformers.mobilebert,
+  'pkd': transformers.pkd,
   # Pixels.
   'pixel_kd': base.only('pixel', dense.pixel_kd),
   'boundary_kd': base.only('pixel', dense.boundary_kd),

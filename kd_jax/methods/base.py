@@ -9,7 +9,8 @@ import jax
 
 from kd_jax import kinds, types
 from kd_jax.losses import logits as logit_losses
-from kd_jax.losses import spatial
+from kd_jax.losses import spatial, tokens
+from kd_jax.methods import chunks
 
 NOTHING = {'params': {}, 'state': {}}
 
@@ -31,6 +32,9 @@ LEGAL: Mapping[str, Any] = {
   'distance_weight': kinds.NonNegative,
   'angle_weight': kinds.NonNegative,
 }
+
+# What a loss takes of a batch of text: no options, unless a maker says so.
+MASKS = ('tokens', 'segments', 'by_query', 'counts')
 
 # The axes of the logits that a method compares, by its `predictions`.
 _AXES = {'image': '[B, K]', 'pixel': '[B, H, W, K]'}
@@ -59,6 +63,8 @@ class Method(NamedTuple):
     predictions: which it compares: 'any', or 'image' (logits [B, K]) or 'pixel'
       (logits [B, H, W, K]) alone; its init refuses the others.
     needs: keys of a batch that an augmentation must have made.
+    tokens: whether values [B, L] of text are of its tokens: the real ones
+      count, with or without a label.
   """
 
   init: Callable[..., types.Variables]
@@ -69,6 +75,7 @@ class Method(NamedTuple):
   trains: Callable[[types.PyTree], types.PyTree] | None = None
   predictions: str = 'any'
   needs: tuple[str, ...] = ()
+  tokens: bool = False
 
 
 def nothing(key, student, teacher) -> types.Variables:
@@ -121,7 +128,7 @@ def documented(
   parameters = {
     p.name: p.replace(annotation=kinds_of.get(p.name, p.annotation))
     for p in inspect.signature(function).parameters.values()
-    if p.kind is p.KEYWORD_ONLY
+    if p.kind is p.KEYWORD_ONLY and (p.name in legal or p.name not in MASKS)
   }
   for name in legal.keys() - parameters.keys():
     parameters[name] = inspect.Parameter(
@@ -227,25 +234,34 @@ def on_logits(
 
   Returns:
     A maker (**static options) -> Method. `standardize=True` z-scores both
-    logits first (logit standardization, Sun et al. 2024).
+    logits first (logit standardization, Sun et al. 2024). `chunk=n` computes
+    the logits of n predictions at a time out of the outputs `hidden` ('final')
+    and the heads: for vocabularies so large that no array of all logits should
+    be alive. What couples the examples has neither.
   """
   hparams = hparams_of(function)
   labelled = wants_labels(function)
   name = function.__name__
+  counting = 'counts' in inspect.signature(function).parameters
 
   def make(**options) -> Method:
     numbers, options = divide(options, hparams)
     standardize = options.pop('standardize', False)
+    chunk = options.pop('chunk', None)
+    hidden = options.pop('hidden', None) or chunks.FINAL
 
-    def compare(student, teacher, labels, hparams):
+    def compare(student, teacher, labels, hparams, **masks):
       if standardize:
         student = logit_losses.standardize(student)
         teacher = logit_losses.standardize(teacher)
       extra = (labels,) if labelled else ()
-      return function(student, teacher, *extra, **options, **hparams)
+      return function(student, teacher, *extra, **options, **hparams, **masks)
 
     def init(key, student, teacher):
       del key
+      sides = {'student': student, 'teacher': teacher}
+      if chunk:
+        chunks.check(name, hidden, **sides)
       check_logits(name, student, teacher)
       shape = student['logits'].shape
       counts = {k: v for k, v in options.items() if k in counted}
@@ -257,15 +273,31 @@ def on_logits(
       return NOTHING
 
     def loss(variables, student, teacher, batch, hparams):
-      labels, pair = batch['labels'], (student['logits'], teacher['logits'])
+      labels = batch['labels'] if labelled else None
+      if chunk:
+        value = chunks.values(
+          lambda z, y: compare(z['student'], z['teacher'], y, hparams),
+          chunk,
+          hidden,
+          labels,
+          student=student,
+          teacher=teacher,
+        )
+        return value, variables['state']
+      pair = student['logits'], teacher['logits']
       if labelled:
         pair = (spatial.at_labels(logits, labels) for logits in pair)
-      value = compare(*pair, labels, hparams)
+      masks = {}
+      if counting and tokens.real(batch) is not None:
+        masks = {'counts': batch.get('mask')}
+      value = compare(*pair, labels, hparams, **masks)
       return value, variables['state']
 
     return Method(init, loss, numbers, batchwise)
 
-  return documented(make, function, {**legal, 'standardize': bool})
+  chunked = {} if batchwise else chunks.OPTIONS
+  legal = {**legal, 'standardize': bool, **chunked}
+  return documented(make, function, legal)
 
 
 def on_labels(function: Callable) -> Callable:
@@ -273,19 +305,40 @@ def on_labels(function: Callable) -> Callable:
 
   Args:
     function: (student [B, ..., K], labels, *, floats) -> [B, ...].
+
+  Returns:
+    A maker as of `on_logits`, with its options `chunk` and `hidden`.
   """
   hparams = hparams_of(function)
+  name = function.__name__
 
   def make(**options) -> Method:
     numbers, options = divide(options, hparams)
+    chunk = options.pop('chunk', None)
+    hidden = options.pop('hidden', None) or chunks.FINAL
+
+    def init(key, student, teacher):
+      del key, teacher
+      if chunk:
+        chunks.check(name, hidden, student=student)
+      return NOTHING
 
     def loss(variables, student, teacher, batch, hparams):
       del teacher
       labels = batch['labels']
+      if chunk:
+        value = chunks.values(
+          lambda z, y: function(z['student'], y, **options, **hparams),
+          chunk,
+          hidden,
+          labels,
+          student=student,
+        )
+        return value, variables['state']
       logits = spatial.at_labels(student['logits'], labels)
       value = function(logits, labels, **options, **hparams)
       return value, variables['state']
 
-    return Method(nothing, loss, numbers)
+    return Method(init, loss, numbers)
 
-  return documented(make, function)
+  return documented(make, function, chunks.OPTIONS)

@@ -65,7 +65,9 @@ def ab(
     return losses.ab(ours, theirs, margin=hparams['margin'])
 
   hparams = {'margin': float(margin)}
-  return features.comparing('ab', plan, compare, hparams, batchwise=True)
+  return features.comparing(
+    'ab', plan, compare, hparams, batchwise=True, each=True
+  )
 
 
 def ofd(

@@ -44,8 +44,8 @@ def cat_kd(
   """
   layers = layer_names.need('cat_kd', layers)
 
-  def compare(student, ours, teacher, theirs, hparams):
-    del hparams
+  def compare(student, ours, teacher, theirs, hparams, batch):
+    del hparams, batch
     return losses.cat(
       class_maps(student, ours),
       class_maps(teacher, theirs),

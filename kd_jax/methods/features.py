@@ -1,12 +1,14 @@
 """Makes methods that compare features by name, with adapters or without."""
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 
 from kd_jax import types
+from kd_jax.losses import tokens
 from kd_jax.methods import adapters, base, layer_names
 
 
@@ -83,8 +85,12 @@ def comparing(
   compare: Callable[..., jax.Array],
   hparams: Mapping[str, float],
   batchwise: bool = False,
+  each: bool = False,
+  masked: bool = False,
 ) -> base.Method:
   """The method that adapts the student's features and compares them.
+
+  Of text it sees zeros in place of the features of padding.
 
   Args:
     name: of the method, for errors.
@@ -93,6 +99,9 @@ def comparing(
       -> f32 [B].
     hparams: hyperparameters and their defaults.
     batchwise: whether the adapters or the comparison couple the examples.
+    each: whether features of tokens [B, L, D] are compared token by token: the
+      values are then [B, L], and the term takes their mean over real tokens.
+    masked: whether `compare` takes `tokens`, f32 [B, L], for text.
 
   Returns:
     A method; its init raises ValueError, naming the layers, for features that
@@ -107,13 +116,49 @@ def comparing(
     return variables
 
   def loss(variables, student, teacher, batch, hparams):
-    del batch
-    pairs = plan(student, teacher)
+    mask, pairs = tokens.real(batch), plan(student, teacher)
+    if mask is not None:
+      student, teacher = (tokens.clear(x, mask) for x in (student, teacher))
     ours, state = adapt(variables, pairs, student)
     theirs = [teacher[pair.teacher] for pair in pairs]
-    return compare(ours, theirs, hparams), state
+    if mask is None or not are_tokens(name, theirs, mask):
+      return compare(ours, theirs, hparams), state
+    if masked:
+      return compare(ours, theirs, hparams, tokens=mask), state
+    if not each:
+      return compare(ours, theirs, hparams), state
+    if state:
+      raise ValueError(
+        f"method '{name}' on text: batch normalization would count padding; "
+        "legal: adapters without it ('1x1', 'linear'), variant='paper'"
+      )
+    ours, theirs = (_rows(x, mask) for x in (ours, theirs))
+    return compare(ours, theirs, hparams).reshape(mask.shape), state
 
-  return base.Method(init, loss, hparams, batchwise)
+  return base.Method(init, loss, hparams, batchwise, tokens=True)
+
+
+def are_tokens(name: str, features: Sequence, mask: jax.Array) -> bool:
+  """Whether features are vectors of the tokens of text, and not of examples.
+
+  Raises:
+    ValueError: some are and some are not.
+  """
+  kinds = {tokens.is_of(x, mask) for x in features}
+  if len(kinds) > 1:
+    shapes = ', '.join(str(x.shape) for x in features)
+    raise ValueError(
+      f"method '{name}': features of tokens and of whole examples need a term "
+      f'each, not {shapes}'
+    )
+  return kinds == {True}
+
+
+def _rows(tree, mask: jax.Array):
+  """The features of tokens [B, L, D] as [B L, D]; the rest as it is."""
+  return jax.tree.map(
+    lambda x: x.reshape(-1, x.shape[-1]) if tokens.is_of(x, mask) else x, tree
+  )
 
 
 def unadapted(
@@ -125,11 +170,13 @@ def unadapted(
 ) -> base.Method:
   """The method that sums a comparison over pairs of layers; learns nothing.
 
+  Of text it sees zeros in place of the features of padding.
+
   Args:
     name: of the method, for errors.
     layers: see `layer_names.pairs`.
     compare: (student's outputs, name of its layer, teacher's outputs, name of
-      its layer, hparams) -> f32 [B].
+      its layer, hparams, batch) -> f32 [B], or [B, L] of text.
     hparams: hyperparameters and their defaults.
     batchwise: whether the comparison couples the examples.
 
@@ -144,14 +191,16 @@ def unadapted(
     return base.NOTHING
 
   def loss(variables, student, teacher, batch, hparams):
-    del batch
+    mask = tokens.real(batch)
+    if mask is not None:
+      student, teacher = (tokens.clear(x, mask) for x in (student, teacher))
     total = sum(
-      compare(student, ours, teacher, theirs, hparams)
+      compare(student, ours, teacher, theirs, hparams, batch)
       for ours, theirs in layer_names.pairs(layers, student, teacher)
     )
     return total, variables['state']
 
-  return base.Method(init, loss, hparams, batchwise)
+  return base.Method(init, loss, hparams, batchwise, tokens=True)
 
 
 def _check(name, names, loss, variables, student, teacher, hparams) -> None:
@@ -185,6 +234,7 @@ def on_features(
   joint: bool = False,
   static: Sequence[str] = (),
   choice: str = 'auto',
+  each: bool = False,
   **legal,
 ) -> Callable:
   """Makes the maker of a method that compares pairs of features.
@@ -196,6 +246,8 @@ def on_features(
     joint: whether it takes all pairs at once, as two lists.
     static: floats that are not hyperparameters but known when compiling.
     choice: the adapter that 'auto' takes; 'auto' is `adapters.choose`.
+    each: whether it compares text token by token (see `comparing`). What takes
+      `tokens` f32 [B, L] gets them; the rest sees zeros at padding.
     **legal: {option: kind} where `base.LEGAL` does not say it.
 
   Returns:
@@ -206,6 +258,7 @@ def on_features(
   hparams = base.hparams_of(function)
   hparams = {k: v for k, v in hparams.items() if k not in static}
   name = function.__name__
+  masked = 'tokens' in inspect.signature(function).parameters
 
   def make(**options) -> base.Method:
     defaults, options = base.divide(options, hparams)
@@ -218,6 +271,8 @@ def on_features(
       functools.partial(_compare, plan),
       defaults,
       batchwise or adapters.couples(adapter),
+      each,
+      masked,
     )
 
   taken = {'layers': layer_names.Layers, 'adapter': str}
@@ -252,8 +307,10 @@ def _takes(plan: _Plan, ours: list, theirs: list) -> bool:
   return True
 
 
-def _compare(plan: _Plan, ours: list, theirs: list, hparams) -> jax.Array:
-  options = {**plan.options, **hparams}
+def _compare(
+  plan: _Plan, ours: list, theirs: list, hparams, **masks
+) -> jax.Array:
+  options = {**plan.options, **hparams, **masks}
   if plan.joint:
     return plan.function(ours, theirs, **options)
   return sum(plan.function(s, t, **options) for s, t in zip(ours, theirs))

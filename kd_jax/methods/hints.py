@@ -82,7 +82,8 @@ def fitnet(
 
   Args:
     layers: [(student, teacher)], maps [B, H, W, C], or vectors or tokens of
-      the same length; several are summed.
+      the same length; several are summed. Text needs 'paper': batch norm would
+      count padding.
     variant: 'code' or 'paper'.
 
   Returns:
@@ -112,4 +113,6 @@ def fitnet(
     total = sum(distance(x, t) for x, t in zip(predicted, targets))
     return total / 2 if paper else total
 
-  return features.comparing('fitnet', plan, compare, {}, batchwise=not paper)
+  return features.comparing(
+    'fitnet', plan, compare, {}, batchwise=not paper, each=True
+  )

@@ -1,4 +1,13 @@
-"""Finds pairs of layers in the outputs by names or globs."""
+"""Finds pairs of layers in the outputs by names, globs or rules.
+
+A glob may hold '#', any number: 'layer#' is 'layer0' and 'layer11', but not
+'layer0_scores'. A rule behind a glob takes some of its matches:
+
+  'layer# every second'   (or third, fourth, or a number) each last of two
+  'layer# last 2'         the last ones; 'last' alone, the last one
+  'layer# evenly'         as many as the other side has, each the last of its
+                          share: layer (i + 1) n / k - 1 of n for the i-th of k
+"""
 
 import fnmatch
 import re
@@ -7,7 +16,11 @@ from collections.abc import Mapping, Sequence
 from kd_jax import kinds, types
 from kd_jax.methods import adapters
 
-Layers = Sequence[tuple[str, str]]  # names or globs: (student's, teacher's)
+# Names, globs or rules: (student's, teacher's).
+Layers = Sequence[tuple[str, str]]
+
+_RULE = re.compile(r'(.+) (every|last|evenly)(?: (\w+))?')
+_WORDS = {'second': 2, 'third': 3, 'fourth': 4}
 
 
 def pairs(
@@ -16,19 +29,25 @@ def pairs(
   """The pairs (student's, teacher's) of layer names that match `layers`.
 
   Args:
-    layers: pairs of names or globs. Two globs pair their matches in order;
-      numbers within names are ordered by value ('stage2' before 'stage10').
+    layers: pairs of names, globs or rules. Two globs pair their matches in
+      order; numbers within names are ordered by value ('stage2' before
+      'stage10').
     student: the student's outputs or their shapes.
     teacher: the teacher's.
 
   Raises:
     ValueError: for a name that no output has, with the known ones and their
-      shapes, or for globs that match different numbers of layers.
+      shapes, for globs that match different numbers of layers, or a rule that
+      is none.
   """
   names = []
   for ours, theirs in layers:
-    left = _matches(ours, student, 'student')
-    right = _matches(theirs, teacher, 'teacher')
+    left, evenly = _chosen(ours, student, 'student')
+    right, spread = _chosen(theirs, teacher, 'teacher')
+    if evenly:
+      left = _evenly(ours, left, len(right))
+    elif spread:
+      right = _evenly(theirs, right, len(left))
     if len(left) != len(right):
       raise ValueError(
         f"layers ('{ours}', '{theirs}') match {len(left)} of the student and "
@@ -70,12 +89,46 @@ def need(name: str, layers: Layers) -> Layers:
   return tuple((ours, theirs) for ours, theirs in layers)
 
 
+def _chosen(pattern: str, outputs: Mapping, who: str) -> tuple[list, bool]:
+  """The names that a name, glob or rule takes, and whether 'evenly' is left."""
+  rule = None if pattern in outputs else _RULE.fullmatch(pattern)
+  if rule is None:
+    return _matches(pattern, outputs, who), False
+  glob, word, number = rule.groups()
+  names = _matches(glob, outputs, who)
+  if word == 'evenly' and number is None:
+    return names, True
+  count = _WORDS.get(number, number or '1')
+  if word == 'evenly' or not str(count).isdecimal() or int(count) < 1:
+    raise ValueError(
+      f"layers '{pattern}': no such rule; legal: 'GLOB every second' (third, "
+      "fourth, or a number), 'GLOB last', 'GLOB last 2', 'GLOB evenly'"
+    )
+  count = int(count)
+  names = names[count - 1 :: count] if word == 'every' else names[-count:]
+  return names, False
+
+
+def _evenly(pattern: str, names: list[str], count: int) -> list[str]:
+  """`count` of the names, each the last of an equal share of them."""
+  if not count or len(names) % count:
+    raise ValueError(
+      f"layers '{pattern}': its {len(names)} layers are no multiple of the "
+      f"other side's {count}"
+    )
+  share = len(names) // count
+  return names[share - 1 :: share]
+
+
 def _matches(pattern: str, outputs: Mapping, who: str) -> list[str]:
   """The names that match a pattern, in order; a known name matches itself."""
   known = {n: x.shape for n, x in outputs.items() if hasattr(x, 'shape')}
   if pattern in known:
     return [pattern]
   names = [n for n in known if fnmatch.fnmatchcase(n, pattern)]
+  if not names and '#' in pattern:
+    numbered = fnmatch.translate(pattern).replace(re.escape('#'), '[0-9]+')
+    names = [n for n in known if re.match(numbered, n)]
   if not names:
     # The known names are listed with their shapes.
     error = str(types.unknown(f'layer of the {who}', pattern, known))

@@ -1,9 +1,10 @@
 """Methods on relations: between examples of a batch, channels or tokens."""
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 
 from kd_jax import types
-from kd_jax.losses import relations
+from kd_jax.losses import relations, tokens
 from kd_jax.methods import adapters, base, features, layer_names
 
 
@@ -36,8 +37,8 @@ def on_relations(
     defaults, options = base.divide(options, hparams)
     names = {option: options.pop(option, None) for option in outputs}
 
-    def compare(student, ours, teacher, theirs, hparams):
-      arrays = _outputs_of(student, names, name)
+    def compare(student, ours, teacher, theirs, hparams, batch):
+      arrays = _outputs_of(student, names, name) or masks_of(function, batch)
       return function(
         student[ours], teacher[theirs], **options, **arrays, **hparams
       )
@@ -46,6 +47,14 @@ def on_relations(
 
   taken = {'layers': layer_names.Layers, **dict.fromkeys(outputs, str)}
   return base.documented(make, function, {**legal, **taken})
+
+
+def masks_of(function: Callable, batch: Mapping) -> dict:
+  """What a loss on attention takes of a batch of text: its masks."""
+  mask = tokens.real(batch)
+  if mask is None or 'tokens' not in inspect.signature(function).parameters:
+    return {}
+  return {'tokens': mask, 'segments': tokens.segments(batch), 'by_query': True}
 
 
 def _outputs_of(student, names, method) -> dict:
@@ -63,9 +72,9 @@ def on_attention(function: Callable, **legal) -> Callable:
   """Makes the maker of a method on attention, from `losses.attention`.
 
   Returns:
-    A maker as of `on_relations`. Its option `tokens` names an output of the
-    student, f32 [B, L], that is 1 at real tokens; without it every position
-    counts.
+    A maker as of `on_relations`. Text says itself which tokens are real. For
+    other inputs the option `tokens` names an output of the student, f32
+    [B, L], that is 1 where a position counts; without it all do.
   """
   return on_relations(function, batchwise=False, outputs=('tokens',), **legal)
 

@@ -78,4 +78,4 @@ def vid(
       total += losses.vid_nll(mean, target, raw)
     return total
 
-  return features.comparing('vid', plan, compare, {})
+  return features.comparing('vid', plan, compare, {}, each=True)

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.golden import dense, more
+from tests.golden import dense, more, sequences
 
 # The copy of the golden values that comes with the tests; README.md says more.
 VALUES = pathlib.Path(__file__).resolve().parent / 'values'
@@ -41,6 +41,7 @@ class Inputs(NamedTuple):
   teacher: dict[str, jax.Array]
   params: dict[str, jax.Array]
   labels: jax.Array | None
+  mask: jax.Array | None = None
 
 
 class Family(NamedTuple):
@@ -191,21 +192,26 @@ FAMILIES = {
   'cat_kd': Family('features.cat', _pairs),
   **{name: Family(*how) for name, how in dense.FAMILIES.items()},
   **{name: Family(*how) for name, how in more.FAMILIES.items()},
+  **{name: Family(*how) for name, how in sequences.FAMILIES.items()},
 }
 
 
 def _inputs(arrays: Mapping[str, np.ndarray]) -> Inputs:
-  """Sorts a file's arrays into sides; floats as f32, indices as i32."""
+  """Sorts a file's arrays into sides; floats as f32, integers as i32."""
   sides: dict[str, dict] = {'in_student_': {}, 'in_teacher_': {}, 'param_': {}}
   for name, value in arrays.items():
     for prefix, side in sides.items():
       if name.startswith(prefix):
-        side[name.removeprefix(prefix)] = jnp.asarray(value, jnp.float32)
+        side[name.removeprefix(prefix)] = _narrow(value)
   labels = arrays.get('in_labels', arrays.get('in_soft_labels'))
-  if labels is not None:
-    whole = np.issubdtype(labels.dtype, np.integer)
-    labels = jnp.asarray(labels, jnp.int32 if whole else jnp.float32)
-  return Inputs(*sides.values(), labels)
+  alone = [labels, arrays.get('in_mask')]
+  alone = [None if x is None else _narrow(x) for x in alone]
+  return Inputs(*sides.values(), *alone)
+
+
+def _narrow(x: np.ndarray) -> jax.Array:
+  whole = np.issubdtype(x.dtype, np.integer)
+  return jnp.asarray(x, jnp.int32 if whole else jnp.float32)
 
 
 def _mean(values: jax.Array, labels: jax.Array | None) -> jax.Array:

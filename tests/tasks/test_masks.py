@@ -1,5 +1,7 @@
 """Masks of any rank: void pixels teach nothing, on any number of devices."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -160,3 +162,35 @@ def test_equal_micro_batches_give_the_mean_of_optax_bit_for_bit():
     b, theirs = plain.update(grads, theirs, params, hparams=numbers)
     np.testing.assert_array_equal(a['w'], b['w'])
   assert (np.asarray(a['w']) != 0).all()
+
+
+# The third sequence has no label, the fourth row is no sequence.
+COUNTS = jnp.array([[1, 1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]], jnp.float32)
+VALUES = jnp.array([[1.0, 3, 9], [9, 5, 9], [9, 9, 9], [9, 9, 9]])
+PRESENT = jnp.array([[1, 1, 1], [1, 1, 0], [1, 0, 0], [0, 0, 0]], jnp.float32)
+
+
+@pytest.mark.parametrize(
+  ('reduction', 'want'),
+  [('token_mean', 3), ('sequence_mean', 3.5), ('sequence_sum', 3)],
+)
+def test_reductions(reduction, want):
+  mean = functools.partial(terms.masked_mean, reduction=reduction)
+  assert mean(VALUES, COUNTS, present=PRESENT) == want
+  assert mean(VALUES, 0 * COUNTS, present=PRESENT) == 0
+
+
+def test_packed_sequences_are_counted_one_by_one():
+  """Both labelled sequences in one row, a part of padding behind them."""
+  values = jnp.array([[1.0, 3, 9, 5, 9, 9, 9]])
+  counts = jnp.array([[1.0, 1, 0, 1, 0, 0, 0]])
+  packed = jnp.array([[1, 1, 1, 2, 2, 3, 0]])
+  for reduction, want in [('sequence_mean', 3.5), ('sequence_sum', 3)]:
+    got = terms.masked_mean(
+      values,
+      counts,
+      reduction=reduction,
+      packed=packed,
+      present=jnp.float32(packed > 0),
+    )
+    assert got == want

@@ -17,6 +17,8 @@ MAP = [('map2', 'map2')]
 MAPS = [('map1', 'map1'), ('map2', 'map2')]
 PRE = [('pre1', 'pre1'), ('pre2', 'pre2')]
 LAST = [('last', 'last')]
+BLOCK = [('layer0', 'layer0')]
+SCORES = [('layer0_scores', 'layer0_scores')]
 
 
 def same(variables, teacher, batch):
@@ -93,8 +95,11 @@ class Case(NamedTuple):
   @property
   def reads(self) -> set[str]:
     """The outputs that the method looks at."""
-    pairs = self.options.get('layers', ())
+    pairs = [*self.options.get('layers', ()), *self.options.get('scores', ())]
     names = {name for pair in pairs for name in pair}
+    if pairs == BLOCK:
+      parts = ('scores', 'query', 'key', 'value')
+      names |= {f'layer0_{part}' for part in parts}
     names |= {self.options['layer']} if 'layer' in self.options else set()
     return names | {'logits', 'head'} if names or self.head else {'logits'}
 
@@ -117,6 +122,7 @@ CASES = {
   'ttm': Case(at=_logits(lambda t, hot: t / 4)),
   'wsld': Case(least='still', detached=True),
   'logit_mse': Case(),
+  'forward_kl': Case(),
   'reverse_kl': Case(),
   'generalized_jsd': Case(),
   'skew_kl': Case(),
@@ -180,6 +186,7 @@ CASES = {
     idle=('ratio', 'contrast_ratio'),
   ),
   'topk_kd': Case({'k': 2}),
+  'topk_jsd': Case({'k': 2}),
   'fitnet': Case({'layers': MAPS}, least='none', why=_LEARNED),
   'at': Case({'layers': MAPS}),
   'nst': Case({'layers': MAPS}),
@@ -223,6 +230,13 @@ CASES = {
   'attention_mse': Case({'layers': [('scores', 'scores')]}),
   'attention_kl': Case({'layers': [('scores', 'scores')]}),
   'value_relation': Case({'layers': [('value', 'value')]}),
+  'tinybert': Case(
+    {'layers': BLOCK, 'scores': SCORES}, least='none', why=_LEARNED
+  ),
+  'minilm': Case({'layers': BLOCK}),
+  'minilm_v2': Case({'layers': BLOCK, 'relation_heads': 4}),
+  'mobilebert': Case({'layers': BLOCK}),
+  'pkd': Case({'layers': [('states', 'states')]}),
   'pixel_kd': Case(dense=True),
   'boundary_kd': Case(dense=True),
   'cwd': Case({'layers': MAPS}),

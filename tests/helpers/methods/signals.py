@@ -19,6 +19,12 @@ STUDENT = {
   'scores': (2, 3, 3),
   'value': (2, 3, 4),
   'last': (4, 4, 6),
+  'states': (3, 6),
+  'layer0': (3, 4),
+  'layer0_scores': (2, 3, 3),
+  'layer0_query': (2, 3, 4),
+  'layer0_key': (2, 3, 4),
+  'layer0_value': (2, 3, 4),
 }
 TEACHER = {
   'logits': (CLASSES,),
@@ -30,8 +36,14 @@ TEACHER = {
   'scores': (2, 3, 3),
   'value': (2, 3, 6),
   'last': (2, 2, 7),
+  'states': (3, 6),
+  'layer0': (3, 6),
+  'layer0_scores': (2, 3, 3),
+  'layer0_query': (2, 3, 6),
+  'layer0_key': (2, 3, 6),
+  'layer0_value': (2, 3, 6),
 }
-_SIGNED = ('logits', 'pre', 'scores', 'value')
+_SIGNED = ('logits', 'pre', 'scores', 'value', 'states', 'layer0')
 SIZE = (4, 4)  # of label maps
 
 

@@ -1,0 +1,153 @@
+"""Laws of methods on text: padding, packing and another split of the batch.
+
+The loss and its gradient are those of the sequences, whatever rows they are in.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kd_jax import methods, terms
+from kd_jax.build import terms as build_terms
+from tests.helpers import marks
+from tests.helpers.methods import harness, texts
+
+KEYS = {**texts.BY_TOKEN, **texts.BY_ROW}
+QUICK = ('cross_entropy', 'kd', 'dist', 'feature_mse', 'minilm', 'tinybert')
+every = pytest.mark.parametrize('name', marks.slow_but(KEYS, (*QUICK, 'at')))
+by_token = pytest.mark.parametrize(
+  'name', marks.slow_but(texts.BY_TOKEN, QUICK)
+)
+
+
+@functools.cache
+def _made(name):
+  """The method and its variables."""
+  method = methods.make_method(name, **KEYS[name])
+  shapes = texts.shapes(texts.lay_out(texts.PLAIN))
+  variables = jax.jit(lambda key: method.init(key, *shapes))(jax.random.key(0))
+  return method, variables
+
+
+def _total(name, text, student, reduction, axis_name=None):
+  method, variables = _made(name)
+  hard = name in methods.HARD
+  teacher = terms.LABELS if hard else 'teacher'
+  term = terms.Term('student', teacher, method, reduction=reduction)
+  signals = {'student': student, 'teacher': text.teacher, terms.LABELS: {}}
+  total, _ = terms.total_loss(
+    {'term': term},
+    {'term': variables},
+    signals,
+    text.batch,
+    {'term': terms.hparams_of(term)},
+    jnp.int32(0),
+    axis_name,
+  )
+  return total
+
+
+def _ask(name, text, reduction):
+  """The loss and its gradient by sequence, and the share of it elsewhere."""
+  _made(name)  # outside of the trace
+
+  def loss(student):
+    return _total(name, text, student, reduction)
+
+  value, gradient = jax.jit(jax.value_and_grad(loss))(text.student)
+  parts = texts.of_sequences(text, gradient)
+  whole = sum(np.abs(x).sum() for x in gradient.values())
+  of_text = sum(np.abs(x).sum() for part in parts.values() for x in part)
+  return value, parts, abs(whole - of_text) / whole
+
+
+def _agree(got, want):
+  (value, gradient, outside), (wanted, slope, _) = got, want
+  assert value > 0 or value < 0
+  harness.close(value, wanted, 1e-5)
+  assert harness.apart(gradient, slope) < 1e-4
+  assert harness.norm(slope) > 0
+  assert outside < 1e-5
+
+
+@every
+def test_padding_counts_nowhere(name):
+  plain, padded = map(texts.lay_out, (texts.PLAIN, texts.PADDED))
+  if name in texts.BY_ROW:  # which compare rows, an empty one too
+    padded = texts.lay_out((texts.PLAIN[0], 9))
+  for reduction in ('token_mean', 'sequence_mean'):
+    _agree(_ask(name, padded, reduction), _ask(name, plain, reduction))
+
+
+@by_token
+@pytest.mark.parametrize('reduction', terms.REDUCTIONS)
+def test_packed_sequences_are_as_if_alone(name, reduction):
+  packed = texts.lay_out(texts.PACKED, packed=True)
+  plain = texts.lay_out(texts.PLAIN)
+  _agree(_ask(name, packed, reduction), _ask(name, plain, reduction))
+
+
+@by_token
+@pytest.mark.parametrize('reduction', terms.REDUCTIONS)
+def test_another_split_of_the_batch(name, reduction):
+  """Halves of unequal numbers of tokens: their average is the whole."""
+  _made(name)
+  text = texts.lay_out(texts.PLAIN)
+  halves = jax.tree.map(
+    lambda x: x.reshape(2, -1, *x.shape[1:]),
+    (text.student, text.teacher, text.batch),
+  )
+
+  def loss(student):
+    def shard(student, teacher, batch):
+      half = texts.Text({}, teacher, batch, ())
+      return _total(name, half, student, reduction, 'devices')
+
+    found = jax.vmap(shard, axis_name='devices')(student, *halves[1:])
+    return found.mean()
+
+  value, gradient = jax.jit(jax.value_and_grad(loss))(halves[0])
+  gradient = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), gradient)
+  parts = texts.of_sequences(text, gradient)
+  _agree((value, parts, 0), _ask(name, text, reduction))
+
+
+def test_an_unknown_reduction_is_one_line():
+  spec = {'method': 'kd', 'reduction': 'token'}
+  with pytest.raises(ValueError, match="term 'soft' .*'token_mean'") as error:
+    build_terms.make_term('soft', spec, None, None)
+  assert '\n' not in str(error.value)
+
+
+def test_features_of_tokens_and_of_rows_need_a_term_each():
+  text = texts.lay_out(texts.PLAIN)
+  sides = [
+    {**side, 'pooled': side['states'][:, 0]}
+    for side in (text.student, text.teacher)
+  ]
+  layers = [('states', 'states'), ('pooled', 'pooled')]
+  method = methods.make_method('feature_mse', layers=layers)
+  empty = {'params': {}, 'state': {}}
+  with pytest.raises(ValueError, match='need a term each'):
+    method.loss(empty, *sides, text.batch, {})
+  one = methods.make_method('feature_mse', layers=layers[1:])
+  assert one.loss(empty, *sides, text.batch, {})[0].shape == (4,)
+
+
+def test_batch_norm_would_count_padding():
+  text = texts.lay_out(texts.PLAIN)
+  method = methods.make_method('fitnet', layers=[('states', 'states')])
+  variables = method.init(jax.random.key(0), *texts.shapes(text))
+  with pytest.raises(ValueError, match="variant='paper'"):
+    method.loss(variables, text.student, text.teacher, text.batch, {})
+
+
+def test_patient_distillation_refuses_packed_rows():
+  text = texts.lay_out(texts.PACKED, packed=True)
+  method = methods.make_method('pkd', layers=[('states', 'states')])
+  empty = {'params': {}, 'state': {}}
+  with pytest.raises(ValueError, match='may not be packed'):
+    method.loss(empty, text.student, text.teacher, text.batch, {})
