@@ -119,10 +119,11 @@ _OPTIONS = {
 
 
 def names() -> list[str]:
-  """The methods of the table, but those for maps of predictions."""
+  """The methods of the table, but those for text or maps of predictions."""
   from kd_jax import methods  # PyTorch's side does without JAX
 
-  return [name for name in methods.METHODS if name not in methods.DENSE]
+  elsewhere = (*methods.TEXT, *methods.DENSE)
+  return [name for name in methods.METHODS if name not in elsewhere]
 
 
 def entry(name: str) -> Entry:

@@ -65,7 +65,7 @@ BESIDE = {
 }
 
 # Neither labels alone nor what images without maps of predictions lack.
-_NOT_HERE = (*methods.HARD, *methods.ATTENTION, *methods.DENSE)
+_NOT_HERE = (*methods.HARD, *methods.ATTENTION, *methods.TEXT, *methods.DENSE)
 
 # A method that is not above: on logits, instead of part of the hard loss,
 # (1 - alpha) CE + alpha method; on layers, CE + method.
@@ -75,6 +75,7 @@ SOFT = {
   if name not in (*BESIDE, *_NOT_HERE) and not methods.reads_layers(name)
 } | {
   'topk_kd': {'k': 3},
+  'topk_jsd': {'k': 3},
   'ctkd': {'decay_steps': 200.0},
   'sdd_kd': {'layers': FINAL},
 }

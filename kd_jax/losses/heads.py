@@ -71,10 +71,12 @@ def in_chunks(
   # Wide outside of the scan: there its gradients are added up.
   wide = jax.tree.map(numerics.f32, dict(heads))
 
+  # On the way back the logits are computed again, and with them at hand what
+  # `compare` makes of them, which is most of the memory.
   @jax.checkpoint
   def values(heads, arrays):
     z = {side: logits(heads[side], x) for side, x in arrays['sides'].items()}
-    return compare(z, arrays['rest'])
+    return jax.checkpoint(compare)(z, arrays['rest'])
 
   def body(carry, arrays):
     return carry, values(wide, arrays)

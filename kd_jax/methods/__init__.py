@@ -53,15 +53,9 @@ from kd_jax.methods import (
 # The methods that read the labels and no teacher.
 HARD = ('cross_entropy', 'uskd')
 # Those that read outputs which transformers alone have.
-ATTENTION = (
-  'attention_mse',
-  'attention_kl',
-  'value_relation',
-  'tinybert',
-  'minilm',
-  'minilm_v2',
-  'mobilebert',
-)
+ATTENTION = ('attention_mse', 'attention_kl', 'value_relation')
+# Those that read the blocks of transformers on text.
+TEXT = ('tinybert', 'minilm', 'minilm_v2', 'mobilebert', 'pkd')
 # Those that are made for maps of predictions.
 DENSE = (
   'pixel_kd',

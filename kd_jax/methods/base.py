@@ -290,7 +290,11 @@ def on_logits(
       masks = {}
       if counting and tokens.real(batch) is not None:
         masks = {'counts': batch.get('mask')}
-      value = compare(*pair, labels, hparams, **masks)
+      # Of tokens there may be so many logits that keeping what a divergence
+      # makes of them costs more memory than computing it again takes time.
+      by_token = student['logits'].ndim == 3
+      computed = jax.checkpoint(compare) if by_token else compare
+      value = computed(*pair, labels, hparams, **masks)
       return value, variables['state']
 
     return Method(init, loss, numbers, batchwise)

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kd_jax import methods, terms
+from kd_jax import kinds, methods, terms
 from kd_jax.build import terms as build_terms
+from kd_jax.losses import heads
 from tests.helpers import marks
 from tests.helpers.methods import harness, texts
 
@@ -113,6 +114,70 @@ def test_another_split_of_the_batch(name, reduction):
   gradient = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), gradient)
   parts = texts.of_sequences(text, gradient)
   _agree((value, parts, 0), _ask(name, text, reduction))
+
+
+def _with_heads(text):
+  """Sides whose logits are those of heads on 'states', and named so."""
+  rng = np.random.default_rng(9)
+  for side in (text.student, text.teacher):
+    head = {
+      'kernel': rng.normal(size=(6, texts.CLASSES)).astype(np.float32),
+      'soft_cap': np.float32(3),
+    }
+    logits = heads.logits(head, jnp.asarray(side['states']))
+    yield {'final': side['states'], 'head': head, 'logits': logits}
+
+
+CHUNKED = [
+  name
+  for name in texts.BY_TOKEN
+  if 'chunk' in kinds.of_options(methods.METHODS[name])
+]
+
+
+@pytest.mark.parametrize('name', marks.slow_but(CHUNKED, ('kd', 'dkd')))
+def test_in_chunks_it_is_the_same(name):
+  """By tokens of two rows, the last chunk shorter than the others."""
+  text = texts.lay_out(texts.PACKED, packed=True)
+  student, teacher = _with_heads(text)
+  found = []
+  for chunk in (None, 5):
+    options = {**texts.BY_TOKEN[name], **({'chunk': chunk} if chunk else {})}
+    method = methods.make_method(name, **options)
+    sides = student, teacher
+    method.init(jax.random.key(0), *map(harness.signals.shapes_of, sides))
+
+    def loss(states, kernel, method=method, chunk=chunk):
+      head = {**student['head'], 'kernel': kernel}
+      ours = {**student, 'final': states, 'head': head}
+      theirs = {k: v for k, v in teacher.items() if k != 'logits' or not chunk}
+      ours['logits'] = None if chunk else heads.logits(head, states)
+      values, _ = method.loss(
+        {'params': {}, 'state': {}}, ours, theirs, text.batch, method.hparams
+      )
+      return terms.masked_mean(values, text.batch['mask'])
+
+    given = student['final'], student['head']['kernel']
+    found.append(jax.jit(jax.value_and_grad(loss, (0, 1)))(*given))
+  (dense, slopes), (value, gradients) = found
+  harness.close(value, dense, 1e-6)
+  assert harness.apart(gradients, slopes) < 1e-6
+
+
+def test_chunks_need_hidden_states_and_a_head():
+  text = texts.lay_out(texts.PLAIN)
+  shapes = texts.shapes(text)
+  key = jax.random.key(0)
+  method = methods.make_method('kd', chunk=4)
+  with pytest.raises(ValueError, match="hidden output of the student, 'final'"):
+    method.init(key, *shapes)
+  method = methods.make_method('kd', chunk=4, hidden='states')
+  with pytest.raises(ValueError, match='last linear layer of the student'):
+    method.init(key, *shapes)
+  method = methods.make_method('kd', chunk=4, hidden='layer0')
+  sides = [{**side, 'head': {'kernel': jnp.ones((5, 7))}} for side in shapes]
+  with pytest.raises(ValueError, match='its head reads 5 numbers'):
+    method.init(key, *sides)
 
 
 def test_an_unknown_reduction_is_one_line():

@@ -12,7 +12,7 @@ from tests.helpers import marks
 
 FILE = 'experiments/configs/digits_methods.py'
 # Sequences and maps of predictions: test_devices trains on their outputs.
-ELSEWHERE = {*methods.HARD, *methods.ATTENTION, *methods.DENSE}
+ELSEWHERE = {*methods.HARD, *methods.ATTENTION, *methods.TEXT, *methods.DENSE}
 POOLED = digits_methods.POOLED
 NAMES = [*digits_methods.SOFT, *digits_methods.BESIDE]
 QUICK = ('kd', 'dkd', 'fitnet', 'rkd')
