@@ -81,6 +81,29 @@ def known_bins(
   return numerics.log_probs(log_top, temperature)
 
 
+def pair(
+  student: Array, log_top: Array, classes: Array, log_rest: Array
+) -> tuple[Array, Array]:
+  """Both sides as logits of the known classes and, with one, the tail.
+
+  What any divergence of two logits compares: at T = 1 the bins themselves, and
+  no more than over all classes; at another T their tempered selves, with the
+  tail as one class, which may be more. At k = K it is the divergence of all
+  classes, at any T.
+
+  Args:
+    student: logits z_s [B, ..., K].
+    log_top, classes, log_rest: as in `topk_kl`.
+
+  Returns:
+    (student's, teacher's) [B, ..., k + 1], or [B, ..., K] where k = K.
+  """
+  whole = classes.shape[-1] == student.shape[-1]
+  variant = 'renormalize' if whole else 'tail'
+  ours = bins(numerics.log_probs(student), classes, variant)
+  return ours, known_bins(log_top, log_rest, 1.0, variant)
+
+
 def topk_kl(
   student: Array,
   log_top: Array,

@@ -72,7 +72,7 @@ METHODS = {
   'cross_entropy': base.on_labels(logits.cross_entropy),
   'uskd': base.only('image', teacher_free.uskd),
   # Logits.
-  'kd': base.on_logits(logits.kd),
+  'kd': base.on_logits(logits.kd, binned=True),
   'dkd': base.on_logits(decoupled.dkd),
   'rld': base.on_logits(decoupled.rld, alpha_temperature=kinds.Temperature),
   'nkd': base.on_logits(decoupled.nkd),
@@ -93,16 +93,16 @@ METHODS = {
   'ttm': base.on_logits(logits.ttm),
   'wsld': base.on_logits(logits.wsld),
   'logit_mse': base.on_logits(logits.logit_mse),
-  'forward_kl': base.on_logits(divergences.forward_kl),
-  'reverse_kl': base.on_logits(divergences.reverse_kl),
+  'forward_kl': base.on_logits(divergences.forward_kl, binned=True),
+  'reverse_kl': base.on_logits(divergences.reverse_kl, binned=True),
   'generalized_jsd': base.on_logits(
-    divergences.generalized_jsd, beta=kinds.Share
+    divergences.generalized_jsd, binned=True, beta=kinds.Share
   ),
-  'skew_kl': base.on_logits(divergences.skew_kl),
-  'skew_reverse_kl': base.on_logits(divergences.skew_reverse_kl),
-  'symmetric_kl': base.on_logits(divergences.symmetric_kl),
-  'js': base.on_logits(divergences.js),
-  'tv': base.on_logits(divergences.tv),
+  'skew_kl': base.on_logits(divergences.skew_kl, binned=True),
+  'skew_reverse_kl': base.on_logits(divergences.skew_reverse_kl, binned=True),
+  'symmetric_kl': base.on_logits(divergences.symmetric_kl, binned=True),
+  'js': base.on_logits(divergences.js, binned=True),
+  'tv': base.on_logits(divergences.tv, binned=True),
   'ofa': base.on_logits(decoupled.ofa),
   'ofa_exits': base.only('image', exits.ofa_exits),
   'wkd_l': transport.wkd_l,

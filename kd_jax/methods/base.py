@@ -9,7 +9,7 @@ import jax
 
 from kd_jax import kinds, types
 from kd_jax.losses import logits as logit_losses
-from kd_jax.losses import spatial, tokens
+from kd_jax.losses import sparse, spatial, tokens
 from kd_jax.methods import chunks
 
 NOTHING = {'params': {}, 'state': {}}
@@ -35,6 +35,9 @@ LEGAL: Mapping[str, Any] = {
 
 # What a loss takes of a batch of text: no options, unless a maker says so.
 MASKS = ('tokens', 'segments', 'by_query', 'counts')
+
+# Outputs of a teacher of which some classes are known (see `losses.sparse`).
+KNOWN = ('top_log_probs', 'top_classes', 'top_log_rest')
 
 # The axes of the logits that a method compares, by its `predictions`.
 _AXES = {'image': '[B, K]', 'pixel': '[B, H, W, K]'}
@@ -221,6 +224,7 @@ def on_logits(
   function: Callable,
   batchwise: bool = False,
   counted: Sequence[str] = (),
+  binned: bool = False,
   **legal,
 ) -> Callable:
   """Makes the maker of a method that compares two logits.
@@ -230,6 +234,8 @@ def on_logits(
       and static options) -> [B, ...], from `kd_jax.losses`.
     batchwise: whether it couples the examples of a batch.
     counted: options that count classes: at most K of them, where given.
+    binned: whether it takes a teacher that has `KNOWN` in place of logits, as a
+      cache of tokens holds: it then compares those classes and the tail.
     **legal: {option: kind} where `LEGAL` does not say it.
 
   Returns:
@@ -260,6 +266,8 @@ def on_logits(
     def init(key, student, teacher):
       del key
       sides = {'student': student, 'teacher': teacher}
+      if binned and knows(teacher):
+        return _check_known(name, compare, student, teacher, numbers)
       if chunk:
         chunks.check(name, hidden, **sides)
       check_logits(name, student, teacher)
@@ -274,6 +282,9 @@ def on_logits(
 
     def loss(variables, student, teacher, batch, hparams):
       labels = batch['labels'] if labelled else None
+      if binned and knows(teacher):
+        bins = sparse.pair(student['logits'], *(teacher[n] for n in KNOWN))
+        return compare(*bins, labels, hparams), variables['state']
       if chunk:
         value = chunks.values(
           lambda z, y: compare(z['student'], z['teacher'], y, hparams),
@@ -302,6 +313,21 @@ def on_logits(
   chunked = {} if batchwise else chunks.OPTIONS
   legal = {**legal, 'standardize': bool, **chunked}
   return documented(make, function, legal)
+
+
+def knows(teacher: Mapping) -> bool:
+  """Whether a teacher has some classes of its distributions, and no logits."""
+  return 'logits' not in teacher and all(name in teacher for name in KNOWN)
+
+
+def _check_known(name, compare, student, teacher, numbers) -> types.Variables:
+  """The init of a method on known classes: traces it on shapes."""
+
+  def loss(student, teacher):
+    return compare(*sparse.pair(student, *teacher), None, numbers)
+
+  check(name, loss, student['logits'], [teacher[n] for n in KNOWN])
+  return NOTHING
 
 
 def on_labels(function: Callable) -> Callable:

@@ -12,7 +12,8 @@ import pytest
 
 from kd_jax import kinds, methods, terms
 from kd_jax.build import terms as build_terms
-from kd_jax.losses import heads
+from kd_jax.losses import heads, sparse
+from kd_jax.methods import base
 from tests.helpers import marks
 from tests.helpers.methods import harness, texts
 
@@ -178,6 +179,45 @@ def test_chunks_need_hidden_states_and_a_head():
   sides = [{**side, 'head': {'kernel': jnp.ones((5, 7))}} for side in shapes]
   with pytest.raises(ValueError, match='its head reads 5 numbers'):
     method.init(key, *sides)
+
+
+BINNED = (
+  'kd',
+  'forward_kl',
+  'reverse_kl',
+  'generalized_jsd',
+  'skew_kl',
+  'skew_reverse_kl',
+  'symmetric_kl',
+  'js',
+  'tv',
+)
+
+
+@pytest.mark.parametrize('name', marks.slow_but(BINNED, ('kd', 'skew_kl')))
+def test_a_teacher_of_which_some_classes_are_known(name):
+  """At k = K the live value, whatever T; below it and at T = 1, less."""
+  text = texts.lay_out(texts.PLAIN)
+  log_p = jax.nn.log_softmax(text.teacher['logits'])
+
+  def ask(k, temperature):
+    method = methods.make_method(name, temperature=temperature)
+    log_top, classes = jax.lax.top_k(log_p, k)
+    known = log_top, classes, sparse.log_tail(log_top)
+    teacher = dict(zip(base.KNOWN, known, strict=True))
+    shapes = map(harness.signals.shapes_of, (text.student, teacher))
+    variables = method.init(jax.random.key(0), *shapes)
+    for side in (teacher, text.teacher):
+      value, _ = method.loss(
+        variables, text.student, side, text.batch, method.hparams
+      )
+      yield np.asarray(value)
+
+  known, live = ask(texts.CLASSES, 3.0)
+  np.testing.assert_allclose(known, live, rtol=1e-5, atol=1e-6)
+  known, live = ask(3, 1.0)
+  assert np.all(known <= live + 1e-6)
+  assert np.all(known > 0)
 
 
 def test_an_unknown_reduction_is_one_line():
