@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from kd_jax import build, metrics, network_files, tasks, types
-from kd_jax.compare import by_logits, by_sums, cost, predict, results, roles
+from kd_jax import build, device, metrics, network_files, tasks, types
+from kd_jax.compare import by_logits, by_sums, predict, results, roles
 from kd_jax.compare import table as tables
 
 
