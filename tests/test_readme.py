@@ -118,7 +118,10 @@ def test_every_export_runs(tmp_path, capsys):
   job = ['--config', 'tests/helpers/quick.py', '--workdir', str(run)]
   short = ['--config.baseline=False', '--config.train.steps=200']
   assert cli.main([*job, *short]) == 0
-  exports = [c for c in commands() if 'kd_jax.export' in c]
+  # Hugging Face's format is for text: tests/export runs it.
+  exports = [
+    c for c in commands() if 'kd_jax.export' in c and 'huggingface' not in c
+  ]
   assert len(exports) >= 4
   for words in exports:
     _, *options = after(words, 'kd_jax.export')
