@@ -1,12 +1,13 @@
 """Text networks: padding, packing and what is not read change nothing."""
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from kd_jax import models
-from kd_jax.models import base, text
+from kd_jax.models import base, compute, text
 from tests.helpers import marks
 
 K = 31
@@ -214,6 +215,33 @@ def test_weights_of_two_bytes_compute_in_them(name):
   assert float(jnp.abs(outputs['logits'] - full).max()) < 0.15 * float(
     jnp.abs(full).max()
   )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['bert', 'gemma3', 't5'])
+def test_computed_anew_or_in_fewer_bits(name):
+  network, variables = make(name)
+  batch = inputs(name, 6)
+
+  def gradient(network):
+    def loss(variables):
+      outputs, _ = network.apply(variables, batch, train=True, rng=KEY)
+      return jnp.mean(outputs['logits'] ** 2) + outputs['layer0_scores'].mean()
+
+    return jax.jit(jax.grad(loss))(variables)
+
+  # That of a bias of keys is 0 but for rounding: all have one scale.
+  flat = [
+    jax.flatten_util.ravel_pytree(gradient(x))[0]
+    for x in (compute.with_remat(network), network)
+  ]
+  close(*flat)
+  low = compute.with_precision(network, 'bfloat16')
+  outputs = apply(low, variables, batch)
+  assert {x.dtype for x in outputs.values()} == {jnp.dtype('float32')}
+  full = apply(network, variables, batch)['logits']
+  gap = float(jnp.abs(outputs['logits'] - full).max())
+  assert 0 < gap < 0.15 * float(jnp.abs(full).max())
 
 
 @pytest.mark.parametrize(
