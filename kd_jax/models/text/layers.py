@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kd_jax import types
+from kd_jax.losses import heads
 
 normal = nn.initializers.normal(0.02)
 
@@ -153,16 +154,15 @@ class Head(nn.Module):
       kernel = self.param('kernel', normal, (x.shape[-1], self.classes))
     else:
       kernel = tied.T
-    kernel = kernel.astype(x.dtype)
-    logits = self.scale * jnp.matmul(
-      x, kernel, preferred_element_type=jnp.float32
-    )
+    head = {'kernel': kernel}
+    if self.scale != 1:
+      head['scale'] = self.scale
     if self.bias:
-      bias = self.param('bias', nn.initializers.zeros, (self.classes,))
-      logits += bias.astype(logits.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
+      zeros = nn.initializers.zeros
+      head['bias'] = self.param('bias', zeros, (self.classes,))
     if self.soft_cap:
-      logits = self.soft_cap * jnp.tanh(logits / self.soft_cap)
-    return logits
+      head['soft_cap'] = self.soft_cap
+    return heads.logits(head, x)
 
 
 def head_of(
