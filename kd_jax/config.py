@@ -79,7 +79,7 @@ def optimizer() -> ConfigDict:
   c.clip_norm = 0.0  # greatest global norm of the gradient; 0: none
   c.accumulate = 1  # steps whose gradients are averaged into one update
   c.options = open_dict()  # momentum, nesterov, delta, b1, b2, eps, decay
-  c.schedule = open_dict(name='constant')  # constant, linear, cosine, step
+  c.schedule = open_dict(name='constant')  # or linear, cosine, poly, step
   return c
 
 

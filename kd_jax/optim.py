@@ -257,6 +257,13 @@ def cosine(step, steps, *, end: kinds.NonNegative = 0.0):
   return end + (1 - end) * fall
 
 
+def poly(
+  step, steps, *, power: kinds.Positive = 0.9, end: kinds.NonNegative = 0.0
+):
+  """From 1 to `end` as (1 - step / steps)^power; usual in segmentation."""
+  return end + (1 - end) * (1 - jnp.clip(step / steps, 0, 1)) ** power
+
+
 _RISING = kinds.Rule(
   'rise', lambda x: all(a < b for a, b in itertools.pairwise(x))
 )
@@ -275,6 +282,7 @@ SCHEDULES = {
   'constant': constant,
   'linear': linear,
   'cosine': cosine,
+  'poly': poly,
   'step': staircase,
 }
 

@@ -86,3 +86,11 @@ def test_a_config_names_it():
   c.train.optimizer.options.delta = 0.3
   with pytest.raises(ValueError, match='train: .*momentum=0.8 with delta=0.3'):
     build.make_experiment(c)
+
+
+def test_poly_is_the_rate_of_published_segmentation():
+  """CIRKD: 1e-4 + (0.02 - 1e-4) (1 - i / N)^0.9, at i = 0, N / 4 and N."""
+  schedule = optim.make_schedule({'name': 'poly', 'end': 1e-4 / 0.02}, 400)
+  rates = [float(0.02 * schedule(step)) for step in (0, 100, 400)]
+  middle = 1e-4 + 0.0199 * 0.75**0.9
+  np.testing.assert_allclose(rates, [0.02, middle, 1e-4], rtol=1e-5)
