@@ -16,10 +16,11 @@ ImageNet; without it expect five to ten points less.
 The protocol of CIRKD, Af-DCD and DIST: 40,000 steps of 16 crops of 512x1024,
 SGD with momentum 0.9, rate 0.02 that falls as (1 - i/N)^0.9 to 1e-4, decay
 1e-4 (DIST: 5e-4); images scaled by 0.5 to 2 and flipped, one draw for image and
-labels; cross-entropy of the logits resized to the labels, and 0.4 times that
-of the auxiliary classifier. Single scale, whole images at the test. Published
-mIoU in % on validation, teacher 78.07, DeepLabV3 students, from Af-DCD's README
-(DIST's number is from its own table, with another decay):
+labels; cross-entropy of the logits resized to the labels, and for students 0.4
+times that of the auxiliary classifier. The student alone is METHOD `alone`,
+which has the auxiliary loss too (`baseline` would not). Single scale, whole
+images at the test. Published mIoU in % on validation, teacher 78.07, from
+Af-DCD's README (DIST's are from its own table):
 
   student             alone  SKD    IFVD   CWD    CIRKD  Af-DCD  DIST
   DeepLabV3-ResNet18  74.21  75.42  75.59  75.55  76.38  77.03   77.10
@@ -90,7 +91,9 @@ def get_config(arg: str = 'cwd,deeplabv3_resnet18'):
     seed=0,
     **NORMAL,
   )
-  c.networks.teacher = dict(name='deeplabv3_resnet101')
+  c.baseline = False  # 'alone' is, with the auxiliary loss
+  if name != 'alone':
+    c.networks.teacher = dict(name='deeplabv3_resnet101')
   c.networks.student = dict(name=student)
   c.terms.hard = dict(method='cross_entropy')
   c.views.auxiliary = dict(name='output', sources=['student'], key='logits_aux')
@@ -112,6 +115,8 @@ def get_config(arg: str = 'cwd,deeplabv3_resnet18'):
     part.optimizer.learning_rate = RATE
     part.optimizer.weight_decay = 1e-4
     part.optimizer.schedule = dict(name='poly', power=0.9, end=END / RATE)
+  if name == 'dist':
+    c.train.optimizer.weight_decay = 5e-4
   return c
 
 

@@ -50,6 +50,9 @@ def test_cityscapes_builds(name, frames):
     part.batch_size = 8
   of = build.make_experiment(c)
   assert of.data.classes == 19 and of.data.ignore == 255
+  *teachers, student = of.stages
+  assert {'hard', 'auxiliary'} <= set(student.terms)
+  assert [stage.name for stage in teachers] == ['teacher'] * (name != 'alone')
 
 
 def test_cityscapes_follows_the_published_rate():
