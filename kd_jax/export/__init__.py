@@ -6,7 +6,8 @@ DIR then holds the file, meta.json (how images are prepared), parity.json (the
 file compared with the network in JAX) and card.md. Only the network is
 exported: no adapters, no optimizer, no teacher. Its input is `images`, f32
 [batch, H, W, C], prepared as meta.json says; its output is `logits`, f32
-[batch, K]. A network for text becomes a folder of Hugging Face's.
+[batch, K], or [batch, h, w, K] of a segmenter. A network for text becomes a
+folder of Hugging Face's.
 """
 
 import argparse
