@@ -231,7 +231,7 @@ def test_the_command_goes_both_ways(tmp_path, capsys):
 @pytest.mark.parametrize(
   'given, message',
   [
-    (['--out', 'x'], '--model is needed to read weights; known: bisenet_v2'),
+    (['--out', 'x'], '--model is needed to read weights; known: bert'),
     (
       ['--out', 'x', '--model', 'resnet9'],
       "unknown network 'resnet9'; did you",
