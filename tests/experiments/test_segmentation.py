@@ -35,7 +35,7 @@ def test_camvid_builds(frames):
 @pytest.mark.parametrize(
   'name',
   [
-    pytest.param(name, marks=() if name == 'cwd' else pytest.mark.slow)
+    pytest.param(name, marks=() if name == 'alone' else pytest.mark.slow)
     for name in cityscapes.METHODS
   ],
 )

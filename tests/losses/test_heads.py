@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kd_jax.losses import divergences, heads, logits
+from tests.helpers import marks
 
 RNG = np.random.default_rng(0)
 X, Y = (RNG.normal(size=(2, 5, d)).astype(np.float32) for d in (4, 6))
@@ -75,7 +76,7 @@ def _close(got, want):
     np.testing.assert_allclose(x, y, rtol=0, atol=1e-6 * np.abs(y).max())
 
 
-@pytest.mark.parametrize('name', LOSSES)
+@pytest.mark.parametrize('name', marks.slow_but(LOSSES, ['kd']))
 def test_chunks_are_the_whole(name):
   dense, chunked = _both(LOSSES[name], OURS['capped and scaled'], 3)
   _close(chunked, dense)

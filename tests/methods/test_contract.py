@@ -17,6 +17,9 @@ from tests.helpers.methods import cases, harness, signals
 
 CASES = cases.CASES
 every = pytest.mark.parametrize('name', CASES)
+# Laws that compile a program or more a case: the quick suite has some of each
+# kind of method.
+some = pytest.mark.parametrize('name', marks.slow_but(CASES, cases.QUICK))
 B = signals.B
 
 
@@ -161,7 +164,7 @@ def test_stays_finite(name):
       assert harness.finite(found), kind
 
 
-@every
+@some
 def test_order_of_the_batch(name):
   made = harness.make(name)
   order = np.random.default_rng(5).permutation(B)
@@ -182,7 +185,7 @@ def test_order_of_the_batch(name):
   assert harness.apart(pull, turn(want[2][1])) < 1e-3
 
 
-@every
+@some
 def test_every_hyperparameter_counts_and_none_recompiles(name):
   made, variables = harness.make(name), harness.warm(name)
   reference = harness.ask(made, variables=variables)
@@ -196,7 +199,7 @@ def test_every_hyperparameter_counts_and_none_recompiles(name):
   assert made.evaluate._cache_size() == programs
 
 
-@every
+@some
 def test_eager_in_bf16_is_jit_in_f32(name):
   """Op by op on bf16 sides: the compiled values of the same numbers in f32."""
   made = harness.make(name)
@@ -269,7 +272,7 @@ def _lanes(name):
   return lanes, along, apart
 
 
-@every
+@some
 def test_lanes_of_a_grid_are_single_runs(name):
   made, held = harness.make(name), harness.warm(name)
   lanes, _, found = _lanes(name)
@@ -283,7 +286,7 @@ def test_lanes_of_a_grid_are_single_runs(name):
     assert harness.apart(got[2][:2], grads[:2]) < 1e-3
 
 
-@every
+@some
 def test_gradient_is_the_finite_difference_in_f64(name):
   if CASES[name].detached:
     pytest.skip('by design: its gradient is not its slope; see its own test')

@@ -47,6 +47,7 @@ def kept(folder) -> dict[str, str]:
   return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('at_once', ['1', '4'])
 def test_the_fastest_is_taken_said_and_remembered(
   at_once, monkeypatch, capsys, tmp_path

@@ -82,7 +82,7 @@ def test_chunks_are_single_steps_to_rounding(whole, tmp_path):
     'loop',
     pytest.param('unrolled', marks=pytest.mark.slow),
     pytest.param('map', marks=pytest.mark.slow),
-    'vmap',
+    pytest.param('vmap', marks=pytest.mark.slow),
   ],
 )
 def test_lanes_in_chunks_are_single_runs_in_chunks(strategy, tmp_path):
@@ -133,7 +133,7 @@ def test_cached_teachers_in_chunks(tmp_path):
     assert row == pytest.approx(other, rel=1e-3, abs=1e-5)
 
 
-@pytest.mark.parametrize('way', marks.slow_but(['mesh', 'pmap'], ['pmap']))
+@pytest.mark.parametrize('way', marks.slow_but(['mesh', 'pmap'], ['mesh']))
 def test_several_devices_take_chunks(way, tmp_path, capsys):
   """Cut and stopped anywhere they are the same run, near that of one device."""
 

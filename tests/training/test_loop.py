@@ -7,7 +7,7 @@ import pytest
 from kd_jax import build, device, errors, metrics, parallel, runs
 from kd_jax.data import sources
 from kd_jax.training import halving, loop
-from tests.helpers import grids, tiny
+from tests.helpers import grids, marks, tiny
 
 pytestmark = pytest.mark.usefixtures('compiled_once')
 
@@ -57,7 +57,7 @@ def test_a_part_at_a_time_is_the_same(alone, tmp_path):
 
 
 @pytest.mark.parametrize(
-  'strategy', ['loop', pytest.param('map', marks=pytest.mark.slow), 'vmap']
+  'strategy', marks.slow_but(['loop', 'map', 'vmap'], ['loop'])
 )
 def test_a_grid_that_was_stopped_goes_on(strategy, alone, tmp_path):
   asked, plan = [], loop.Plan(strategy)
@@ -96,7 +96,7 @@ def test_a_launch_leaves_a_run_for_every_lane(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'strategy', ['loop', pytest.param('unrolled', marks=pytest.mark.slow), 'vmap']
+  'strategy', marks.slow_but(['loop', 'unrolled', 'vmap'], ['loop'])
 )
 def test_a_lane_that_diverges_stops_alone(strategy, tmp_path):
   key = 'train.optimizer.learning_rate'
@@ -170,6 +170,7 @@ def test_more_lanes_than_fit_are_refused(tmp_path, monkeypatch):
     grids.together(grids.settings(), tmp_path, loop.Plan('loop', lanes=64))
 
 
+@pytest.mark.slow
 def test_auto_gives_each_lane_a_device(alone, monkeypatch, tmp_path):
   spread, on_each = [], parallel.on_each
 

@@ -16,8 +16,8 @@ LESS = {'networks__student__remat': True, 'networks__teacher__microbatches': 4}
 @pytest.mark.parametrize(
   'parallel',
   [
-    'mesh',
-    pytest.param('one', marks=pytest.mark.slow),
+    'one',
+    pytest.param('mesh', marks=pytest.mark.slow),
     pytest.param('pmap', marks=pytest.mark.slow),
   ],
 )

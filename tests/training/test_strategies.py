@@ -66,7 +66,7 @@ def trained(name: str, devices: int, chunks: bool) -> tuple[list, np.ndarray]:
   [
     'loop',
     pytest.param('unrolled', marks=pytest.mark.slow),
-    'map',
+    pytest.param('map', marks=pytest.mark.slow),
     pytest.param('vmap', marks=pytest.mark.slow),
   ],
 )

@@ -4,7 +4,7 @@ import pytest
 
 from kd_jax import build, cli, config, errors, metrics
 from kd_jax.training import tracing
-from tests.helpers import quick, running
+from tests.helpers import marks, quick, running
 
 
 def traces(folder, stage: str) -> list:
@@ -12,7 +12,7 @@ def traces(folder, stage: str) -> list:
   return sorted((folder / tracing.FOLDER / stage).rglob('*.xplane.pb'))
 
 
-@pytest.mark.parametrize('at_once', [1, 30])
+@pytest.mark.parametrize('at_once', marks.slow_but([1, 30], [30]))
 def test_a_traced_run_is_the_same_run(at_once, tmp_path, capsys):
   options = dict(baseline=False, steps_at_once=at_once)
   whole = running.run(running.experiment(**options), tmp_path / 'whole')
@@ -29,6 +29,7 @@ def test_a_traced_run_is_the_same_run(at_once, tmp_path, capsys):
   assert running.hashes(traced) == running.hashes(whole)
 
 
+@pytest.mark.slow
 def test_a_stop_in_the_window_ends_the_trace_and_the_rest_is_traced(tmp_path):
   options = dict(baseline=False, steps_at_once=1, profile='2:8')
   with pytest.raises(errors.StoppedError, match='teacher at step 5'):

@@ -246,3 +246,11 @@ CASES = {
   'cirkd_minibatch': Case({'layers': MAPS}),
   'pearson_pkd': Case({'layers': MAPS}),
 }
+
+# A few of each kind, for laws that take long.
+QUICK = (
+  'cross_entropy', 'kd', 'kd/standardized', 'dkd', 'dist', 'mlld', 'ctkd',
+  'generalized_jsd', 'rld', 'sdd_kd', 'wkd_f', 'topk_kd', 'fitnet', 'at', 'ab',
+  'ft', 'vid', 'cat_kd', 'mgd', 'semckd', 'simkd', 'rkd', 'sp', 'pkt', 'crd',
+  'srrl', 'minilm', 'pixel_kd', 'cwd',
+)  # fmt: skip
