@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import methods, optim, parallel, stages, terms
+from kd_jax import methods, optim, parallel, stages, tasks, terms
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.data import splits
@@ -77,8 +77,8 @@ def _shapes(part, shapes):
   return signals.pixels(shapes) if part == PIXELS else shapes
 
 
-def batch_of(part, seed):
-  batch = signals.images(seed, SIZE)
+def batch_of(part, seed, size=SIZE):
+  batch = signals.images(seed, size)
   return signals.maps(batch) if part == PIXELS else batch
 
 
@@ -117,9 +117,12 @@ def train(name, part):
 def in_a_chunk(name, part):
   """As `train`, in one program that gathers from data on every device."""
   placement = parallel.choose(name, jax.devices()[:8])
-  examples = signals.images(0, signals.EXAMPLES)
+  examples = batch_of(part, 0, signals.EXAMPLES)
+  labels = examples['labels']
+  if part == PIXELS:
+    labels = np.where(examples['mask'] > 0, labels, tasks.VOID)
   where = np.argsort(examples['index'])
-  split = splits.Split(examples['inputs'][where], examples['labels'][where])
+  split = splits.Split(examples['inputs'][where], labels[where])
   frozen, state = start(part)
   state = placement.replicate(state._replace(rng=jax.random.key(0)))
   frozen = placement.replicate(frozen)
