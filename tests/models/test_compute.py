@@ -10,7 +10,7 @@ from flax import linen as nn
 from flax import nnx
 
 from kd_jax import kinds, models
-from kd_jax.models import base, compute
+from kd_jax.models import base, compute, text
 from tests.helpers import products, tiny
 
 KEY = jax.random.key(0)
@@ -71,6 +71,7 @@ def dtypes(tree) -> set:
   [
     pytest.param(n, marks=[] if n in FAMILIES else [pytest.mark.slow])
     for n in models.MODELS
+    if n not in text.NETWORKS  # tests/models/text has those
   ],
 )
 def test_every_product_of_the_zoo_is_in_bf16(name):
