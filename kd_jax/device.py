@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import jax
 
+from kd_jax import types
+
 # TFLOP/s of dense products by the first words of JAX's device_kind and the
 # key `precision`; without sparsity, accumulated in f32. float32 is TF32 on
 # those NVIDIA GPUs that have it, and one pass in bf16 on a TPU.
@@ -67,6 +69,16 @@ def peak_bytes() -> int | None:
   stats = jax.local_devices()[0].memory_stats() or {}
   peak = stats.get('peak_bytes_in_use')
   return None if peak is None else int(peak)
+
+
+def nbytes(tree: types.PyTree) -> int:
+  """Bytes of arrays, or of their shapes; a key counts as 16 bytes."""
+
+  def size(x):
+    is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return x.size * (16 if is_key else x.dtype.itemsize)
+
+  return sum(size(x) for x in jax.tree.leaves(tree))
 
 
 def free() -> int:

@@ -236,10 +236,9 @@ def check_batch(batch_size: int, placement: Placement) -> None:
 
 def fits(tree: types.PyTree, placement: Placement) -> bool:
   """Whether each device has room for a copy of arrays, and as much again."""
-  size = sum(x.nbytes for x in jax.tree.leaves(tree))
   apart = bool(jax.local_devices()[0].memory_stats())
   copies = 1 if apart else placement.count  # a CPU's devices share its memory
-  return 2 * copies * size <= device.free()
+  return 2 * copies * device.nbytes(tree) <= device.free()
 
 
 def meet(where: str) -> None:

@@ -8,7 +8,6 @@ all, and the ways take turns repeat by repeat. --quick is over in a minute and
 says little; --write puts the tables into README.md.
 """
 
-import os
 import pathlib
 import sys
 import tempfile
@@ -212,13 +211,11 @@ def report(effort: Effort, argv: Sequence[str] | None) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Measures, prints, and writes when asked."""
-  parser = timing.make_parser(MODULE, __doc__)
-  options = parser.parse_args(argv)
-  os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-  sides.settle()
-  text = report(QUICK if options.quick else FULL, argv)
-  timing.publish(SECTION, text, options.write)
-  return 0
+
+  def text(quick, argv):
+    return report(QUICK if quick else FULL, argv)
+
+  return timing.run_on_cpu(MODULE, __doc__, SECTION, text, argv)
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from experiments.benchmarks import devices, sides
@@ -118,6 +118,25 @@ def publish(name: str, text: str, write: bool) -> None:
   print(text)
   if write:
     keep(README, name, text)
+
+
+def run_on_cpu(
+  module: str, doc: str, section: str, report: Callable, argv
+) -> int:
+  """A benchmark of kd_jax alone: measures, prints, and writes when asked.
+
+  Args:
+    module: that is run.
+    doc: its docstring.
+    section: of the README.
+    report: (quick, argv) -> markdown.
+    argv: the options; None: of the command line.
+  """
+  options = make_parser(module, doc).parse_args(argv)
+  os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+  sides.settle()
+  publish(section, report(options.quick, argv), options.write)
+  return 0
 
 
 def keep(path: pathlib.Path, name: str, text: str) -> None:

@@ -10,7 +10,6 @@ dense program on CHUNK tokens: the least that chunks can need. A program that
 needs more than LIMIT is compiled and not run.
 """
 
-import os
 import statistics
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmarks import sides, timing
+from experiments.benchmarks import timing
 
 MODULE, SECTION = 'experiments.benchmarks.vocabulary', 'vocabulary'
 PACKAGES = ('jax', 'jaxlib', 'numpy')
@@ -159,13 +158,11 @@ def report(effort: Effort, argv: Sequence[str] | None) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Measures, prints, and writes when asked."""
-  parser = timing.make_parser(MODULE, __doc__)
-  options = parser.parse_args(argv)
-  os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-  sides.settle()
-  text = report(QUICK if options.quick else FULL, argv)
-  timing.publish(SECTION, text, options.write)
-  return 0
+
+  def text(quick, argv):
+    return report(QUICK if quick else FULL, argv)
+
+  return timing.run_on_cpu(MODULE, __doc__, SECTION, text, argv)
 
 
 if __name__ == '__main__':

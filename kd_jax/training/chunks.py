@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kd_jax import parallel, types
+from kd_jax import device, parallel, types
 from kd_jax import step as steps
 from kd_jax.data import pipeline
 
@@ -95,7 +95,9 @@ def make_chunks(
     look_at, frozen, split, stored, jnp.asarray(first), jnp.int32(0)
   )
   _, metrics = jax.eval_shape(halves.update, state, *step_shapes)
-  size = max(min(most, BYTES // max(_bytes((step_shapes, stored)), 1)), 1)
+  size = max(
+    min(most, BYTES // max(device.nbytes((step_shapes, stored)), 1)), 1
+  )
   names = tuple(sorted(metrics))
 
   def look(frozen, data, stored, examples, first, count, axis_name=None):
@@ -173,10 +175,6 @@ def _stack(arrays, size: int) -> np.ndarray:
   stacked = np.zeros((size, *np.shape(arrays[0])), np.asarray(arrays[0]).dtype)
   stacked[: len(arrays)] = arrays
   return stacked
-
-
-def _bytes(tree: types.PyTree) -> int:
-  return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def choose(

@@ -42,12 +42,12 @@ def fit(
   shapes = jax.eval_shape(
     runtime.signals, np.int32(0), dict(frozen), runtime.feed(0)
   )
-  whole, each = _bytes(shapes), _bytes(state)
+  whole, each = device.nbytes(shapes), device.nbytes(state)
   if strategy.lower is not None:
     one, two = (_needed(strategy.lower(k, state, *shapes)) for k in (1, 2))
     each = max(two - one, each) / strategy.devices
     whole = max(2 * one - two, 0)
-  each += COPIES * _bytes(state)
+  each += COPIES * device.nbytes(state)
   free = device.free() - whole
   room = max(int(free // each), 0)
   if limit > room or not room:
@@ -73,13 +73,3 @@ def _needed(lowered: jax.stages.Lowered) -> int:
     + sizes.temp_size_in_bytes
     - sizes.alias_size_in_bytes
   )
-
-
-def _bytes(tree) -> int:
-  """Bytes of arrays, or of their shapes; a key counts as 16 bytes."""
-
-  def size(x):
-    is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-    return x.size * (16 if is_key else x.dtype.itemsize)
-
-  return sum(size(x) for x in jax.tree.leaves(tree))
