@@ -29,16 +29,16 @@ def take(name: str, spec: dict, precision: str) -> dict:
   for key in KEYS.keys() & spec.keys():
     kinds.check(f'{path}.{key}', spec[key], KEYS[key])
     how[key] = spec.pop(key)
-  own, dtype = how.get('precision'), spec.get('dtype')
-  if own is None:
+  asked, dtype = how.get('precision'), spec.get('dtype')
+  if asked is None:
     # A dtype of its own goes before the precision of the run.
     usual = precision == 'float32' or dtype not in (None, precision)
     how |= {} if usual else {'precision': precision}
-  elif own not in kinds.PRECISIONS:
-    raise types.unknown(f'{path}.precision', own, kinds.PRECISIONS)
-  elif dtype not in (None, own):
+  elif asked not in kinds.PRECISIONS:
+    raise types.unknown(f'{path}.precision', asked, kinds.PRECISIONS)
+  elif dtype not in (None, asked):
     raise ValueError(
-      f'{path}.precision is {own!r} and its dtype {dtype!r}; leave one out'
+      f'{path}.precision is {asked!r} and its dtype {dtype!r}; leave one out'
     )
   return {k: v for k, v in how.items() if v != _USUAL.get(k)}
 

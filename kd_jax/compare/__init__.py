@@ -48,19 +48,21 @@ def compare(
   }
   task = experiment.task
   measure = by_logits.measure if task.single else by_sums.measure
-  found = measure(experiment, line, variables, others, split, memo)
-  report = described(experiment, line, len(split.labels), found.counts)
+  measured = measure(experiment, line, variables, others, split, memo)
+  report = described(experiment, line, len(split.labels), measured.counts)
   costs = predict.costs(experiment, line, variables, exported)
-  report['networks'] = beside(line, found.rows, costs, task)
+  report['networks'] = beside(line, measured.rows, costs, task)
   report['rows'] = list(report['networks'])
   for row, network in report['networks'].items():
-    network |= {m: found.moments.get(m, {}).get(row) for m in ('last', 'best')}
+    network |= {
+      m: measured.moments.get(m, {}).get(row) for m in ('last', 'best')
+    }
     network[report['select']] = {
       k: network[k] for k in (task.score, 'interval')
     }
-  report |= found.judged
+  report |= measured.judged
   report['alike'] = predict.alike(experiment, line, variables, split, memo)
-  return report, found.arrays
+  return report, measured.arrays
 
 
 def described(
@@ -105,10 +107,10 @@ def beside(
 ) -> dict[str, dict[str, Any]]:
   """{row: its numbers, its cost, and both beside the teacher's}."""
   rows, teacher = {}, line.teacher
-  for row, own in numbers.items():
+  for row, measures in numbers.items():
     rows[row] = {
       'network': line.networks.get(row),
-      **own,
+      **measures,
       'kept': None,
       'ratio': None,
       'cost': costs[row],

@@ -333,13 +333,13 @@ def shared(reports: Iterable[Mapping[str, Any]]) -> tasks.Task:
   Raises:
     ValueError: they have several.
   """
-  found = {task.name: task for task in map(tasks.task_of, reports)}
-  if len(found) > 1:
+  named = {task.name: task for task in map(tasks.task_of, reports)}
+  if len(named) > 1:
     raise ValueError(
-      f'runs of different tasks, {" and ".join(found)}, have no score in '
+      f'runs of different tasks, {" and ".join(named)}, have no score in '
       'common; give those of one task'
     )
-  return next(iter(found.values()))
+  return next(iter(named.values()))
 
 
 def overview_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:

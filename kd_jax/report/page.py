@@ -27,11 +27,11 @@ def context(result: results.Result) -> dict[str, Any]:
   names, colors = tables.titles(report), svg.palette(report)
   dots = points(report, names, colors)
   verdict, seeds = report['verdict'], report.get('runs') or ()
-  own = {name: PANELS[name](result, names, colors) for name in task.panels}
+  panels = {name: PANELS[name](result, names, colors) for name in task.panels}
   return {
     'task': task,
     **dict.fromkeys(PANELS),
-    **own,
+    **panels,
     'title': title(result),
     'outcome': verdict['outcome'] if verdict else 'none',
     'headline': typeset(tables.headline(report)),

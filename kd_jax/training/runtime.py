@@ -218,21 +218,21 @@ def make_feed(
   """
   streamed = _streamed(split, teachers)
   split, on_device = _place(split, placement, teachers)
-  one = placement.name == 'one'
+  single = placement.name == 'one'
 
   def examples(step):
     index = _index(recipe, split.labels.shape[0], step)
     index = pipeline.shard(index, jax.process_index(), jax.process_count())
     batch = (
       {'index': index.astype(np.int32)}
-      if on_device and not one
+      if on_device and not single
       else pipeline.take(split, index)
     )
     if teachers is None:
       return batch
     return {**batch, 'signals': teachers.read(step, index)}
 
-  if on_device and one:
+  if on_device and single:
     return stream.Feed(examples)
   if on_device:
     return stream.Feed(lambda step: placement.split(examples(step)))
@@ -259,8 +259,8 @@ def _place(split, placement, teachers) -> tuple[sources.Split, bool]:
     return split, True
   if _streamed(split, teachers) or not parallel.fits(tuple(split), placement):
     return split, False
-  one = placement.name == 'one' and not placement.devices
-  return pipeline.to_device(split) if one else placement.put(split), True
+  single = placement.name == 'one' and not placement.devices
+  return pipeline.to_device(split) if single else placement.put(split), True
 
 
 def make_validate(experiment, stage) -> Callable:

@@ -89,12 +89,12 @@ def looped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
 
 def _once(make: Callable) -> Callable:
   """`make` of a strategy's chunk, which is compiled once for a stage."""
-  made = {}
+  compiled = {}
 
   def make_chunk(programs):
-    if programs.update not in made:
-      made[programs.update] = make(programs)
-    return made[programs.update]
+    if programs.update not in compiled:
+      compiled[programs.update] = make(programs)
+    return compiled[programs.update]
 
   return make_chunk
 

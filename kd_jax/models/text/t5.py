@@ -29,8 +29,8 @@ class Distances(nn.Module):
   def __call__(self, length):
     ahead = np.arange(length)[None] - np.arange(length)[:, None]
     table = layers.embed(self.buckets, self.heads, 'table')
-    found = bucket(ahead, self.buckets, self.furthest, self.causal)
-    return table(found).transpose(2, 0, 1)[None]
+    index = bucket(ahead, self.buckets, self.furthest, self.causal)
+    return table(index).transpose(2, 0, 1)[None]
 
 
 def bucket(ahead: np.ndarray, buckets: int, furthest: int, causal: bool):
@@ -42,8 +42,8 @@ def bucket(ahead: np.ndarray, buckets: int, furthest: int, causal: bool):
   grown = np.log(np.maximum(far, 1).astype(np.float32) / np.float32(exact))
   share = grown / np.float32(math.log(furthest / exact))
   large = exact + (share * np.float32(count - exact)).astype(np.int32)
-  found = np.where(far < exact, far, np.minimum(large, count - 1))
-  return found if causal else found + count * (ahead > 0)
+  index = np.where(far < exact, far, np.minimum(large, count - 1))
+  return index if causal else index + count * (ahead > 0)
 
 
 class Attention(nn.Module):
