@@ -78,7 +78,7 @@ def test_the_step_of_our_side_learns():
   training = our_models.make_training(pair, batch)
   before = jax.device_get(training.state.params)
   state, metrics = training.step(training.state, training.frozen, batch)
-  assert np.isfinite(float(metrics['loss']))
+  assert np.isfinite(float(dict(metrics.items())['loss']))
   moved = jax.tree.map(lambda a, b: bool((a != b).any()), before, state.params)
   assert any(jax.tree.leaves(moved))
 
