@@ -112,7 +112,9 @@ def default() -> ConfigDict:
   c.alpha_weights = 'soft'  # 'hard': alpha*hard + (1-alpha)*soft instead
 
   c.task = ''  # a key of kd_jax.tasks.TASKS; '': that of the data set
-  c.data = open_dict(name='digits')  # and options of kd_jax.data.SOURCES
+  # And options of kd_jax.data.make_data: data.ignore, the label of pixels that
+  # do not count, such as 255 (a data set that has such a label knows it).
+  c.data = open_dict(name='digits')
   c.data.seed = 0  # order of the examples and augmentation
   # name -> dict(name=.., options) or dict(load=DIR). backbone=DIR: a finished
   # network for images, where the part 'backbone' of a new network starts. Its

@@ -17,9 +17,9 @@ The protocol of CIRKD, Af-DCD and DIST: 40,000 steps of 16 crops of 512x1024,
 SGD with momentum 0.9, rate 0.02 that falls as (1 - i/N)^0.9 to 1e-4, decay
 1e-4 (DIST: 5e-4); images scaled by 0.5 to 2 and flipped, one draw for image and
 labels; cross-entropy of the logits resized to the labels, and for students 0.4
-times that of the auxiliary classifier. The student alone is METHOD `alone`,
-which has the auxiliary loss too (`baseline` would not). Single scale, whole
-images at the test. Published mIoU in % on validation, teacher 78.07, from
+times that of the auxiliary classifier. The student alone is METHOD `alone`, a
+run of its own, with the auxiliary loss too. Single scale, whole images at the
+test. Published mIoU in % on validation, teacher 78.07, from
 Af-DCD's README (DIST's are from its own table):
 
   student             alone  SKD    IFVD   CWD    CIRKD  Af-DCD  DIST
@@ -91,7 +91,7 @@ def get_config(arg: str = 'cwd,deeplabv3_resnet18'):
     seed=0,
     **NORMAL,
   )
-  c.baseline = False  # 'alone' is, with the auxiliary loss
+  c.baseline = False  # METHOD `alone` is it, once for all methods
   if name != 'alone':
     c.networks.teacher = dict(name='deeplabv3_resnet101')
   c.networks.student = dict(name=student)

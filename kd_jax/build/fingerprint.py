@@ -33,6 +33,7 @@ def stage_identities(
 
   A network alone depends on its part of the config, so that it is reused when
   only the distillation has changed; the other stages depend on all of it.
+  Auxiliary losses of its other outputs are its part too.
 
   Args:
     c: the resolved config.
@@ -57,22 +58,35 @@ def stage_identities(
       'training': whole[stage.recipe.source],
       'steps_at_once': c.steps_at_once,
     }
-    if not is_alone(stage):
+    if is_alone(stage):
+      identities[stage.name] |= {
+        tree: {name: whole[tree][name] for name in names}
+        for tree, names in _auxiliary(stage).items()
+        if names
+      }
+    else:
       identities[stage.name] |= {'config': rest, 'loaded': dict(hashes)}
   return identities
 
 
 def is_alone(stage: stages.Stage) -> bool:
   """Whether the stage is a network that learns from the labels alone."""
-  if not (len(stage.terms) == len(stage.students) == 1):
+  of, auxiliary = stage.terms, _auxiliary(stage)
+  if not (len(of) - len(auxiliary['terms']) == len(stage.students) == 1):
     return False
-  (term,) = stage.terms.values()
+  (term,) = (t for name, t in of.items() if name not in auxiliary['terms'])
   return (
     term == schemes.hard(stage.students[0])._replace(method=term.method)
-    and term.teacher == terms.LABELS
+    and all(t.teacher == terms.LABELS for t in of.values())
     and term.method.hparams == {'smoothing': 0.0}
-    and not (stage.frozen or stage.starts or stage.trains or stage.views)
+    and not (stage.frozen or stage.starts or stage.trains)
   )
+
+
+def _auxiliary(stage: stages.Stage) -> dict[str, list[str]]:
+  """{'terms': those whose student is a view, 'views': all of the stage}."""
+  of = [n for n, term in stage.terms.items() if term.student in stage.views]
+  return {'terms': of, 'views': list(stage.views)}
 
 
 def of_network(network: models.Network, inputs: jax.ShapeDtypeStruct) -> str:

@@ -137,9 +137,23 @@ def variable_shapes(network: Network, inputs: PyTree) -> Variables:
 
 
 def output_shapes(network: Network, inputs: PyTree) -> Outputs:
-  """The outputs of a network as shapes, for inputs or their shapes [B, ...]."""
-  variables = variable_shapes(network, inputs)
-  return jax.eval_shape(network.apply, variables, inputs)[0]
+  """The outputs of a network as shapes, for inputs or their shapes [B, ...].
+
+  Raises:
+    ValueError: one line, where the inputs are vectors [B, D] that it cannot
+      read: a network for images.
+  """
+  try:
+    variables = variable_shapes(network, inputs)
+    return jax.eval_shape(network.apply, variables, inputs)[0]
+  except Exception as error:
+    if len(getattr(inputs, 'shape', ())) != 2:
+      raise
+    why = f'{type(error).__name__}: {error}'.split('\n')[0]
+    raise ValueError(
+      f'the network cannot read vectors [N, {inputs.shape[1]}] ({why}); give '
+      "it images [N, H, W, C], or take a network for vectors, such as 'mlp'"
+    ) from error
 
 
 def num_params(variables: Variables) -> int:

@@ -154,14 +154,38 @@ def teachers(cast: Cast, names: Sequence[str]) -> list[stages.Stage]:
 
 
 def baselines(cast: Cast, students: Sequence[str]) -> list[stages.Stage]:
-  """The students alone: same budget, same seed."""
+  """The students alone: same budget, same seed, same auxiliary losses."""
   if not cast.baseline:
     return []
   several = len(students) > 1
   return [
-    alone(name, cast.train, f'baseline_{name}' if several else 'baseline')
+    baseline(cast, name, f'baseline_{name}' if several else 'baseline')
     for name in students
   ]
+
+
+def baseline(cast: Cast, student: str, name: str) -> stages.Stage:
+  """The student alone, kept as `name`.
+
+  It learns from the labels by its logits, and as the config says by views of
+  it alone: the logits of an auxiliary head (`views.output`).
+  """
+  of = {
+    key: term
+    for key, term in cast.terms.items()
+    if term.teacher == terms.LABELS
+    and stages.network_of(term.student) in cast.views
+    and taught_by(cast, {key: term}) == [student]
+  }
+  key = f'hard_{student}' if 'hard' in of else 'hard'
+  return stage(
+    cast,
+    name,
+    (student,),
+    {key: hard(student), **of},
+    hands_on={student: name},
+    roles={name: stages.BASELINE},
+  )
 
 
 def before(cast: Cast, *students: str) -> list[stages.Stage]:

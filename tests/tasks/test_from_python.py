@@ -6,7 +6,8 @@ import pytest
 from flax import linen as nn
 
 import kd_jax
-from kd_jax import api
+from kd_jax import api, build, config
+from kd_jax.data import sources
 from tests.helpers import pixels
 
 TRAIN, TEST = pixels.split(32), pixels.split(8, 1)
@@ -76,6 +77,21 @@ def test_what_cannot_be_is_one_line_before_any_work(case, monkeypatch):
   assert '\n' not in str(error.value)
 
 
+def test_a_config_says_which_label_does_not_count():
+  arrays = {'train': (TRAIN[0], TRAIN[1]), 'test': TEST}
+  c = config.default()
+  config.change(c, 'task', 'segmentation')
+  config.change(c, 'data.name', 'arrays')
+  c.data.update(arrays, classes=pixels.CLASSES, validation=8)
+  with pytest.raises(ValueError, match='out of range.*ignore='):
+    build.make_data(c)
+  config.change(c, 'data.ignore', str(pixels.VOID))
+  data = build.make_data(c)
+  assert (data.task, data.ignore) == ('segmentation', pixels.VOID)
+  stored = np.asarray(data.train.labels)
+  assert (stored[:, :2] < 0).all() and (stored[:, 2:] >= 0).all()
+
+
 class Perceptron(nn.Module):
   """A classifier of vectors."""
 
@@ -102,3 +118,27 @@ def test_vectors_are_classified():
   assert set(found.accuracy) == {'teacher', 'student'}
   with pytest.raises(ValueError, match=r'augmentations change images'):
     kd_jax.train_alone(Perceptron(), data, epochs=1, augment=['flip'])
+
+
+@pytest.mark.parametrize(
+  'network', [Pooled(), kd_jax.make_network('cnn_student', 3)]
+)
+@pytest.mark.parametrize('classes', [0, 3])
+def test_vectors_for_a_network_of_images_are_one_line(
+  network, classes, monkeypatch
+):
+  monkeypatch.setattr(api.training, 'run_all', None)
+  data = vectors(60, 0), vectors(20, 1)
+  with pytest.raises(ValueError, match=r'vectors \[N, 5\].*images') as error:
+    kd_jax.train_alone(network, data, epochs=1, classes=classes)
+  assert '\n' not in str(error.value)
+
+
+def test_vectors_for_a_network_of_a_config_are_one_line():
+  data = sources.make_data('arrays', train=vectors(60, 0), test=vectors(20, 1))
+  c = config.default()
+  c.networks.student = dict(name='shufflenet_v2')
+  c.terms.hard = dict(method='cross_entropy')
+  with pytest.raises(ValueError, match=r'vectors \[N, 5\].*images') as error:
+    build.make_experiment(c, data)
+  assert '\n' not in str(error.value)
