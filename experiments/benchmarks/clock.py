@@ -7,7 +7,7 @@ traces and compiles is a part of its own, wherever it happens.
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 COMPILING = 'compiling'
@@ -83,11 +83,11 @@ def start(first: str, begun: float | None = None) -> Clock:
   return Clock(part, read)
 
 
-def watch(clock: Clock) -> None:
-  """Times the parts of a training in this process, for good."""
+def watch(clock: Clock, parts: Sequence[tuple[str, str, str]] = PARTS) -> None:
+  """Times parts of a training in this process, for good."""
   import importlib
 
-  for module, name, part in PARTS:
+  for module, name, part in parts:
     place = importlib.import_module(f'kd_jax.{module}')
     setattr(place, name, _timed(clock, part, getattr(place, name)))
 
