@@ -1,5 +1,6 @@
 """Data sets with a class for every pixel: drawn scenes, CamVid, any folder."""
 
+import colorsys
 import functools
 import os
 import pathlib
@@ -144,6 +145,25 @@ def folder(
     size=size, classes=classes, memory_limit=memory_limit,
     label_names=tuple(names), **{**_segmentation(None), **common},
   )  # fmt: skip
+
+
+def colors(palette: Sequence, classes: int) -> list[tuple[int, int, int]]:
+  """A color (red, green, blue) of each class: the palette's, or hues far apart.
+
+  Args:
+    palette: a color of each class, or ().
+    classes: how many there are.
+  """
+  if palette:
+    return [tuple(color) for color in palette]
+  return [
+    tuple(
+      round(255 * x)
+      # The golden ratio keeps any number of hues apart.
+      for x in colorsys.hls_to_rgb(k * 0.618 % 1, (0.42, 0.62)[k % 2], 0.6)
+    )
+    for k in range(classes)
+  ]
 
 
 def _segmentation(void: int | None) -> dict:

@@ -140,6 +140,8 @@ def _cifar100(
 
   path = prepared.prepare(cifar.KdCifar100, data_dir, raw_dir=raw_dir)
   options = {**cifar.NORMAL_100, **common}
+  if label_key == 'coarse_label':
+    options['label_names'] = tuple(cifar.GROUPS_100.split())
   return _prepared('cifar100', path, label_key=label_key, **options)
 
 
@@ -258,10 +260,15 @@ def _prepared(
   classes: int = 0,
   size: sizes.Size = 0,
   memory_limit: float = 4096,
+  label_names: tuple[str, ...] = (),
   **common,
 ) -> Data:
-  """Data from a prepared TFDS folder; names: train, test, validation split."""
-  label_names = records.label_names(path, image_key, label_key)
+  """Data from a prepared TFDS folder; names: train, test, validation split.
+
+  Names of classes are those given, else the folder's.
+  """
+  stored = records.label_names(path, image_key, label_key)
+  label_names = label_names or stored
   records.check_splits(path, filter(None, names))
   classes = checks.whole('classes', classes, name) or len(label_names)
   size = sizes.check_size(size, f"'{name}'")

@@ -2,12 +2,13 @@
 
   python -m kd_jax.export RUN_OR_NETWORK --format onnx --out DIR
 
-DIR then holds the file, meta.json (how images are prepared), parity.json (the
-file compared with the network in JAX) and card.md. Only the network is
-exported: no adapters, no optimizer, no teacher. Its input is `images`, f32
-[batch, H, W, C], prepared as meta.json says; its output is `logits`, f32
-[batch, K], or [batch, h, w, K] of a segmenter. A network for text becomes a
-folder of Hugging Face's.
+DIR then holds the file, meta.json (how inputs are prepared, names of the
+classes), parity.json (the file compared with the network in JAX) and card.md.
+Only the network is exported: no adapters, no optimizer, no teacher. Its input
+is `images`, f32 [batch, H, W, C], or `input_ids` and `attention_mask`, integers
+[batch, length], of a network for text; its output is `logits`, f32 [batch, K],
+[batch, h, w, K] of a segmenter, [batch, length, K] where each token has its
+own.
 """
 
 import argparse
@@ -33,6 +34,8 @@ def export(
   config: str = '',
   license: str = '',
   examples: int = 0,
+  length: int = 0,
+  tokenizer: str = '',
   seconds: float = 0.3,
   data=None,
 ) -> dict[str, Any]:
@@ -44,15 +47,18 @@ def export(
   Args:
     source: a run, or the folder of a network.
     out: a new folder; nothing is left there if the export fails.
-    format: a key of `job.FORMATS`, or 'huggingface': a folder that
+    format: a key of `job.FORMATS`; 'huggingface' is a folder that
       `transformers` loads, of a network for text.
-    quantize: 'int8' (onnx): static, per channel, calibrated on training
-      images; 'bf16' (the others): weights stored in bf16.
+    quantize: 'int8' (onnx): per channel; static, calibrated on training
+      images, or dynamic for text; 'bf16' (the others): weights stored in bf16.
     names: of the weights in safetensors, 'jax' or 'torch'.
     network: its name in the run; '' is the student.
     config: file that names the data set to test on, in place of the run's.
     license: of the weights, for the card.
     examples: number of test images to compare on; 0 is all.
+    length: of the sequences of a network for text; 0 is any.
+    tokenizer: file of a network for text, tokenizer.json; '' is the one beside
+      the network or its run, if there is one.
     seconds: spent on each timing.
     data: the data set itself, where it exists in Python alone.
 
@@ -65,17 +71,29 @@ def export(
     errors.DifferentError: the file does not compute what the network does.
     errors.FullError: the disk is full.
   """
-  from kd_jax.export import huggingface, job
+  from kd_jax.export import job, texts
+  from kd_jax.export import source as sources
 
   out = pathlib.Path(out)
   if out.exists():
     raise ValueError(f'{out} exists; give another --out, or remove it')
-  if format == huggingface.NAME:
-    student = huggingface.load(source, network, quantize, names)
-    with _whole(out) as folder:
-      return huggingface.write(folder, student, quantize, license)
   chosen = job.choose(format, quantize, names)
-  student, data = job.load(source, network, config, data)
+  student = sources.load(source, network)
+  texts.check(format, names, student, length, tokenizer)
+  if texts.is_text(student):
+    with _whole(out) as folder:
+      return texts.write(
+        folder,
+        format,
+        chosen,
+        student,
+        quantize=quantize,
+        license=license,
+        length=length,
+        tokenizer=tokenizer,
+        seconds=seconds,
+      )
+  data = job.load(student, config, data)
   with _whole(out) as folder:
     return job.write(
       folder,
@@ -144,6 +162,19 @@ def _parser() -> argparse.ArgumentParser:
     type=int,
     default=0,
     help='number of test images to compare on; 0: all',
+  )
+  parser.add_argument(
+    '--length',
+    type=int,
+    default=0,
+    metavar='L',
+    help='of the sequences of a network for text; 0: any',
+  )
+  parser.add_argument(
+    '--tokenizer',
+    default='',
+    metavar='FILE',
+    help='tokenizer.json of a network for text',
   )
   return parser
 

@@ -13,6 +13,10 @@ UNSIGNED = (
   ' All 8-bit numbers in the file are unsigned, so that a default session '
   'gives the same logits on x86 processors with and without VNNI.'
 )
+DYNAMIC = (
+  'Weights are 8-bit, of a scale for each output channel; activations are '
+  'rounded to 8 bits as they come, with the range of their batch.'
+)
 TIMES = (
   'Times are medians of repeated calls, in brackets the middle half of the '
   'calls, on the machine that wrote this file with whatever else it was doing '
@@ -48,6 +52,42 @@ def card(
   return '\n\n'.join(filter(None, parts)) + '\n'
 
 
+def of_text(
+  student: source.Student,
+  meta: Mapping[str, Any],
+  parity: Mapping[str, Any],
+  license: str = '',
+) -> str:
+  """The card of a network for text; arguments as of `card`."""
+  library = 'library_name: transformers\n'
+  hub = library if meta['format'] == 'huggingface' else ''
+  inputs = ', '.join(
+    f'`{x["name"]}` [{", ".join(map(str, x["shape"]))}], {x["dtype"]}'
+    for x in meta['inputs']
+  )
+  lines = [
+    ('', ''),
+    ('network', f'`{student.spec["build"]}`'),
+    ('parameters', f'{base.num_params(student.variables):,}'),
+    ('hash', f'`{student.spec["hash"]}`'),
+    ('file', f'{parity["summary"]}; {meta["weights"]}'),
+    ('inputs', inputs),
+    ('tokenizer', meta['prepare']['tokenizer'] or 'not known here'),
+    ('output', f'logits of {meta["classes"]} classes, {meta["predicts"]}'),
+  ]
+  parts = [
+    f'---\nlicense: {license or UNSTATED}\n{hub}'
+    'tags: [knowledge-distillation]\n---',
+    f'# {student.spec["build"]["name"]}, {meta["format"]}',
+    rows(lines),
+    training(student),
+    DYNAMIC if meta['weights'] == 'int8' else '',
+    _speed(parity['latency']),
+    TIMES,
+  ]
+  return '\n\n'.join(filter(None, parts)) + '\n'
+
+
 def rows(cells) -> str:
   """A Markdown table whose first row is the head."""
   lines = ['| ' + ' | '.join(map(str, row)) + ' |' for row in cells]
@@ -56,7 +96,8 @@ def rows(cells) -> str:
 
 
 def _network(student, meta) -> str:
-  shape = ', '.join(map(str, meta['input']['shape']))
+  (images,) = meta['inputs']
+  shape = ', '.join(map(str, images['shape']))
   teachers = source.teachers(student)
   lines = [
     ('', ''),
@@ -66,7 +107,7 @@ def _network(student, meta) -> str:
     ('file', f'`{meta["file"]}`, {meta["weights"]}'),
     (
       'input',
-      f'`{meta["input"]["name"]}` [{shape}], float32, prepared: '
+      f'`{images["name"]}` [{shape}], float32, prepared: '
       f'`{meta["prepare"]["formula"]}`, see meta.json',
     ),
     ('output', f'logits of {meta["classes"]} classes'),
@@ -145,15 +186,8 @@ def _numbers(student) -> str:
 
 def _parity(parity, meta) -> str:
   """The comparison of the file with the network."""
-  task, times = tasks.task_of(parity), parity['latency']
+  task = tasks.task_of(parity)
   scores, unit = parity[task.score], f', {task.unit}' if task.unit else ''
-  speed = [('milliseconds', *(f'batch of {n}' for n in times['jax']))]
-  latency = {'exported file': times['exported'], 'student in JAX': times['jax']}
-  latency |= {f'{row} in JAX': t for row, t in times['teachers'].items()}
-  speed += [
-    (name, *map(table.milliseconds, of_batches.values()))
-    for name, of_batches in latency.items()
-  ]
   lines = [
     ('', ''),
     ('test images', parity['examples']),
@@ -173,9 +207,21 @@ def _parity(parity, meta) -> str:
     [
       '## The file beside the network',
       rows(lines),
-      rows(speed),
+      _speed(parity['latency']),
       'Differences are relative to the largest logit.'
       + (UNSIGNED if meta['weights'] == 'int8' else ''),
       TIMES,
     ]
   )
+
+
+def _speed(times) -> str:
+  """The table of times."""
+  speed = [('milliseconds', *(f'batch of {n}' for n in times['jax']))]
+  latency = {'exported file': times['exported'], 'student in JAX': times['jax']}
+  latency |= {f'{row} in JAX': t for row, t in times['teachers'].items()}
+  speed += [
+    (name, *map(table.milliseconds, of_batches.values()))
+    for name, of_batches in latency.items()
+  ]
+  return rows(speed)

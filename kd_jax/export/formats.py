@@ -12,6 +12,34 @@ from jax import export as jax_export
 from kd_jax import types
 from kd_jax.models import base
 
+# Names of arrays and of sides of any length, in every format.
+IMAGES, LOGITS = 'images', 'logits'
+BATCH, LENGTH = 'batch', 'length'
+_USUAL = 32  # tokens
+
+
+class Text(NamedTuple):
+  """The inputs of a network for text, i32 [B, L] each.
+
+  Attributes:
+    names: of the inputs.
+    length: L; 0 is any.
+    most: the largest L that the network knows; 0: there is none.
+  """
+
+  names: tuple[str, ...]
+  length: int = 0
+  most: int = 0
+
+
+def usual_length(shape: 'Text') -> int:
+  """The length of sequences on which a file is compared and timed."""
+  return shape.length or min(_USUAL, shape.most or _USUAL)
+
+
+# Of one input: [H, W, C] (or [D]) of an image, or what text has.
+Shape = tuple[int, ...] | Text
+
 
 class Job(NamedTuple):
   """One network to be written.
@@ -19,18 +47,19 @@ class Job(NamedTuple):
   Attributes:
     network: whose logits are written, and nothing else.
     variables: of it.
-    shape: of one image, [H, W, C].
+    shape: of one input.
     build: how the network is built.
     quantize: '', 'int8' or 'bf16'.
     names: 'jax' or 'torch', for formats that name the weights.
-    images: () -> prepared training images f32 [N, H, W, C], to calibrate on.
+    images: () -> prepared training images f32 [N, H, W, C], to calibrate on;
+      not read of text.
     ranges: (low, high) of the input of each layer, in the order they run, if
       the network was trained with them; else ().
   """
 
   network: base.Network
   variables: types.Variables
-  shape: tuple[int, ...]
+  shape: Shape
   build: Mapping[str, Any]
   quantize: str
   names: str
@@ -44,7 +73,7 @@ class Format(NamedTuple):
   Attributes:
     file: the name of the file.
     write: (job, path) writes it.
-    make_run: (job, path) -> run(images) -> logits, computed from the file.
+    make_run: (job, path) -> run(inputs) -> logits, computed from the file.
     quantize: the types other than f32 that it can hold.
     runtime: the package that runs the file.
     needs: packages that must be installed.
@@ -58,25 +87,46 @@ class Format(NamedTuple):
   needs: tuple[str, ...] = ()
 
 
+def example(shape: Shape, batch: Any, length: Any = 0) -> Any:
+  """The shape of a batch of inputs: an array's, or {input: its own} of text.
+
+  Args:
+    shape: of one input.
+    batch: B, a number or a symbol.
+    length: L of text whose length is not fixed, likewise.
+  """
+  if not isinstance(shape, Text):
+    return jax.ShapeDtypeStruct((batch, *shape), jnp.float32)
+  sides = batch, shape.length or length
+  return {
+    name: jax.ShapeDtypeStruct(sides, jnp.int32) for name in sorted(shape.names)
+  }
+
+
 @contextlib.contextmanager
-def any_batch(shape):
+def any_size(shape: Shape):
   """The shape of a batch of any size, to trace a network with.
 
   Args:
-    shape: of one image, [H, W, C].
+    shape: of one input; the length of text is any too where it is not fixed.
 
   Raises:
-    ValueError: one line, where the traced code branches on the batch size.
+    ValueError: one line, where the traced code branches on the sizes.
   """
-  sides = ', '.join(['batch', *map(str, shape)])
-  symbolic = jax_export.symbolic_shape(sides)
+  symbols, bounds = [BATCH], []
+  if isinstance(shape, Text) and not shape.length:
+    symbols.append(LENGTH)
+    bounds = [f'{LENGTH} <= {shape.most}'] if shape.most else []
+  sides = jax_export.symbolic_shape(', '.join(symbols), constraints=bounds)
   try:
-    yield jax.ShapeDtypeStruct(symbolic, jnp.float32)
+    yield example(shape, *sides)
   except (
     jax.errors.InconclusiveDimensionOperation,
     jax.errors.JAXTypeError,
   ) as error:
     line = ' '.join(str(error).split())[:200]
+    remedy = '; --length L fixes the length' if LENGTH in symbols else ''
     raise ValueError(
-      f'the network does not trace for a batch of any size: {line}'
+      f'the network does not trace for a {" and a ".join(symbols)} of any size'
+      f'{remedy}: {line}'
     ) from error

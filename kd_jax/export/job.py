@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from kd_jax import checkpoint, tasks, types
@@ -14,6 +13,7 @@ from kd_jax.export import (
   card,
   formats,
   huggingface,
+  meta,
   need,
   origin,
   parity,
@@ -21,8 +21,7 @@ from kd_jax.export import (
   stablehlo,
   weights,
 )
-from kd_jax.export.onnx import graph, writer
-from kd_jax.models import base
+from kd_jax.export.onnx import writer
 
 FORMATS = {
   'onnx': formats.Format(
@@ -44,6 +43,7 @@ FORMATS = {
     'jax',
     ('flatbuffers',),
   ),
+  huggingface.NAME: huggingface.FORMAT,
 }
 QUANTIZE = ('int8', 'bf16')
 CALIBRATION = 1024  # training images that give the ranges of activations
@@ -57,7 +57,7 @@ def choose(name: str, quantize: str, names: str) -> formats.Format:
       and for packages that are not installed.
   """
   if name not in FORMATS:
-    raise types.unknown('format', name, [*FORMATS, huggingface.NAME])
+    raise types.unknown('format', name, FORMATS)
   if quantize and quantize not in QUANTIZE:
     raise types.unknown('--quantize', quantize, QUANTIZE)
   chosen = FORMATS[name]
@@ -76,15 +76,14 @@ def choose(name: str, quantize: str, names: str) -> formats.Format:
 
 
 def load(
-  folder, network: str, config: str, data: sources.Data | None
-) -> tuple[source.Student, sources.Data]:
-  """Reads the student, and the data that it is tested on.
+  student: source.Student, config: str, data: sources.Data | None
+) -> sources.Data:
+  """The data that a network for images is tested on.
 
   Raises:
     ValueError: one line, for a damaged file, for a network that is not the
       one of its run, and for data that do not fit.
   """
-  student = source.load(folder, network)
   origin.check_spec(student)
   # What the card shows is read once before any work.
   source.teachers(student)
@@ -96,7 +95,7 @@ def load(
   else:
     data = source.read_data(student, config)
   origin.check_answers(student, data)
-  return student, data
+  return data
 
 
 def write(
@@ -133,10 +132,10 @@ def write(
     run, forward, student, job.shape, seconds, batches
   )
   report['summary'] = summary(chosen, report)
-  meta = describe(name, chosen, student, data, job)
-  checkpoint.write_json(folder / 'meta.json', meta)
+  described = meta.of_images(name, chosen, student, data, job)
+  meta.write(folder, described)
   checkpoint.write_json(folder / 'parity.json', report)
-  text = card.card(student, meta, report, license)
+  text = card.card(student, described, report, license)
   (folder / 'card.md').write_text(text)
   return report
 
@@ -179,37 +178,6 @@ def calibration(data: sources.Data) -> np.ndarray:
   index = np.arange(count) * size // count
   inputs = pipeline.take(data.train, index)['inputs']
   return np.asarray(pipeline.make_prepare(data.mean, data.std)(inputs))
-
-
-def describe(name, chosen, student, data, job) -> dict[str, Any]:
-  """The content of meta.json: all that is needed to use the file."""
-  pixels = data.train.inputs.dtype == np.uint8
-  scaled = 'pixels / 255' if pixels else 'pixels'
-  image = jax.ShapeDtypeStruct((1, *job.shape), np.float32)
-  logits = base.output_shapes(job.network, image)['logits'].shape
-  return {
-    'format': name,
-    'file': chosen.file,
-    'runtime': chosen.runtime,
-    'weights': job.quantize or 'f32',
-    'names': job.names,
-    'input': {
-      'name': graph.INPUT,
-      'shape': [graph.BATCH, *job.shape],
-      'dtype': 'float32',
-      'layout': 'NHWC',
-    },
-    'prepare': {
-      'formula': f'({scaled} - mean) / std',
-      'mean': list(data.mean),
-      'std': list(data.std),
-    },
-    'output': {'name': graph.OUTPUT, 'shape': [graph.BATCH, *logits[1:]]},
-    'classes': data.classes,
-    'labels': list(data.label_names or map(str, range(data.classes))),
-    'data': {'name': data.name, 'fingerprint': data.fingerprint},
-    'network': {'build': dict(job.build), 'hash': student.spec['hash']},
-  }
 
 
 def summary(chosen: formats.Format, report: Mapping[str, Any]) -> str:

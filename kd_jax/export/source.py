@@ -13,7 +13,7 @@ from kd_jax import build, checkpoint, config, network_files, types
 from kd_jax.build import stored
 from kd_jax.compare import results
 from kd_jax.data import sources
-from kd_jax.models import base, fake_quant
+from kd_jax.models import base, fake_quant, hugging_face
 
 STUDENT, TEACHER = 'student', 'teacher'
 CONFIG, NETWORKS = 'config.json', 'networks'
@@ -48,14 +48,15 @@ def load(source: str | os.PathLike, name: str = '') -> Student:
   Of several seeds it is the one that is best on validation.
 
   Args:
-    source: a run, a folder of its seeds, or a network's own folder.
+    source: a run, a folder of its seeds, or a network's own folder, which may
+      be one of Hugging Face.
     name: of the network in the run; '' is its student.
 
   Raises:
     ValueError: one line, where there is none, or a file is damaged.
   """
   source = pathlib.Path(source)
-  if (source / network_files.SPEC).exists():
+  if (source / network_files.SPEC).exists() or hugging_face.is_folder(source):
     run = run_of(source)
     return _load(source, run, run)
   if not (source / CONFIG).exists():

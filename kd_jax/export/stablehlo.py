@@ -28,7 +28,7 @@ def write(job: formats.Job, path: pathlib.Path) -> None:
   def call(images):
     return forward(jax.tree.map(_f32, variables), images)
 
-  with formats.any_batch(job.shape) as images:
+  with formats.any_size(job.shape) as images:
     exported = jax_export.export(jax.jit(call), platforms=PLATFORMS)(images)
   path.write_bytes(exported.serialize())
 

@@ -1,6 +1,5 @@
 """Draws what networks say of every pixel: maps, classes, frames a second."""
 
-import colorsys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from kd_jax import tasks
 from kd_jax.compare import results
 from kd_jax.compare import table as tables
+from kd_jax.data import maps as data_maps
 from kd_jax.report import cards, mistakes, pictures, svg
 
 LARGEST = 480  # pixels of a side of a picture in the page; larger ones shrink
@@ -96,17 +96,7 @@ def answer(run: results.Run, row: str, index: int) -> np.ndarray:
 
 def palette(data: Mapping[str, Any]) -> list[tuple[int, int, int]]:
   """A color of each class: those of the data set, or hues far apart."""
-  count = len(data['classes'])
-  if data.get('palette'):
-    return [tuple(color) for color in data['palette']]
-  return [
-    tuple(
-      round(255 * x)
-      # The golden ratio keeps any number of hues apart.
-      for x in colorsys.hls_to_rgb(k * 0.618 % 1, (0.42, 0.62)[k % 2], 0.6)
-    )
-    for k in range(count)
-  ]
+  return data_maps.colors(data.get('palette', ()), len(data['classes']))
 
 
 def _cell(image: str, what: str, note: str = '') -> dict[str, str]:

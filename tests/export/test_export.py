@@ -106,13 +106,32 @@ def test_times_are_taken_beside_jax_and_the_teacher(exported):
 def test_meta_says_how_to_prepare(exported):
   meta = json.loads((exported / 'meta.json').read_text())
   data = networks_on_disk.data()
-  assert meta['input']['shape'] == ['batch', 4, 4, 1]
+  assert meta['inputs'] == [
+    {
+      'name': 'images',
+      'shape': ['batch', 4, 4, 1],
+      'dtype': 'float32',
+      'layout': 'NHWC',
+    }
+  ]
   assert meta['prepare'] == {
+    'size': [4, 4],
+    'fit': 'cover, center',
+    'channels': 1,
+    'pixels': 'uint8',
+    'scale': 255.0,
     'formula': '(pixels / 255 - mean) / std',
     'mean': list(data.mean),
     'std': list(data.std),
   }
-  assert meta['output'] == {'name': 'logits', 'shape': ['batch', 6]}
+  assert meta['output'] == {
+    'name': 'logits',
+    'shape': ['batch', 6],
+    'dtype': 'float32',
+  }
+  assert meta['predicts'] == 'image'
+  assert meta['labels'] == [*'012345']
+  assert len({*map(tuple, meta['palette'])}) == 6
 
 
 def test_card_has_what_one_asks_of_a_student(run, exported):

@@ -38,6 +38,12 @@ def test_what_is_exported_is_read(student, tmp_path, capsys):
   again, _ = hugging_face.read(out)
   jax.tree.map(np.testing.assert_array_equal, again, variables)
   assert json.loads((out / 'parity.json').read_text())['agreement'] == 1
+  meta = json.loads((out / 'meta.json').read_text())
+  assert meta['predicts'] == 'next token'
+  assert [x['name'] for x in meta['inputs']] == ['input_ids', 'attention_mask']
+  assert meta['inputs'][0]['shape'] == ['batch', 'length']
+  assert meta['prepare'] == {'tokenizer': '', 'length': 20}
+  assert meta['output']['shape'] == ['batch', 'length', 29]
   card = (out / 'README.md').read_text()
   assert card.startswith('---\nlicense: mit\nlibrary_name: transformers')
 

@@ -53,6 +53,13 @@ snail snake spider squirrel streetcar sunflower sweet_pepper table tank
 telephone television tiger tractor train trout tulip turtle wardrobe whale
 willow_tree wolf woman worm
 """
+GROUPS_100 = """
+aquatic_mammals fish flowers food_containers fruit_and_vegetables
+household_electrical_devices household_furniture insects large_carnivores
+large_man-made_outdoor_things large_natural_outdoor_scenes
+large_omnivores_and_herbivores medium_mammals non-insect_invertebrates people
+reptiles small_mammals trees vehicles_1 vehicles_2
+"""
 
 
 def packed_anew(path: pathlib.Path) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from kd_jax.data.readers import sizes
 
 # Images that Pillow reads, as far as they are used for photographs.
-_ENDINGS = ('.png', '.webp', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
+ENDINGS = ('.png', '.webp', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 
 
 class Layout(NamedTuple):
@@ -75,7 +75,7 @@ def _files(folder: pathlib.Path, suffix: str) -> dict[str, pathlib.Path]:
     raise ValueError(f"no folder '{folder}'")
   files = {}
   for path in folder.rglob('*'):
-    if path.suffix.lower() in _ENDINGS and path.stem.endswith(suffix):
+    if path.suffix.lower() in ENDINGS and path.stem.endswith(suffix):
       name = path.relative_to(folder).with_suffix('').as_posix()
       files[name.removesuffix(suffix)] = path
   if not files:
@@ -118,29 +118,33 @@ def read(
   return sizes.stack(images, where), np.asarray(labels)
 
 
-def _open(path: pathlib.Path) -> Any:
-  """The picture in a file, by Pillow."""
+def open_picture(path: pathlib.Path) -> Any:
+  """The picture in a file, by Pillow.
+
+  Raises:
+    ValueError: one line that names the file, where it holds none.
+  """
   try:
     from PIL import Image
   except ImportError as error:
-    raise ValueError('folders of images need Pillow: pip install pillow') from (
+    raise ValueError('files of images need Pillow: pip install pillow') from (
       error
     )
   try:
     picture = Image.open(path)
     picture.load()
-  except OSError as error:
+  except Exception as error:  # a damaged file can raise anything
     raise ValueError(f"'{path}' is no image that Pillow reads") from error
   return picture
 
 
 def _image(path: pathlib.Path) -> np.ndarray:
-  return np.asarray(_open(path).convert('RGB'))
+  return np.asarray(open_picture(path).convert('RGB'))
 
 
 def _label_map(path: pathlib.Path) -> np.ndarray:
   """The numbers of a picture of one channel, gray or with a palette."""
-  picture = _open(path)
+  picture = open_picture(path)
   if picture.mode not in ('P', 'L', 'I', 'I;16', '1'):
     raise ValueError(
       f"'{path}' is a picture in {picture.mode}; legal: a label map, one "
@@ -151,7 +155,7 @@ def _label_map(path: pathlib.Path) -> np.ndarray:
 
 def palette(pairs: Pairs, classes: int) -> tuple[tuple[int, int, int], ...]:
   """The colors of the classes where the label maps have a palette, else ()."""
-  picture = _open(pairs.labels[0])
+  picture = open_picture(pairs.labels[0])
   colors = picture.getpalette() if picture.mode == 'P' else None
   if colors is None or len(colors) < 3 * classes:
     return ()
@@ -160,7 +164,7 @@ def palette(pairs: Pairs, classes: int) -> tuple[tuple[int, int, int], ...]:
 
 def shape(pairs: Pairs, size: sizes.Size) -> tuple[int, int]:
   """Height and width of the images; where no size is given, of the first."""
-  return sizes.pair(size) or _open(pairs.images[0]).size[::-1]
+  return sizes.pair(size) or open_picture(pairs.images[0]).size[::-1]
 
 
 def identity(pairs: Pairs) -> list:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-BATCH = 'batch'  # the symbolic dimension
-INPUT, OUTPUT = 'images', 'logits'
+from kd_jax.export import formats
 
 
 class Value(NamedTuple):
@@ -126,12 +125,12 @@ def dimensions(graph: Graph, shape) -> Value:
 
 def batch_size(graph: Graph, dimension) -> Value:
   """The size of the batch as a value, i64 [1]."""
-  if str(dimension) != BATCH:
+  if str(dimension) != formats.BATCH:
     raise ValueError(
       f'ONNX cannot express an array whose side is {dimension} here; only '
       'the size of the batch itself'
     )
-  source = Value(INPUT, (), np.dtype(np.float32))
+  source = Value(formats.IMAGES, (), np.dtype(np.float32))
   return add(graph, 'Shape', [source], (1,), np.int64, start=0, end=1)
 
 

@@ -14,8 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kd_jax.export import need
-from kd_jax.export.onnx import graph as graphs
+from kd_jax.export import formats, need
 
 _LAYERS = ('Conv', 'MatMul', 'Gemm')
 # Operations whose output has the range of their input.
@@ -97,7 +96,7 @@ def make_reader(images: np.ndarray):
   from onnxruntime import quantization
 
   batches = iter(
-    {graphs.INPUT: images[k : k + _BATCH]}
+    {formats.IMAGES: images[k : k + _BATCH]}
     for k in range(0, len(images), _BATCH)
   )
 

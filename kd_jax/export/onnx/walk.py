@@ -40,7 +40,7 @@ def trace(network: base.Network, variables: types.Variables, shape):
     ValueError: the network computes with the size of the batch.
   """
   forward = base.make_forward(network)
-  with formats.any_batch(shape) as images:
+  with formats.any_size(shape) as images:
     return jax.make_jaxpr(lambda x: forward(variables, x))(images)
 
 
@@ -52,7 +52,7 @@ def write(closed) -> tuple[graphs.Graph, graphs.Value]:
   """
   graph = graphs.new()
   aval = closed.jaxpr.invars[0].aval
-  images = graphs.Value(graphs.INPUT, tuple(aval.shape), aval.dtype)
+  images = graphs.Value(formats.IMAGES, tuple(aval.shape), aval.dtype)
   constants = [graphs.constant(x) for x in closed.consts]
   (logits,) = _run(graph, closed.jaxpr, constants, [images])
   logits = graphs.full(graph, logits, closed.jaxpr.outvars[0].aval.shape)

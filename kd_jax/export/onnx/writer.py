@@ -57,12 +57,14 @@ def _model(nodes, initializers, images, logits):
     d if isinstance(d, int) else str(d) for d in shape
   ]
   kind = TensorProto.FLOAT
-  end = helper.make_node('Identity', [logits.name], [graphs.OUTPUT], name='end')
+  end = helper.make_node(
+    'Identity', [logits.name], [formats.LOGITS], name='end'
+  )
   graph = helper.make_graph(
     [*nodes, end],
     'kd_jax',
-    [helper.make_tensor_value_info(graphs.INPUT, kind, text(images))],
-    [helper.make_tensor_value_info(graphs.OUTPUT, kind, text(logits.shape))],
+    [helper.make_tensor_value_info(formats.IMAGES, kind, text(images))],
+    [helper.make_tensor_value_info(formats.LOGITS, kind, text(logits.shape))],
     [numpy_helper.from_array(x, name) for name, x in initializers.items()],
   )
   return helper.make_model(
@@ -86,6 +88,6 @@ def make_run(job: formats.Job, path: pathlib.Path):
   session = runtime.InferenceSession(os.fspath(path), providers=CPU)
 
   def run(images: np.ndarray) -> np.ndarray:
-    return session.run([graphs.OUTPUT], {graphs.INPUT: images})[0]
+    return session.run([formats.LOGITS], {formats.IMAGES: images})[0]
 
   return run

@@ -183,7 +183,8 @@ def test_the_groups_of_cifar100(tmp_path, monkeypatch):
     validation=0,
   )
   np.testing.assert_array_equal(data.train.labels, _COARSE['train'])
-  assert data.classes == 20
+  assert data.label_names[::19] == ('aquatic_mammals', 'vehicles_2')
+  assert data.classes == len(data.label_names) == 20
 
 
 @pytest.mark.slow

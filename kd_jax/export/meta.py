@@ -1,0 +1,190 @@
+"""What meta.json of an export holds: all that is needed to use its file.
+
+README.md of this folder lists the keys.
+"""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from kd_jax import checkpoint, kinds, tasks
+from kd_jax.data import maps, sources
+from kd_jax.export import formats, source
+from kd_jax.models import base, hugging_face, text
+
+FILE = 'meta.json'
+# {head of an encoder: what a prediction is made for}.
+_HEADS = {
+  'sequence': 'text',
+  'token': 'token',
+  'masked_lm': 'masked token',
+  'none': 'states',
+}
+_SCALE = 255.0  # of bytes, as in pipeline.make_prepare
+
+
+def of_images(
+  name: str,
+  chosen: formats.Format,
+  student: source.Student,
+  data: sources.Data,
+  job: formats.Job,
+) -> dict[str, Any]:
+  """The content of meta.json of a network for images.
+
+  Args:
+    name, chosen: the format.
+    student: that was exported.
+    data: whose images, class names and colors it has.
+    job: that was written.
+  """
+  image = jax.ShapeDtypeStruct((1, *job.shape), np.float32)
+  logits = base.output_shapes(job.network, image)['logits'].shape
+  labels = list(data.label_names or map(str, range(data.classes)))
+  return {
+    **common(name, chosen, student, job),
+    'predicts': tasks.make_task(data.task).prediction,
+    'inputs': [
+      {
+        'name': formats.IMAGES,
+        'shape': [formats.BATCH, *job.shape],
+        'dtype': 'float32',
+        'layout': 'NHWC' if len(job.shape) == 3 else 'ND',
+      }
+    ],
+    'prepare': preparation(data, job.shape),
+    'output': {
+      'name': formats.LOGITS,
+      'shape': [formats.BATCH, *logits[1:]],
+      'dtype': 'float32',
+    },
+    'classes': data.classes,
+    'labels': labels,
+    'palette': [
+      list(color) for color in maps.colors(data.palette, data.classes)
+    ],
+    'data': {'name': data.name, 'fingerprint': data.fingerprint},
+  }
+
+
+def of_text(
+  name: str,
+  chosen: formats.Format,
+  student: source.Student,
+  job: formats.Job,
+  tokenizer: str,
+) -> dict[str, Any]:
+  """The content of meta.json of a network for text.
+
+  Args:
+    name, chosen: the format.
+    student: that was exported.
+    job: that was written.
+    tokenizer: the file's name in the folder; '' where none is known.
+  """
+  kind = predicts(job.build)
+  length = job.shape.length or formats.LENGTH
+  # What users of those files feed.
+  dtype = 'int64' if name in ('onnx', 'huggingface') else 'int32'
+  inputs = [
+    {
+      'name': key,
+      'shape': [formats.BATCH, length],
+      'dtype': dtype,
+      'layout': 'NL',
+    }
+    for key in job.shape.names
+  ]
+  logits = base.output_shapes(
+    job.network, formats.example(job.shape, 1, formats.usual_length(job.shape))
+  )['logits'].shape
+  rows = [length] if len(logits) == 3 else []
+  classes = logits[-1]
+  labels = []
+  if kind in ('text', 'token'):
+    labels = _label_names(student.folder) or [*map(str, range(classes))]
+  return {
+    **common(name, chosen, student, job),
+    'predicts': kind,
+    'inputs': inputs,
+    'prepare': {
+      'tokenizer': tokenizer,
+      'length': job.shape.length or job.shape.most,
+    },
+    'output': {
+      'name': formats.LOGITS,
+      'shape': [formats.BATCH, *rows, classes],
+      'dtype': 'float32',
+    },
+    'classes': classes,
+    'labels': labels,
+  }
+
+
+def predicts(build: Mapping[str, Any]) -> str:
+  """What a prediction of a network for text is made for."""
+  options = {**kinds.defaults(text.NETWORKS[build['name']]), **build}
+  return _HEADS[options['head']] if 'head' in options else 'next token'
+
+
+def _label_names(folder: pathlib.Path) -> list[str]:
+  """Names of classes in a folder of Hugging Face; [] where it has none."""
+  path = folder / hugging_face.CONFIG
+  with source.intact(path):
+    named = source.read_json(path).get('id2label') or {}
+    return [str(named[str(k)]) for k in range(len(named))]
+
+
+def common(name, chosen, student, job) -> dict[str, Any]:
+  """What every export says of its file and its network."""
+  return {
+    'format': name,
+    'file': chosen.file,
+    'runtime': chosen.runtime,
+    'weights': job.quantize or 'f32',
+    'names': job.names,
+    'network': {'build': dict(job.build), 'hash': student.spec['hash']},
+  }
+
+
+def preparation(data: sources.Data, shape: tuple[int, ...]) -> dict[str, Any]:
+  """How a picture becomes an input [H, W, C], or a vector one [D]."""
+  of_bytes = data.train.inputs.dtype == np.uint8
+  return {
+    'size': list(shape[:-1]),
+    'fit': 'cover, center',
+    'channels': shape[-1],
+    'pixels': 'uint8' if of_bytes else 'float32',
+    'scale': _SCALE if of_bytes else 1.0,
+    'mean': list(data.mean),
+    'std': list(data.std),
+    'formula': f'({"pixels / 255" if of_bytes else "pixels"} - mean) / std',
+  }
+
+
+def write(folder: pathlib.Path, meta: Mapping[str, Any]) -> None:
+  """Writes meta.json into a folder."""
+  checkpoint.write_json(folder / FILE, meta)
+
+
+def read(folder: pathlib.Path) -> dict[str, Any]:
+  """The content of a folder's meta.json.
+
+  Raises:
+    ValueError: one line, for a folder that is no export.
+  """
+  if not folder.is_dir():
+    raise ValueError(f'no folder {folder}')
+  if not (folder / FILE).exists():
+    raise ValueError(
+      f'{folder} is not an export (it has no {FILE}); make one: python -m '
+      'kd_jax.export RUN_OR_NETWORK --out DIR'
+    )
+  meta = source.read_json(folder / FILE)
+  with source.intact(folder / FILE):
+    if not (folder / meta['file']).is_file():
+      raise ValueError(f'it names {meta["file"]}, which is not there')
+  return meta
