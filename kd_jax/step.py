@@ -285,11 +285,11 @@ def _memories(params, state) -> dict:
 
 
 def _right(stage, task, signals, batch, axis_name) -> dict[str, jax.Array]:
-  """The part of each student's predictions that is right."""
+  """The part of each student's predictions that is right; 0 without labels."""
   return {
     name: terms.masked_mean(
       task.right(signals[name]['logits'], batch['labels']),
-      batch.get('mask'),
+      terms.of_labelled(batch.get('mask'), batch),
       axis_name,
     )
     for name in stage.students

@@ -39,6 +39,8 @@ class Term(NamedTuple):
     reduction: one of REDUCTIONS: the mean over all predictions that count; the
       means within each sequence, over those that have any; or the sums within
       each, over all sequences.
+    labelled: whether it counts the examples that have a label alone (see
+      `need_labels`), in a batch that says which do.
   """
 
   student: str
@@ -48,6 +50,7 @@ class Term(NamedTuple):
   schedules: Mapping[str, Schedule] = {}
   void: bool = False
   reduction: str = 'token_mean'
+  labelled: bool = False
 
 
 class View(NamedTuple):
@@ -180,10 +183,7 @@ def reads(
     )
 
   jaxpr = jax.make_jaxpr(loss)(dict(signals), variables, batch).jaxpr
-  live = {v for v in jaxpr.outvars if isinstance(v, Var)}
-  for equation in reversed(jaxpr.eqns):
-    if live & set(equation.outvars):
-      live |= {v for v in equation.invars if isinstance(v, Var)}
+  live = _behind(jaxpr, jaxpr.outvars)
   names = {name: set() for name in signals}
   paths = jax.tree_util.tree_leaves_with_path(dict(signals))
   inputs = jaxpr.invars[: len(paths)]  # the signals come first
@@ -191,6 +191,53 @@ def reads(
     if variable in live:
       names[path[0].key].add(path[1].key)
   return names
+
+
+def _behind(jaxpr, outvars) -> set[Var]:
+  """The variables of a program that these outputs of it depend on."""
+  live = {v for v in outvars if isinstance(v, Var)}
+  for equation in reversed(jaxpr.eqns):
+    if live & set(equation.outvars):
+      live |= {v for v in equation.invars if isinstance(v, Var)}
+  return live
+
+
+def need_labels(
+  terms: Mapping[str, Term],
+  views: Mapping[str, View],
+  variables: Mapping[str, types.Variables],
+  signals: Mapping[str, types.Outputs],
+  batch: types.Batch,
+) -> set[str]:
+  """The terms whose values depend on the labels, by themselves or by a view.
+
+  Traces them on shapes.
+
+  Args:
+    terms, views, variables, signals, batch: as in `reads`.
+  """
+
+  def values(labels, signals, variables, batch):
+    batch = {**batch, 'labels': labels}
+    all_signals = with_views(views, signals, batch)
+    return {
+      name: _values(
+        term,
+        variables[name],
+        all_signals[term.student],
+        all_signals[term.teacher],
+        batch,
+        term.method.hparams,
+      )[0]
+      for name, term in sorted(terms.items())
+    }
+
+  rest = {k: v for k, v in batch.items() if k != 'labels'}
+  args = batch['labels'], dict(signals), variables, rest
+  jaxpr = jax.make_jaxpr(values)(*args).jaxpr
+  labels = jaxpr.invars[0]  # they come first
+  outputs = zip(sorted(terms), jaxpr.outvars, strict=True)
+  return {name for name, out in outputs if labels in _behind(jaxpr, [out])}
 
 
 def _scheduled(term: Term, hparams: Mapping, step) -> dict[str, jax.Array]:
@@ -205,14 +252,12 @@ def _scheduled(term: Term, hparams: Mapping, step) -> dict[str, jax.Array]:
 
 def _compare(term, variables, student, teacher, batch, hparams, axis_name):
   """The mean of a term's loss over the whole batch, and its new state."""
-  method = term.method
-  variables = {**base.NOTHING, **variables}
-  gathered = method.batchwise and axis_name is not None
+  gathered = term.method.batchwise and axis_name is not None
   if gathered:
     student, teacher, batch = (
       gather(x, axis_name) for x in (student, teacher, batch)
     )
-  values, state = method.loss(variables, student, teacher, batch, hparams)
+  values, state = _values(term, variables, student, teacher, batch, hparams)
   mean_over = None if gathered else axis_name
   mask, packed = _mask(term, batch), tokens.segments(batch)
   value = masked_mean(
@@ -221,12 +266,28 @@ def _compare(term, variables, student, teacher, batch, hparams, axis_name):
   return value, state
 
 
+def _values(term, variables, student, teacher, batch, hparams):
+  """The values of a term's predictions, and its new state."""
+  variables = {**base.NOTHING, **variables}
+  return term.method.loss(variables, student, teacher, batch, hparams)
+
+
 def _mask(term, batch):
   """Which predictions count in a term: f32 [B, ...], or None for all."""
   mask = batch.get('mask')
   if (term.void or term.method.tokens) and tokens.real(batch) is not None:
-    return _present(batch)
-  return _reduced(mask, 1) if term.void and mask is not None else mask
+    mask = _present(batch)
+  elif term.void and mask is not None:
+    mask = _reduced(mask, 1)
+  return of_labelled(mask, batch) if term.labelled else mask
+
+
+def of_labelled(mask, batch: types.Batch):
+  """A mask f32 [B, ...] or None, where examples without a label are out."""
+  labelled = batch.get('labelled')
+  if labelled is None or mask is None:
+    return mask if labelled is None else labelled
+  return mask * labelled.reshape(-1, *[1] * (mask.ndim - 1))
 
 
 def gather(outputs: Mapping, axis_name: str) -> dict:

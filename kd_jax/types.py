@@ -19,6 +19,7 @@ Variables = Mapping[str, PyTree]
 
 # 'inputs' [B, H, W, C] (or a dict of arrays), 'labels' i32 [B, ...] or soft
 # f32 [B, ..., K], 'index' i32 [B], 'mask' f32 [B, ...] (1 = counts). Optional:
+# 'labelled' f32 [B] (0 = the example has no label, and one that names nothing),
 # 'teacher_inputs' and 'strong_inputs' (other views of the same examples),
 # 'signals' {network: outputs} (stored ones, in place of a frozen teacher).
 Batch = Mapping[str, PyTree]

@@ -21,7 +21,7 @@ from kd_jax import (
   terms,
   types,
 )
-from kd_jax.build import compute, fingerprint
+from kd_jax.build import compute, fingerprint, labels
 from kd_jax.build import networks as build_networks
 from kd_jax.build import terms as build_terms
 from kd_jax.cache import plan
@@ -134,7 +134,23 @@ def make_experiment(
   if not like:
     check_window(experiment)
     check(experiment)
-  return experiment
+  return _marked(experiment)
+
+
+def _marked(experiment: Experiment) -> Experiment:
+  """The experiment; where examples lack labels, its terms know."""
+  labelled = experiment.data.train.labelled
+  if labelled is None:
+    return experiment
+  some = bool(labelled.any())
+  return experiment._replace(
+    stages=[
+      labels.marked(
+        stage, experiment.networks, example_batch(experiment, stage), some
+      )
+      for stage in experiment.stages
+    ]
+  )
 
 
 def _add_networks(c, trained, networks, specs) -> None:
@@ -269,13 +285,15 @@ def example_batch(experiment: Experiment, stage: stages.Stage) -> dict:
     jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype)
     for x in (train.inputs, train.labels)
   )
-  labels, mask = jax.eval_shape(lambda x: tasks.counted(x, jnp), stored)
+  counted, mask = jax.eval_shape(lambda x: tasks.counted(x, jnp), stored)
   batch = {
     'inputs': raw,
-    'labels': labels,
+    'labels': counted,
     'index': jax.ShapeDtypeStruct((size,), jnp.int32),
     'mask': mask,
   }
+  if train.labelled is not None:
+    batch['labelled'] = jax.ShapeDtypeStruct((size,), jnp.float32)
   if stage.recipe.augment is not None:
     key = jax.random.key(0)
     batch = jax.eval_shape(stage.recipe.augment, key, batch)

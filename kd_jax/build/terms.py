@@ -145,6 +145,11 @@ def make_method(name: str, spec: Mapping, data: sources.Data):
       known = kinds.of_options(maker).keys() - {'examples'}
       raise types.lacks(f"method '{method}'", 'option', option, known)
     if 'examples' in kinds.of_options(maker):
+      if data.train.labelled is not None:
+        raise ValueError(
+          f"method '{method}' reads the label of every example; legal: "
+          "data.labels='all'"
+        )
       options['examples'] = data.train.labels
     return methods.make_method(**options)
   except ValueError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from kd_jax import memoize, tasks, types
 from kd_jax.data import splits, stream
 
-Split = splits.Split | stream.Stream
+Split = splits.Split | splits.Partly | stream.Stream
 
 
 @functools.lru_cache(maxsize=4)
@@ -88,7 +88,7 @@ def to_device(split: Split, device=None) -> Split:
   """
   if isinstance(split, stream.Stream):
     return split
-  return splits.Split(*jax.device_put(tuple(split), device))
+  return type(split)(*jax.device_put(tuple(split), device))
 
 
 def take(split: Split, index) -> types.Batch:
@@ -99,29 +99,36 @@ def take(split: Split, index) -> types.Batch:
 
   Returns:
     'inputs' [B, H, W, C], 'labels' [B], [B, K] or in range [B, ...], 'index'
-    i32 [B], 'mask' f32 [B] or [B, ...], 0 where a label is void.
+    i32 [B], 'mask' f32 [B] or [B, ...], 0 where a label is void; 'labelled'
+    f32 [B], 0 where an example has no label, of a split that has such.
   """
   if isinstance(split, stream.Stream):
     index = np.asarray(index, np.int32)
     return _batch(*split.read(index), index, np)
   if isinstance(split.inputs, np.ndarray):
     index = np.asarray(index, np.int32)
-    return _batch(split.inputs[index], split.labels[index], index, np)
+    labelled = None if split.labelled is None else split.labelled[index]
+    return _batch(split.inputs[index], split.labels[index], index, np, labelled)
   if isinstance(index, np.ndarray):
     # Explicit, so that it passes a transfer guard.
     index = jax.device_put(index.astype(np.int32))
-  return _gather(split.inputs, split.labels, index)
+  return _gather(split, index)
 
 
 @jax.jit
-def _gather(inputs, labels, index):
+def _gather(split, index):
   pick = functools.partial(jnp.take, indices=index, axis=0, mode='clip')
-  return _batch(pick(inputs), pick(labels), index.astype(jnp.int32), jnp)
+  picked = jax.tree.map(pick, split)
+  index = index.astype(jnp.int32)
+  return _batch(picked.inputs, picked.labels, index, jnp, picked.labelled)
 
 
-def _batch(inputs, labels, index, module) -> types.Batch:
+def _batch(inputs, labels, index, module, labelled=None) -> types.Batch:
   labels, mask = tasks.counted(labels, module)
-  return {'inputs': inputs, 'labels': labels, 'index': index, 'mask': mask}
+  batch = {'inputs': inputs, 'labels': labels, 'index': index, 'mask': mask}
+  if labelled is None:
+    return batch
+  return {**batch, 'labelled': labelled.astype(module.float32)}
 
 
 def head(split: Split, count: int) -> splits.Split:

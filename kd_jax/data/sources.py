@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kd_jax import kinds, tasks
-from kd_jax.data import checks, maps, noise, splits, stream, subset
+from kd_jax.data import checks, labels, maps, noise, splits, stream, subset
 from kd_jax.data.readers import prepared, records, sizes
 
 Split, Data = splits.Split, splits.Data
@@ -21,8 +21,8 @@ Split, Data = splits.Split, splits.Data
 # What every data set takes; those that have no use for a folder ignore it.
 COMMON = (
   'validation', 'split_seed', 'limit', 'mean', 'std', 'memory_limit',
-  'raw_dir', 'data_dir', 'train_only', 'more_test', 'wrong_labels', 'task',
-  'ignore',
+  'raw_dir', 'data_dir', 'train_only', 'more_test', 'wrong_labels', 'labels',
+  'task', 'ignore',
 )  # fmt: skip
 # What those may be that `checks` does not look at.
 _KINDS = {
@@ -45,11 +45,14 @@ def make_data(name: str, **options) -> Data:
       maker). For every one:
       validation: fraction (float) or number (int) of training examples to
         hold out, every class in proportion; default 0.1; 0 holds out none.
-      split_seed: which ones to hold out, to test on, to label wrongly.
+      split_seed: which ones to hold out, to test on, to label, or wrongly.
       more_test: fraction or number of training examples that join the test
         set, every class in proportion; taken out before validation is.
       wrong_labels: fraction of the training examples that get a wrong label;
         validation and test keep the right ones (see `noise.wrong_labels`).
+      labels: 'all', 'none', or the number or fraction of training examples that
+        keep their label, every class in proportion; the others have none
+        (see `labels.few`).
       limit: train on the first so many examples only (counted after holding
         out); 0 is all.
       train_only: classes; train on those of the examples alone, validate and
@@ -81,11 +84,13 @@ def make_data(name: str, **options) -> Data:
   )
   classes = options.pop('train_only', ())
   share = options.pop('wrong_labels', 0.0)
+  known = options.pop('labels', labels.ALL)
   data = maker(**options)
   _check_validation(options.get('validation', 0), data)
   seed = options.get('split_seed', 0)
   # The labels as they come, wrong ones too, say which classes are left.
-  return subset.only(noise.wrong_labels(data, share, seed), classes)
+  data = subset.only(noise.wrong_labels(data, share, seed), classes)
+  return labels.few(data, known, seed)
 
 
 def _check_validation(validation: object, data: Data) -> None:

@@ -19,6 +19,15 @@ class Split(NamedTuple):
 
   inputs: np.ndarray
   labels: np.ndarray
+  labelled = None  # every example has a label
+
+
+class Partly(NamedTuple):
+  """A `Split` where `labelled`, bool [N], says which examples have a label."""
+
+  inputs: np.ndarray
+  labels: np.ndarray
+  labelled: np.ndarray
 
 
 class Data(NamedTuple):

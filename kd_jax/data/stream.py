@@ -36,6 +36,7 @@ class Stream(NamedTuple):
   inputs: jax.ShapeDtypeStruct
   labels: jax.ShapeDtypeStruct
   read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+  labelled = None  # as of `splits.Split`: every example has a label
 
 
 def open_split(

@@ -46,6 +46,7 @@ def mixup(
     labels = soft(batch['labels'], classes)
     return {
       **batch,
+      **_labelled(batch),
       'inputs': _blend(ratio, images, partner(images)),
       'labels': _blend(ratio, labels, partner(labels)),
     }
@@ -81,10 +82,11 @@ def cutmix(
     half = (size * jnp.sqrt(1 - ratio)).astype(jnp.int32) // 2
     box = ops.box(center - half, center + half, images.shape[1:])
     if ops.has_maps(batch):
-      return {**batch, **_paste(box, batch)}
+      return {**batch, **_labelled(batch), **_paste(box, batch)}
     labels = soft(batch['labels'], classes)
     return {
       **batch,
+      **_labelled(batch),
       'inputs': jnp.where(box[None], partner(images), images),
       'labels': _blend(1 - box.mean(), labels, partner(labels)),
     }
@@ -102,6 +104,13 @@ def _paste(box: jax.Array, batch: types.Batch) -> dict[str, jax.Array]:
     x = batch[name]
     pasted[name] = jnp.where(box[None, ..., 0], partner(x), x)
   return pasted
+
+
+def _labelled(batch: types.Batch) -> dict[str, jax.Array]:
+  """Which mixed examples have a label, where not all do: those of two."""
+  if 'labelled' not in batch:
+    return {}
+  return {'labelled': batch['labelled'] * partner(batch['labelled'])}
 
 
 def partner(values: jax.Array) -> jax.Array:
