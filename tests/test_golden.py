@@ -15,6 +15,7 @@ FOLDERS = (
   'sequences/losses',
   'more/losses',
   'more/exits',
+  'data_free',
 )
 
 

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.golden import dense, more, sequences
+from tests.golden import data_free, dense, more, sequences
 
 # The copy of the golden values that comes with the tests; README.md says more.
 VALUES = pathlib.Path(__file__).resolve().parent / 'values'
@@ -190,6 +190,7 @@ FAMILIES = {
   'hint': Family('features.feature_mse', _hint),
   'crd_nce': Family('contrastive.crd_nce', _scores),
   'cat_kd': Family('features.cat', _pairs),
+  **{name: Family(*how) for name, how in data_free.FAMILIES.items()},
   **{name: Family(*how) for name, how in dense.FAMILIES.items()},
   **{name: Family(*how) for name, how in more.FAMILIES.items()},
   **{name: Family(*how) for name, how in sequences.FAMILIES.items()},
