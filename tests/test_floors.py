@@ -130,7 +130,13 @@ def costs_nothing(code: str, heavy: set[str]) -> None:
 def test_importing_costs_no_tfds_orbax_or_matplotlib():
   costs_nothing(
     'import kd_jax',
-    {'tensorflow_datasets', 'orbax.checkpoint', 'matplotlib', 'tensorboardX'},
+    {
+      'tensorflow_datasets',
+      'orbax.checkpoint',
+      'matplotlib',
+      'tensorboardX',
+      'tokenizers',
+    },
   )
 
 

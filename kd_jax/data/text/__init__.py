@@ -1,0 +1,1 @@
+"""Text as data: tokenizers, corpora, rows of tokens with their labels."""
