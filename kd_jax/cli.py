@@ -349,6 +349,9 @@ def main(argv: list[str] | None = None) -> int:
       work = command.make(options, changes)
   except ValueError as mistake:
     return _end(mistake)
+  except KeyboardInterrupt:
+    print('stopped before anything was done', file=sys.stderr)
+    return errors.STOPPED
   try:
     with interrupts.heard() as caught:
       text = work(distributed.agreed(lambda: bool(caught())))

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import api, build, cli, config, models, network_files
+from kd_jax import api, build, cli, config, errors, models, network_files
 from kd_jax.data import sources
 from kd_jax.runs import command, folders
 
@@ -241,3 +241,13 @@ def test_signals_are_heard_during_the_work_alone(monkeypatch, tmp_path, capsys):
   assert cli.main(['--config', QUICK, '--workdir', str(tmp_path / 'run')]) == 0
   assert capsys.readouterr().out == 'done\n'
   assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_interrupt_before_any_work_is_one_line(monkeypatch, capsys):
+  def interrupted(_):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(cli, 'packaged', interrupted)
+  code = cli.main(['--config', 'digits', '--workdir', 'nowhere'])
+  assert code == errors.STOPPED
+  assert capsys.readouterr().err == 'stopped before anything was done\n'
