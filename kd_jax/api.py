@@ -119,7 +119,9 @@ def distill(
     data: from `make_data`, or ((train images [N, H, W, C], labels [N]),
       (test images, labels)), where labels are integers or probabilities
       [N, K], or label maps [N, H, W] of task='segmentation'; validation is
-      held out of the training set. Vectors [N, D] may be classified too.
+      held out of the training set. Vectors [N, D] may be classified too, and
+      text, a dict of 'input_ids', 'attention_mask', .. [N, L], whose labels are
+      tokens [N, L] where task='language'.
     temperature: T of the soft loss; by default 4, where the method has it.
     alpha: weight of the soft loss, in [0, 1].
     beta: weight of the feature loss over `layers`.
@@ -186,12 +188,12 @@ def distill(
   c.train.optimizer.schedule = config.open_dict(**_schedule(schedule))
   for name in given:
     c.networks[name] = {'given': True}
-  _set_terms(
-    c, teacher is not None, temperature, method, feature_method,
-    _sequence('layers', layers),
-  )  # fmt: skip
   labels = {'task': task, 'ignore': ignore}
   data = _data(data, seed, classes, given['student'].network, labels)
+  _set_terms(
+    c, tasks.make_task(data.task).hard, teacher is not None, temperature,
+    method, feature_method, _sequence('layers', layers),
+  )  # fmt: skip
   return _run(c, data, given, workdir, overwrite)
 
 
@@ -263,9 +265,11 @@ def _teacher(teacher, variables) -> build.Given:
   return build.Given(network, dict(variables))
 
 
-def _set_terms(c, taught, temperature, method, feature_method, layers) -> None:
+def _set_terms(
+  c, hard, taught, temperature, method, feature_method, layers
+) -> None:
   """Sets the terms of a config from the arguments of `distill`."""
-  c.terms.hard = dict(method='cross_entropy', weight=1.0 - c.alpha)
+  c.terms.hard = dict(method=hard, weight=1.0 - c.alpha)
   if not taught:
     if c.alpha or c.beta or layers:
       raise ValueError(
@@ -337,19 +341,24 @@ def _data(data, seed, classes, network, labels) -> sources.Data:
   train, test = data
   if not classes:
     # The labels may lack a class; the network says how many it can tell apart.
-    images = np.shape(train[0]) if len(train) == 2 else ()
-    classes = _outputs(network, images)
+    classes = _outputs(network, train[0]) if len(train) == 2 else 0
   return sources.make_data(
     'arrays', train=train, test=test, classes=classes, split_seed=int(seed),
     **labels,
   )  # fmt: skip
 
 
-def _outputs(network, images: tuple[int, ...]) -> int:
+def _outputs(network, inputs) -> int:
   """The number of outputs of a network for inputs [N, ...]; 0: unknown."""
-  if len(images) not in (2, 4):
+  text = isinstance(inputs, Mapping)
+  kind, ranks = (np.int32, (2,)) if text else (np.float32, (2, 4))
+  examples = {
+    name: jax.ShapeDtypeStruct((1, *np.shape(x)[1:]), kind)
+    for name, x in (inputs if text else {'': inputs}).items()
+  }
+  if any(len(x.shape) not in ranks for x in examples.values()):
     return 0  # `make_data` raises the error
-  example = jax.ShapeDtypeStruct((1, *images[1:]), np.float32)
+  example = examples if text else examples['']
   return models.output_shapes(network, example)['logits'].shape[-1]
 
 

@@ -122,7 +122,7 @@ def names() -> list[str]:
   """The methods of the table, but those for text or maps of predictions."""
   from kd_jax import methods  # PyTorch's side does without JAX
 
-  elsewhere = (*methods.TEXT, *methods.DENSE)
+  elsewhere = (*methods.TEXT, *methods.DENSE, *methods.INDEPENDENT)
   return [name for name in methods.METHODS if name not in elsewhere]
 
 

@@ -65,7 +65,10 @@ BESIDE = {
 }
 
 # Neither labels alone nor what images without maps of predictions lack.
-_NOT_HERE = (*methods.HARD, *methods.ATTENTION, *methods.TEXT, *methods.DENSE)
+_NOT_HERE = (
+  *methods.HARD, *methods.ATTENTION, *methods.TEXT, *methods.DENSE,
+  *methods.INDEPENDENT,
+)  # fmt: skip
 
 # A method that is not above: on logits, instead of part of the hard loss,
 # (1 - alpha) CE + alpha method; on layers, CE + method.

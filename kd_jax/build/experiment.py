@@ -40,7 +40,7 @@ class Experiment(NamedTuple):
     data: the data set.
     stages: what is trained, in order.
     placement: how it runs on the devices.
-    prepare: images -> what a network sees.
+    prepare: images or text -> what a network sees.
     shared: the stages that runs of a sweep share: a network alone.
     identities: {stage: all that its result depends on}, JSON.
     inputs: {'data': fingerprint, 'networks': {loaded: content hash}, 'given':
@@ -281,9 +281,9 @@ def example_batch(experiment: Experiment, stage: stages.Stage) -> dict:
   size = stage.recipe.batch_size
   inputs = build_networks.example_inputs(experiment.data)
   train = experiment.data.train
-  raw, stored = (
-    jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype)
-    for x in (train.inputs, train.labels)
+  raw, stored = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype),
+    (train.inputs, train.labels),
   )
   counted, mask = jax.eval_shape(lambda x: tasks.counted(x, jnp), stored)
   batch = {
@@ -297,10 +297,10 @@ def example_batch(experiment: Experiment, stage: stages.Stage) -> dict:
   if stage.recipe.augment is not None:
     key = jax.random.key(0)
     batch = jax.eval_shape(stage.recipe.augment, key, batch)
-  images = {
-    name: jax.ShapeDtypeStruct(x.shape, inputs.dtype)
+  seen = {
+    name: jax.eval_shape(experiment.prepare, x)
     for name, x in batch.items()
     if name.endswith('inputs')
   }
   cached = plan.shapes_of(experiment.cache, experiment.networks, stage, inputs)
-  return {**batch, **images, **cached}
+  return {**batch, **seen, **cached}

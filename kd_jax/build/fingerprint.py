@@ -78,7 +78,7 @@ def is_alone(stage: stages.Stage) -> bool:
   return (
     term == schemes.hard(stage.students[0])._replace(method=term.method)
     and all(t.teacher == terms.LABELS for t in of.values())
-    and term.method.hparams == {'smoothing': 0.0}
+    and term.method.hparams in ({'smoothing': 0.0}, {})
     and not (stage.frozen or stage.starts or stage.trains)
   )
 

@@ -138,7 +138,7 @@ def _named(name: str, spec: dict, data, how: Mapping) -> tuple:
     dtype = spec.pop('dtype', '') if folders.is_foreign(folder) else ''
     variables, stored = folders.read(folder, dtype)
     spec = _same_network(name, folder, spec, stored, how)
-  spec = {'classes': data.classes, **spec}
+  spec = {'classes': data.classes, **_tokens(spec, data), **spec}
   if spec['classes'] != data.classes:
     raise ValueError(
       f"network '{name}' has {spec['classes']} classes and the data set "
@@ -154,6 +154,26 @@ def _named(name: str, spec: dict, data, how: Mapping) -> tuple:
   except ValueError as error:
     raise ValueError(f'networks.{name}: {error}') from None
   return network, {**spec, **_input_shape(data)}, variables
+
+
+def _tokens(spec: Mapping, data) -> dict[str, int]:
+  """{'vocabulary'} of a network for text that does not predict tokens.
+
+  Raises:
+    ValueError: the network has fewer tokens than the data set.
+  """
+  if not data.vocabulary or 'name' not in spec:
+    return {}
+  maker = kinds.entry('network', models.MODELS, spec['name'])
+  if 'vocabulary' not in kinds.of_options(maker):
+    return {}
+  given = spec.get('vocabulary', 0)
+  if 0 < given < data.vocabulary:
+    raise ValueError(
+      f"network '{spec['name']}' has a vocabulary of {given} tokens and the "
+      f"data set '{data.name}' {data.vocabulary}"
+    )
+  return {} if given else {'vocabulary': data.vocabulary}
 
 
 def _given(name: str, given: Mapping[str, Given], data) -> tuple:
@@ -199,6 +219,7 @@ def make_cast(c, data, loaded, outputs) -> schemes.Cast:
     data.classes,
     outputs,
     data.train.labels.shape[0] // c.train.batch_size,
+    tasks.make_task(data.task).hard,
   )
 
 

@@ -38,9 +38,10 @@ def make_recipe(
     per_epoch = pipeline.steps_per_epoch(size, batch_size)
     steps = spec['steps'] or spec['epochs'] * per_epoch
     check_steps(steps, opt)
-    if spec['augment'] and len(data.train.inputs.shape) != 4:
+    if spec['augment'] and _is_no_image(data):
+      what = 'text' if data.vocabulary else 'vectors'
       raise ValueError(
-        f"augmentations change images, and '{data.name}' has vectors; legal: ()"
+        f"augmentations change images, and '{data.name}' has {what}; legal: ()"
       )
     moves = tasks.make_task(data.task).moves
     augmented = augment.make_augment(spec['augment'], data.classes, moves)
@@ -64,6 +65,11 @@ def make_recipe(
     spec['views'],
     name,
   )
+
+
+def _is_no_image(data: sources.Data) -> bool:
+  inputs = data.train.inputs
+  return isinstance(inputs, Mapping) or len(inputs.shape) != 4
 
 
 def check_steps(steps: int, opt: Mapping) -> None:
@@ -118,6 +124,7 @@ def make_term(
       'reduction', reduction, terms.REDUCTIONS, f"term '{name}'"
     )
   method = make_method(name, spec, data)
+  check_task(name, spec['method'], tasks.make_task(data.task))
   hard = spec['method'] in methods.HARD
   teacher = spec.get('teacher', terms.LABELS if hard else 'teacher')
   if hard and teacher != terms.LABELS:
@@ -134,6 +141,33 @@ def make_term(
     void=spec.get('void', False),
     reduction=reduction,
   )
+
+
+def check_task(name: str, method: str, task: tasks.Task) -> None:
+  """Refuses a method that reads other logits or labels than a task's.
+
+  Args:
+    name: of the term, for errors.
+    method: a key of METHODS.
+    task: of the data set.
+
+  Raises:
+    ValueError: with the legal ones.
+  """
+  number = task.says == tasks.NUMBER
+  if task.says == tasks.ONE:
+    wrong, legal = method == 'squared_error', task.hard
+  elif method in methods.HARD:
+    wrong, legal = method != task.hard, task.hard
+  else:
+    soft = ('logit_mse',) if number else ('binary_kd', 'logit_mse')
+    wrong = method not in soft and not methods.reads_layers(method)
+    legal = f'{", ".join(soft)}, or one that reads layers'
+  if wrong:
+    raise ValueError(
+      f"term '{name}': method '{method}' of the task '{task.name}', whose "
+      f'logits are {task.says}; legal: {legal}'
+    )
 
 
 def make_method(name: str, spec: Mapping, data: sources.Data):

@@ -74,7 +74,7 @@ def described(
     experiment: that was trained.
     line: of its networks.
     count: test examples.
-    counts: predictions of each class.
+    counts: predictions of each class, or of all of them.
   """
   data, kind = experiment.data, jax.local_devices()[0].device_kind
   task = {'task': data.task}
@@ -86,8 +86,9 @@ def described(
       'name': data.name,
       'fingerprint': data.fingerprint,
       'test': count,
-      'classes': list(data.label_names or map(str, range(data.classes))),
+      'classes': named_classes(data),
       'counts': counts,
+      **({'example': 'sequence'} if data.vocabulary else {}),
       **({'palette': data.palette} if data.palette else {}),
     },
     'select': experiment.options['select'],
@@ -97,6 +98,13 @@ def described(
     'stages': [stage.name for stage in experiment.stages],
     'device': {'kind': kind, 'peak_bytes': device.peak_bytes()},
   }
+
+
+def named_classes(data) -> list[str]:
+  """The classes of a report; none where they are tokens or numbers."""
+  if not tasks.make_task(data.task).class_title:
+    return []
+  return list(data.label_names or map(str, range(data.classes)))
 
 
 def beside(

@@ -116,7 +116,8 @@ def arrays(line, logits, labels, split) -> dict[str, np.ndarray]:
     [i for kind, n in SHOWN.items() for i in picked[kind][:n]], np.int64
   )
   images = np.zeros((0, 1, 1, 1), np.uint8)
-  if len(split.inputs.shape) != 4:  # vectors are no pictures
+  # Text and vectors are no pictures.
+  if isinstance(split.inputs, Mapping) or len(split.inputs.shape) != 4:
     shown = shown[:0]
   if shown.size:
     images = np.asarray(pipeline.take(split, shown)['inputs'])

@@ -1,8 +1,9 @@
-"""Measures networks of many predictions an example, from sums over each.
+"""Measures networks whose scores are made of sums over each example.
 
-Pixels of a test set are too many for their logits to be kept: a batch of them
-is reduced on the device to what the score, its draws and the comparison with
-the teacher need. The answers themselves are kept of a handful of images.
+Pixels and tokens of a test set are too many for their logits to be kept: a
+batch of them is reduced on the device to what the score, its draws and the
+comparison with the teacher need. The answers themselves are kept of a handful
+of examples (see `shown`).
 """
 
 import functools
@@ -19,6 +20,7 @@ from kd_jax.compare import (
   predict,
   resampling,
   roles,
+  shown,
   statistics,
   verdict,
 )
@@ -26,8 +28,6 @@ from kd_jax.compare import measured as measures
 from kd_jax.data import checks, pipeline
 from kd_jax.losses import spatial
 from kd_jax.training import runtime
-
-SHOWN = 6  # examples whose answers are kept for the report
 
 # {row: {name: [N, ...]}}: sums over the predictions of every example.
 Sums = Mapping[str, Mapping[str, np.ndarray]]
@@ -50,30 +50,39 @@ def measure(
   count, films = len(split.labels), None
   if data.sequences is not None:
     films = checks.sequences(data.sequences(), count, f"'{data.name}' test")
-  draws = resampling.make_draws(count, films)
-  sums, fits = read(experiment, line, variables, split)
+  what = 'sequence' if data.vocabulary else 'image'
+  draws = resampling.make_draws(count, films, what)
+  sums, fits, losses = read(experiment, line, variables, split)
   scores = {row: resampling.score(task, x, draws) for row, x in sums.items()}
   moments = {}
   for moment, rows in others.items():
     alone = line._replace(
       networks={row: line.networks[row] for row in rows}, means={}, teacher=None
     )
-    at, _ = read(experiment, alone, rows, split)
+    at, *_ = read(experiment, alone, rows, split)
     moments[moment] = {
       row: scored(task, resampling.score(task, x, draws))
       for row, x in at.items()
     }
-  first = next(iter(sums.values()))
+  first = resampling.whole(next(iter(sums.values())))
+  counted = task.counts(first).tolist() if task.counts else [first['count']]
+  run = make_logits(experiment, line, variables)
   return measures.Measured(
     {
-      row: {**numbers(task, sums[row], fits[row]), **scored(task, scores[row])}
+      row: {
+        **numbers(task, sums[row], fits[row], data.bytes_per_token),
+        **scored(task, scores[row]),
+      }
       for row in sums
     },
     moments,
-    first['confusion'].sum((0, 2), dtype=np.int64).tolist(),
-    judged(task, line, scores),
+    counted,
     {
-      **shown_arrays(experiment, line, variables, split, sums),
+      **judged(task, line, scores),
+      **shown.learned(experiment, line, split, losses),
+    },
+    {
+      **shown.arrays(experiment, line, split, sums, losses, run),
       **({} if films is None else {'sequences': films}),
       **{
         f'sums/{row}/{name}': values
@@ -89,12 +98,13 @@ def read(
   line: roles.Lineup,
   variables: Mapping[str, types.Variables],
   split,
-) -> tuple[Sums, dict[str, dict[str, np.ndarray]]]:
+) -> tuple[Sums, dict[str, dict[str, np.ndarray]], dict[str, np.ndarray]]:
   """Runs the networks of a lineup, and its means, over a split.
 
   Returns:
-    The sums of the task by example; and, summed over all examples, what
-    `fit_sums` tells, {row: {name: f64}}.
+    The sums of the task by example; summed over all examples, what `fit_sums`
+    tells, {row: {name: f64}}; and the loss of each token, {row: f32 [N, L]} in
+    nats, {} where predictions are not of tokens.
   """
   task, run = experiment.task, make_logits(experiment, line, variables)
   reduce, count = _reducer(task), len(split.labels)
@@ -125,7 +135,9 @@ def read(
   rows = list(dict.fromkeys([*first, *line.networks, *line.means]))
   sums = {row: whole[row][0] for row in rows}
   fits = {row: resampling.whole(whole[row][1]) for row in rows}
-  return sums, fits
+  if task.prediction != 'token':
+    return sums, fits, {}
+  return sums, fits, {row: whole[row][2] for row in rows}
 
 
 def make_logits(
@@ -172,15 +184,33 @@ def _mean(logits: Sequence[jax.Array]) -> jax.Array:
 
 @functools.lru_cache(8)
 def _reducer(task: tasks.Task) -> Callable:
-  """(logits, the teacher's or None, labels, mask) -> sums, fit; compiled."""
+  """(logits, the teacher's or None, labels, mask) -> a tuple; compiled.
+
+  The sums of the task, those of `fit_sums`, and of tokens the loss of each.
+  """
 
   @jax.jit
   def reduce(logits, teacher, labels, mask):
-    right = task.right(logits, labels)
     sums = task.per_example(logits, labels, mask)
-    return sums, fit_sums(logits, teacher, right, mask)
+    if task.says == tasks.NUMBER:
+      return sums, {}
+    if task.says == tasks.EACH:
+      # Yes and no are two classes, of which each class is asked.
+      logits, teacher = map(_of_two, (logits, teacher))
+      right = (logits.argmax(-1) == labels).astype(jnp.float32)
+      mask = jnp.broadcast_to(mask[:, None], right.shape)
+      return sums, fit_sums(logits, teacher, right, mask)
+    fit = fit_sums(logits, teacher, task.right(logits, labels), mask)
+    if task.prediction != 'token':
+      return sums, fit
+    return sums, fit, tasks.per_token(logits, labels)
 
   return reduce
+
+
+def _of_two(logits):
+  """Logits [B, K] of yes as those [B, K, 2] of no and yes."""
+  return None if logits is None else jnp.stack([0 * logits, logits], -1)
 
 
 def fit_sums(logits, teacher, right, mask) -> dict[str, jax.Array]:
@@ -224,17 +254,29 @@ def fit_sums(logits, teacher, right, mask) -> dict[str, jax.Array]:
   }
 
 
-def numbers(task: tasks.Task, sums, fit) -> dict[str, Any]:
+def numbers(
+  task: tasks.Task, sums, fit, bytes_per_token: float | None = None
+) -> dict[str, Any]:
   """Every number about a network that its sums give, JSON-like."""
-  bins, count = reliability(fit), fit['count'].sum()
-  whole = resampling.whole(sums)
+  whole, bins, count, more = resampling.whole(sums), None, 0, {}
+  if fit:
+    bins, count = reliability(fit), fit['count'].sum()
+  scores = {'nll': None, **task.scores(whole), **task.further(sums)}
+  if task is tasks.LANGUAGE:
+    bits = bytes_per_token and tasks.bits_per_byte(
+      scores['nll'], bytes_per_token
+    )
+    more = {'bits_per_byte': bits}
   return {
-    **task.scores(whole),
-    'calibration_error': fidelity.calibration_error(bins),
+    **scores,
+    **more,
+    'calibration_error': bins and fidelity.calibration_error(bins),
     'reliability': bins,
     'per_class': [
       None if np.isnan(x) else float(x) for x in task.per_class(whole)
-    ],
+    ]
+    if task.class_title
+    else None,
     'agreement': _share(fit, 'agreement', count),
     'agreement_top5': None,
     'kl': _share(fit, 'kl', count),
@@ -286,49 +328,4 @@ def judged(
     'verdict': verdicts[next(iter(line.students))],
     'gap_closed': gaps,
     'examples': None,
-  }
-
-
-def picks(task: tasks.Task, line: roles.Lineup, sums: Sums) -> np.ndarray:
-  """The test examples to show, i64 [n].
-
-  From the one that distillation improved most to the one that it harmed most,
-  at equal distances in that order; without a student alone by the student's
-  score.
-  """
-  student, alone = next(iter(line.students.items()))
-
-  def scores(row):
-    each = zip(*sums[row].values())
-    named = (dict(zip(sums[row], values)) for values in each)
-    return np.array([task.scores(example)[task.score] for example in named])
-
-  change = scores(student) - (scores(alone) if alone else 0)
-  known = np.flatnonzero(~np.isnan(change))
-  order = known[np.argsort(-task.better * change[known], kind='stable')]
-  places = np.linspace(0, len(order) - 1, min(SHOWN, len(order)))
-  return order[places.round().astype(int)].astype(np.int64)
-
-
-def shown_arrays(
-  experiment, line, variables, split, sums
-) -> dict[str, np.ndarray]:
-  """Images, labels and every network's answers of the examples shown."""
-  shown = picks(experiment.task, line, sums)
-  classes = experiment.data.classes
-  small = np.uint8 if classes <= 256 else np.uint16
-  if not shown.size:
-    return {'shown': shown}
-  batch = pipeline.take(split, shown)
-  run = make_logits(experiment, line, variables)
-  logits = run(jax.device_put(batch, jax.local_devices()[0]))
-  truth = np.where(batch['mask'] > 0, batch['labels'], tasks.VOID)
-  return {
-    'shown': shown,
-    'images': measures.pixels(np.asarray(batch['inputs'])),
-    'truth': truth.astype(np.int16),
-    **{
-      f'answers/{row}': np.asarray(x.argmax(-1)).astype(small)
-      for row, x in logits.items()
-    },
   }

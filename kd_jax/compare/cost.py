@@ -17,7 +17,7 @@ BATCHES = (1, 128)
 def cost(
   network: base.Network,
   variables: types.Variables,
-  shape: Sequence[int],
+  shape: Sequence[int] | Mapping[str, Sequence[int]],
   batches: Sequence[int] = BATCHES,
   seconds: float = 0.3,
 ) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def cost(
   Args:
     network: only its logits are computed.
     variables: of the network.
-    shape: of one example, [H, W, C].
+    shape: of one example, [H, W, C], or {name: [L]} of text.
     batches: the batch sizes that are timed.
     seconds: spent on timing each.
 
@@ -40,7 +40,7 @@ def cost(
   variables = jax.device_put(jax.device_get(variables), jax.local_devices()[0])
   latency, memory = {}, None
   for size in sorted(batches):
-    inputs = jnp.zeros((size, *shape), jnp.float32)
+    inputs = example(shape, size)
     compiled = forward.lower(variables, inputs).compile()
     memory = peak(compiled)
 
@@ -51,12 +51,22 @@ def cost(
   return {
     'parameters': base.num_params(variables),
     'bytes': size_of(variables),
-    'flops': device.flops(
-      forward, variables, jnp.zeros((1, *shape), jnp.float32)
-    ),
+    'flops': device.flops(forward, variables, example(shape, 1)),
     'latency': latency,
     'memory': memory,
   }
+
+
+def example(shape, size: int) -> types.PyTree:
+  """A batch of black images, or of sequences without padding.
+
+  Args:
+    shape: as in `cost`.
+    size: B.
+  """
+  if isinstance(shape, Mapping):
+    return {name: jnp.ones((size, *x), jnp.int32) for name, x in shape.items()}
+  return jnp.zeros((size, *shape), jnp.float32)
 
 
 def size_of(variables: types.Variables) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from kd_jax import build, checkpoint, metrics, types
 from kd_jax.compare import cost, fidelity, roles
 from kd_jax.data import pipeline, sources
+from kd_jax.losses import tokens
 from kd_jax.methods import layer_names
 from kd_jax.models import base as models
 from kd_jax.training import runtime
@@ -87,6 +88,9 @@ def _compiled(network, prepare, layers) -> Callable:
   def once(variables, batch):
     inputs = prepare(batch['inputs'])
     outputs, _ = network.apply(variables, inputs, train=False)
+    real = tokens.real(batch)
+    if real is not None:  # more padding must not change what is compared
+      outputs = tokens.clear({k: outputs[k] for k in layers}, real)
     return {layer: outputs[layer].astype('float32') for layer in layers}
 
   return once
@@ -130,11 +134,16 @@ def costs(
 
   Returns:
     As `cost.cost`. Where an example is many predictions it is one at a time,
-    and 'frames' holds 'size' [H, W], and 'jax' and 'onnxruntime': see
-    `cost.frames`.
+    and of images 'frames' holds 'size' [H, W], and 'jax' and 'onnxruntime':
+    see `cost.frames`.
   """
-  films = not experiment.task.single
-  shape = build.example_inputs(experiment.data).shape[1:]
+  films = experiment.task.prediction == 'pixel'
+  batches = cost.BATCHES if experiment.task.axes == 'BK' else (1,)
+  inputs = build.example_inputs(experiment.data)
+  if isinstance(inputs, Mapping):
+    shape = tuple((name, x.shape[1:]) for name, x in inputs.items())
+  else:
+    shape = inputs.shape[1:]
   prices = {}
   for row, name in line.networks.items():
     leaves, tree = jax.tree.flatten(variables[row])
@@ -143,16 +152,23 @@ def costs(
     if films:
       prices[row] = dict(_of_film(network, tree, shapes, shape, exported))
     else:
-      prices[row] = dict(_cost(network, tree, shapes, shape))
+      prices[row] = dict(_cost(network, tree, shapes, shape, batches))
   for mean, of in line.means.items():
     prices[mean] = cost.together([prices[row] for row in of])
   return prices
 
 
 @functools.lru_cache(maxsize=64)
-def _cost(network, tree, shapes, shape) -> dict[str, Any]:
-  """Measures a network with variables of these shapes and any values."""
-  return cost.cost(network, _any(tree, shapes), shape)
+def _cost(network, tree, shapes, shape, batches) -> dict[str, Any]:
+  """Measures a network with variables of these shapes and any values.
+
+  The shape of text is ((name, [L]), ..).
+  """
+  if isinstance(shape[0], tuple):
+    shape = dict(shape)
+  price = cost.cost(network, _any(tree, shapes), shape, batches)
+  # The memory in a report is that of a large batch.
+  return price if len(batches) > 1 else {**price, 'memory': None}
 
 
 @functools.lru_cache(maxsize=64)
@@ -191,9 +207,10 @@ def alike(
 ) -> list[dict[str, Any]]:
   """Compares layers of the students with those of the teacher: linear CKA.
 
-  The layers are those that the terms pair, and 'features' and 'logits' where
-  both have them; on the first `ALIKE` test examples, or, where an example is
-  many predictions, on as many as fit `ALIKE_SIZE`.
+  The layers are those that the terms pair, and 'features' (of text 'final')
+  and 'logits' (not those of tokens) where both have them; on the first `ALIKE`
+  test examples, or, where an example is many predictions, on as many as fit
+  `ALIKE_SIZE`.
 
   Returns:
     [{'student', 'teacher': layers, 'rows': {row: CKA}}]; [] without one
@@ -203,6 +220,8 @@ def alike(
   if teacher not in line.networks:
     return []
   pairs = layer_pairs(experiment, line, student, teacher)
+  if not pairs:
+    return []
   rows = [r for r in (line.students[student], student) if r]
   theirs, ours = (
     make_outputs(
@@ -246,7 +265,10 @@ def layer_pairs(experiment, line, student, teacher) -> list[tuple[str, str]]:
       continue
     for layers in term.get('layers', ()):
       paired += layer_names.pairs([tuple(layers)], ours, theirs)
-  last = [(n, n) for n in ('features', 'logits') if n in ours and n in theirs]
+  names = ['features', 'logits']
+  if experiment.data.vocabulary:  # the logits of many tokens are too many
+    names = ['final'] + ['logits'] * (experiment.task.axes == 'BK')
+  last = [(n, n) for n in names if n in ours and n in theirs]
   return list(dict.fromkeys([*paired, *last]))
 
 

@@ -1,9 +1,9 @@
 """Intervals of scores that are no means of independent predictions.
 
-Pixels of an image are not independent, and neither are frames of a film: what
-is drawn again and again, with replacement, are images, sequences of them, or
-blocks of neighboring frames. All networks of a data set see the same draws,
-so that a difference of two of them is paired.
+Pixels of an image are not independent, nor tokens of a text, nor frames of a
+film: what is drawn again and again, with replacement, are images or texts,
+sequences of images, or blocks of neighboring frames. All networks of a data
+set see the same draws, so that a difference of two of them is paired.
 """
 
 import math
@@ -86,13 +86,16 @@ class Draws(NamedTuple):
   how: str
 
 
-def make_draws(count: int, sequences: np.ndarray | None = None) -> Draws:
+def make_draws(
+  count: int, sequences: np.ndarray | None = None, what: str = 'image'
+) -> Draws:
   """Draws from `count` examples, the same ones at every call.
 
   Args:
     count: N.
     sequences: i [N], the film of each example, whose frames are in the order
       of time; None where the examples are independent.
+    what: an example is.
 
   Returns:
     Single examples; whole sequences, where there are `LEAST_FILMS`; else
@@ -104,7 +107,7 @@ def make_draws(count: int, sequences: np.ndarray | None = None) -> Draws:
     blocking rules for the bootstrap with dependent data, 1995,
     DOI 10.1093/biomet/82.3.561.
   """
-  members, how = _units(count, sequences)
+  members, how = _units(count, sequences, what)
   rng = np.random.default_rng(0)
   sizes = np.array([len(unit) for unit in members])
   number = max(1, round(count / sizes.mean()))
@@ -116,10 +119,10 @@ def make_draws(count: int, sequences: np.ndarray | None = None) -> Draws:
   return Draws(counts, f'{how} drawn {DRAWS} times with replacement')
 
 
-def _units(count, sequences) -> tuple[list[np.ndarray], str]:
+def _units(count, sequences, what) -> tuple[list[np.ndarray], str]:
   """What is drawn, each as indices of examples, and in words."""
   if sequences is None:
-    return list(np.arange(count)[:, None]), 'images'
+    return list(np.arange(count)[:, None]), f'{what}s'
   films = [np.flatnonzero(sequences == film) for film in np.unique(sequences)]
   if len(films) >= LEAST_FILMS:
     return films, f'{len(films)} whole sequences of images'

@@ -29,9 +29,13 @@ class Run(NamedTuple):
     images: {test example: uint8 [H, W, C]}, a handful.
     rows: of metrics.jsonl.
     sums: {row: {name: [N, ...]}}, see `Task.per_example`.
-    truth: {test example: labels i16 [H, W]} of the images.
-    answers: {row: {test example: classes [H, W]}}.
+    truth: {test example: labels i16 [H, W]} of the images; of text what was
+      asked for of each token [L], as texts, '' where nothing was.
+    answers: {row: {test example: classes [H, W]}}, or texts [L], '' likewise.
     sequences: i [N], the film of each test example; None without any.
+    pieces: {test example: texts [L]}, of the tokens; '' of padding.
+    losses: {row: {test example: f32 [L]}}, of the tokens, in nats; NaN where
+      nothing was asked for.
   """
 
   folder: pathlib.Path
@@ -44,6 +48,8 @@ class Run(NamedTuple):
   truth: Mapping[int, np.ndarray] = {}
   answers: Mapping[str, Mapping[int, np.ndarray]] = {}
   sequences: np.ndarray | None = None
+  pieces: Mapping[int, np.ndarray] = {}
+  losses: Mapping[str, Mapping[int, np.ndarray]] = {}
 
 
 class Result(NamedTuple):
@@ -182,14 +188,17 @@ def _with_sums(run: Run, arrays: Mapping[str, np.ndarray]) -> Run:
   lacking = [row for row in run.report['networks'] if row not in sums]
   if lacking:
     raise ValueError(f'sums of {lacking[0]!r} are missing')
-  images, truth = (
-    dict(zip(shown, arrays[kind])) if shown else {}
-    for kind in ('images', 'truth')
+  images, truth, pieces = (
+    dict(zip(shown, arrays.get(kind, ())))
+    for kind in ('images', 'truth', 'pieces')
   )
-  answers = {
-    row: dict(zip(shown, values))
-    for row, values in _under(arrays, 'answers').items()
-  }
+  answers, losses = (
+    {
+      row: dict(zip(shown, values))
+      for row, values in _under(arrays, kind).items()
+    }
+    for kind in ('answers', 'losses')
+  )
   return run._replace(
     labels=np.zeros(0, np.int64),
     images=images,
@@ -197,6 +206,8 @@ def _with_sums(run: Run, arrays: Mapping[str, np.ndarray]) -> Run:
     truth=truth,
     answers=answers,
     sequences=arrays.get('sequences'),
+    pieces=pieces,
+    losses=losses,
   )
 
 

@@ -54,7 +54,7 @@ NETWORK = {
   'agreement': MEASURE,
   'agreement_top5': MEASURE,
   'kl': MEASURE,
-  'per_class': Each(list, MAYBE, 1),
+  'per_class': Optional(Each(list, MAYBE, 1)),
   'cost': {
     'parameters': NUMBER,
     'bytes': NUMBER,
@@ -97,7 +97,8 @@ REPORT = {
     'name': TEXT,
     'fingerprint': TEXT,
     'test': NUMBER,
-    'classes': Each(list, TEXT, 1),
+    'classes': Each(list, TEXT),
+    'example': Optional(TEXT, absent=True),
     'palette': Optional(Each(list, Each(list, NUMBER, 3)), absent=True),
   },
 }
@@ -129,7 +130,7 @@ def of_network(task: tasks.Task) -> dict[str, Any]:
   moment = Optional({task.score: SCORE})
   return {
     task.score: SCORE,
-    **{name: MEASURE for name, _ in task.also},
+    **{name: MEASURE for name, *_ in task.also},
     **NETWORK,
     'last': moment,
     'best': moment,
@@ -196,8 +197,10 @@ def _of_names(report, task) -> str | None:
     if set(report[key]) != set(students):
       return f'{key} has other names than students'
   classes = len(report['data']['classes'])
+  if bool(classes) != bool(task.class_title):
+    return f'data.classes are {classes}'
   for row, network in networks.items():
-    if len(network['per_class']) != classes:
+    if len(network['per_class'] or ()) != classes:
       return f'networks.{row}.per_class is not one number per class'
   return _of_seeds(report, task)
 

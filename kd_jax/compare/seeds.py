@@ -8,6 +8,7 @@ import numpy as np
 
 from kd_jax import tasks
 from kd_jax.compare import fidelity, resampling, results, statistics, verdict
+from kd_jax.compare import table as tables
 
 # Those of every task beside its score.
 NUMBERS = (
@@ -133,15 +134,12 @@ def together(
     interval = statistics.of_score(scores, drawn)
   if task.unit == '%':
     interval = (max(0.0, interval[0]), min(1.0, interval[1]))
-  keys = (task.score, *(name for name, _ in task.also), *NUMBERS)
+  keys = (task.score, *(name for name, *_ in task.also), *NUMBERS)
   return {
     'network': first['network'],
     'ratio': first['ratio'],
-    'per_class': np.mean(
-      [[np.nan if x is None else x for x in row['per_class']] for row in rows],
-      0,
-    ).tolist(),
-    **{key: summary([row[key] for row in rows]) for key in keys},
+    'per_class': per_class(rows),
+    **{key: summary([row.get(key) for row in rows]) for key in keys},
     'interval': list(interval),
     **moments,
     'cost': {
@@ -152,6 +150,16 @@ def together(
       },
     },
   }
+
+
+def per_class(rows: Sequence[Mapping[str, Any]]) -> list[float] | None:
+  """The mean over seeds of the score of each class; None without any."""
+  if rows[0]['per_class'] is None:
+    return None
+  known = [
+    [np.nan if x is None else x for x in row['per_class']] for row in rows
+  ]
+  return np.mean(known, 0).tolist()
 
 
 def middle(times: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -210,7 +218,10 @@ def scores_of(run: results.Run) -> dict[str, Any]:
   task = tasks.task_of(run.report)
   if task.single:
     return {r: fidelity.right(x, run.labels) for r, x in run.logits.items()}
-  draws = resampling.make_draws(run.report['data']['test'], run.sequences)
+  data = run.report['data']
+  draws = resampling.make_draws(
+    data['test'], run.sequences, tables.example(run.report)
+  )
   return {row: resampling.score(task, x, draws) for row, x in run.sums.items()}
 
 

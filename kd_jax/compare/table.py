@@ -100,7 +100,12 @@ def extent(x: Sequence[int] | None) -> str:
   return NONE if x is None else 'x'.join(map(str, x))
 
 
-def lines_of(task: tasks.Task) -> tuple[tuple, ...]:
+def example(report: Mapping[str, Any]) -> str:
+  """What an example of the data set is: 'image', or 'sequence' of tokens."""
+  return report['data'].get('example') or 'image'
+
+
+def lines_of(task: tasks.Task, of: str = 'image') -> tuple[tuple, ...]:
   """The lines of a table: title, unit, path in the report, how it is shown."""
   value = number(valued(task))
   first = (
@@ -108,13 +113,17 @@ def lines_of(task: tasks.Task) -> tuple[tuple, ...]:
     ('95 % interval', task.unit, 'interval', interval(task)),
     ('at the last step', task.unit, f'last.{task.score}', value),
     ('at the best on validation', task.unit, f'best.{task.score}', value),
-    *((title, '%', name, number(percent)) for name, title in task.also),
+    *(
+      (title, unit, name, number(percent if unit == '%' else decimal))
+      for name, title, unit in task.also
+    ),
     (f"Teacher's {task.title} kept", '%', 'kept', number(percent)),
   )
-  return first + LINES
+  rest = ((title.format(of), *line) for title, *line in LINES)
+  return (*first, *rest)
 
 
-# The lines of every task.
+# The lines of every task; {} is what an example is.
 LINES = (
   ('Negative log-likelihood', 'nats', 'nll', number(decimal)),
   ('Calibration error', '%', 'calibration_error', number(percent)),
@@ -124,10 +133,10 @@ LINES = (
   ('Parameters', '', 'cost.parameters', number(count)),
   ('Smaller than the teacher', '', 'ratio', number(times)),
   ('Size', '', 'cost.bytes', number(size)),
-  ('Operations per image', 'FLOP', 'cost.flops', number(operations)),
-  ('Latency, 1 image', 'ms', 'cost.latency.1', milliseconds),
-  ('Latency, 128 images', 'ms', 'cost.latency.128', milliseconds),
-  ('Peak memory, 128 images', '', 'cost.memory', number(size)),
+  ('Operations per {}', 'FLOP', 'cost.flops', number(operations)),
+  ('Latency, 1 {}', 'ms', 'cost.latency.1', milliseconds),
+  ('Latency, 128 {}s', 'ms', 'cost.latency.128', milliseconds),
+  ('Peak memory, 128 {}s', '', 'cost.memory', number(size)),
   ('Size of a frame', 'pixels', 'cost.frames.size', extent),
   ('Frames a second in JAX', '', 'cost.frames.jax', rate),
   ('Frames a second in onnxruntime', '', 'cost.frames.onnxruntime', rate),
@@ -203,7 +212,8 @@ def cells(report: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
   """(title, unit, one cell per network) of every line that is not empty."""
   networks = list(report['networks'].values())
   lines = []
-  for title, unit, path, cell in lines_of(tasks.task_of(report)):
+  known = lines_of(tasks.task_of(report), example(report))
+  for title, unit, path, cell in known:
     shown = [cell(find(network, path)) for network in networks]
     if any(text != NONE for text in shown):
       lines.append((title, unit, shown))
@@ -314,7 +324,7 @@ def wrapped(text: str) -> list[str]:
   return textwrap.wrap(text, WIDTH)
 
 
-def heads(task: tasks.Task) -> tuple[str, ...]:
+def heads(task: tasks.Task, of: str = 'image') -> tuple[str, ...]:
   """The columns of a network where there are many runs."""
   return (
     'network',
@@ -323,7 +333,7 @@ def heads(task: tasks.Task) -> tuple[str, ...]:
     'kept, %',
     'parameters',
     'agrees, %',
-    'ms, 1 image',
+    f'ms, 1 {of}',
   )
 
 
@@ -373,7 +383,8 @@ def overview(reports: Mapping[str, Mapping[str, Any]]) -> str:
   Returns:
     Lines of at most `WIDTH`.
   """
-  rows = [('run', *heads(shared(reports.values())))]
+  of = example(next(iter(reports.values())))
+  rows = [('run', *heads(shared(reports.values()), of))]
   for name, report in reports.items():
     for k, row in enumerate(overview_rows(report)):
       rows.append(('' if k else name, *row))

@@ -127,12 +127,13 @@ def of_seeds(
     f'{seeds} seeds, each paired with the student trained alone with that '
     f'seed: the distilled student is better in {better} of {seeds}. Variation '
     'between seeds (paired t) alone gives '
-    f'±{task.factor * _half(over_seeds):.1f}{_points(task)}'
+    f'±{_plain(_half(over_seeds), task)}{_points(task)}'
   )
   if difference is not None:
-    examples = task.factor * _half(statistics.over_examples(difference))
+    examples = _half(statistics.over_examples(difference))
     evidence += (
-      f', the {numbers["examples"]} test examples alone ±{examples:.1f}; '
+      f', the {numbers["examples"]} test examples alone '
+      f'±{_plain(examples, task)}; '
       'the interval covers both'
     )
   evidence += f' (p {shown_p(numbers["p"])}).'
@@ -143,6 +144,11 @@ def of_seeds(
 def _points(task: tasks.Task) -> str:
   """The unit of a difference."""
   return ' points' if task.unit == '%' else ''
+
+
+def _plain(value: float, task: tasks.Task) -> str:
+  """Half the width of an interval as text."""
+  return tasks.changed(value, task.unit).removeprefix('+')
 
 
 def _half(interval: tuple[float, float]) -> float:
@@ -157,12 +163,12 @@ def _outcome(low: float, high: float) -> str:
 
 def _sentence(numbers, task: tasks.Task) -> str:
   """The verdict in one sentence."""
-  low, high = (task.factor * x for x in numbers['interval'])
+  low, high = (tasks.changed(x, task.unit) for x in numbers['interval'])
   change = (
-    f'{task.factor * numbers["difference"]:+.1f}{_points(task)} of test '
+    f'{tasks.changed(numbers["difference"], task.unit)}{_points(task)} of test '
     f'{task.title} against the student trained alone'
   )
-  ends = f'{low:+.1f} to {high:+.1f}'
+  ends = f'{low} to {high}'
   if numbers['outcome'] == UNKNOWN:
     return (
       f'One run, so no verdict: {change} (95 % interval over the '

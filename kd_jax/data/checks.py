@@ -6,9 +6,11 @@ out.
 
 import hashlib
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+
+from kd_jax import types
 
 # Pixels summed at once by `statistics`: bounds its memory to some 100 MB.
 _CHUNK = 1 << 22
@@ -40,6 +42,84 @@ def images(inputs: object, where: str) -> np.ndarray:
   if not np.isfinite(inputs).all():
     raise ValueError(f'images of {where} hold NaN or infinite pixels')
   return inputs
+
+
+# What text comes as: the indices of tokens, and what is said of each token.
+TEXT = (
+  'input_ids',
+  'attention_mask',
+  'segment_ids',
+  'positions',
+  'token_type_ids',
+  'decoder_input_ids',
+  'decoder_attention_mask',
+)
+
+
+def inputs(
+  values: object, where: str, vocabulary: int = 0
+) -> np.ndarray | dict[str, np.ndarray]:
+  """`values` as `images` or, where they have names, as `text`."""
+  if isinstance(values, Mapping):
+    return text(values, where, vocabulary)
+  return images(values, where)
+
+
+def text(values: Mapping, where: str, vocabulary: int = 0) -> dict:
+  """`values` as {name: i32 [N, L]}, or a ValueError naming `where`.
+
+  Args:
+    values: integers or bools by names of TEXT; 'input_ids' are needed.
+    where: whose they are.
+    vocabulary: V, above every index; 0: it is not known.
+  """
+  if 'input_ids' not in values:
+    raise types.lacks(f'the text of {where}', 'input', 'input_ids', values)
+  arrays = {}
+  for name in values:
+    if name not in TEXT:
+      raise types.unknown('input', name, TEXT, f'the text of {where}')
+    arrays[name] = _tokens(values[name], name, where)
+  for side in ('', 'decoder_'):
+    ids = arrays.get(f'{side}input_ids')
+    for name, array in arrays.items():
+      alike = name.startswith('decoder_') == bool(side)
+      if alike and ids is not None and array.shape != ids.shape:
+        raise ValueError(
+          f'{name} of {where} are {list(array.shape)} and {side}input_ids '
+          f'{list(ids.shape)}; legal: one value for every token'
+        )
+      most = array.max(initial=0)
+      if name == f'{side}input_ids' and vocabulary and most >= vocabulary:
+        raise ValueError(
+          f'{name} of {where} have the index {most}; legal: '
+          f'0..{vocabulary - 1} ({vocabulary} tokens)'
+        )
+  return dict(sorted(arrays.items()))
+
+
+def _tokens(values: object, name: str, where: str) -> np.ndarray:
+  """Values of tokens as i32 [N, L]."""
+  values = np.asarray(values)
+  whole = np.issubdtype(values.dtype, np.integer) or values.dtype == bool
+  if values.ndim != 2 or not whole:
+    raise ValueError(
+      f'{name} of {where} are {values.dtype} {list(values.shape)}; legal: '
+      'integers [N, L], each sequence filled up to L tokens'
+    )
+  if 0 in values.shape:
+    raise ValueError(f'{where} is empty: {name} of shape {list(values.shape)}')
+  if values.min() < 0:
+    raise ValueError(
+      f'{name} of {where} have the value {values.min()}; legal: 0 or more'
+    )
+  return values.astype(np.int32)
+
+
+def shape(inputs: np.ndarray | Mapping[str, np.ndarray]) -> tuple[int, ...]:
+  """[N, H, W, C] of images; [N, L] of text, its tokens."""
+  named = isinstance(inputs, Mapping)
+  return tuple((inputs['input_ids'] if named else inputs).shape)
 
 
 def rank(shape: tuple[int, ...], where: str) -> None:

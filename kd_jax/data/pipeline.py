@@ -5,7 +5,7 @@ iterator state: step n of a run always has the same examples.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -88,7 +88,7 @@ def to_device(split: Split, device=None) -> Split:
   """
   if isinstance(split, stream.Stream):
     return split
-  return type(split)(*jax.device_put(tuple(split), device))
+  return jax.device_put(split, device)
 
 
 def take(split: Split, index) -> types.Batch:
@@ -98,17 +98,18 @@ def take(split: Split, index) -> types.Batch:
   the end are clipped). NumPy arrays and streams give a batch of NumPy arrays.
 
   Returns:
-    'inputs' [B, H, W, C], 'labels' [B], [B, K] or in range [B, ...], 'index'
-    i32 [B], 'mask' f32 [B] or [B, ...], 0 where a label is void; 'labelled'
-    f32 [B], 0 where an example has no label, of a split that has such.
+    'inputs' [B, H, W, C], or i32 [B, L] by name, 'labels' [B], [B, K] or in
+    range [B, ...], 'index' i32 [B], 'mask' f32 [B] or [B, ...], 0 where a label
+    is void; 'labelled' f32 [B], 0 where an example has no label, of a split
+    that has such.
   """
   if isinstance(split, stream.Stream):
     index = np.asarray(index, np.int32)
     return _batch(*split.read(index), index, np)
-  if isinstance(split.inputs, np.ndarray):
+  if isinstance(split.labels, np.ndarray):
     index = np.asarray(index, np.int32)
-    labelled = None if split.labelled is None else split.labelled[index]
-    return _batch(split.inputs[index], split.labels[index], index, np, labelled)
+    some = splits.take(split, index)
+    return _batch(some.inputs, some.labels, index, np, some.labelled)
   if isinstance(index, np.ndarray):
     # Explicit, so that it passes a transfer guard.
     index = jax.device_put(index.astype(np.int32))
@@ -136,7 +137,7 @@ def head(split: Split, count: int) -> splits.Split:
   index = np.arange(min(count, len(split.labels)))
   if isinstance(split, stream.Stream):
     return splits.Split(*split.read(index))
-  return splits.Split(split.inputs[index], split.labels[index])
+  return splits.take(split, index)
 
 
 def eval_batches(split: Split, batch_size: int) -> Iterator[types.Batch]:
@@ -171,7 +172,7 @@ def eval_batch_at(
   batch = dict(take(split, np.minimum(index, size - 1)))
   mask = (index < size).astype(np.float32)
   if not isinstance(batch['mask'], np.ndarray):
-    mask = jax.device_put(mask, batch['inputs'].sharding)
+    mask = jax.device_put(mask, batch['labels'].sharding)
   if batch['mask'].ndim > 1:
     mask = batch['mask'] * mask.reshape(-1, *[1] * (batch['mask'].ndim - 1))
   return {**batch, 'mask': mask}
@@ -221,11 +222,11 @@ def evaluate(
 @memoize.memoize
 def make_prepare(
   mean: Sequence[float], std: Sequence[float]
-) -> Callable[[jax.Array], jax.Array]:
+) -> Callable[[types.PyTree], types.PyTree]:
   """Makes the function that normalizes raw images for a network.
 
   prepare(x) = (x / 255 - mean) / std for uint8, (x - mean) / std for floats,
-  per channel, in f32.
+  per channel, in f32. Text, a dict, stays as it is.
 
   Args:
     mean: per channel, of pixels in [0, 1] for uint8.
@@ -239,7 +240,9 @@ def make_prepare(
   """
   mean, std = (np.asarray(x, np.float32) for x in (mean, std))
 
-  def prepare(inputs: jax.Array) -> jax.Array:
+  def prepare(inputs: types.PyTree) -> types.PyTree:
+    if isinstance(inputs, Mapping):
+      return inputs
     if inputs.shape[-1] != mean.size:
       raise ValueError(
         f'images of {inputs.shape[-1]} channels, normalized for {mean.size}'

@@ -7,7 +7,7 @@ is read when called, once, at the end.
 
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,7 @@ def make_data(name: str, **options) -> Data:
       'test',
       'sequences',
       'palette',
+      'pieces',
     ),  # `checks` looks at arrays
   )
   classes = options.pop('train_only', ())
@@ -159,6 +160,9 @@ def _arrays(
   sequences: Sequence[int] | None = None,
   label_names: Sequence[str] = (),
   palette: Sequence[Sequence[int]] = (),
+  vocabulary: kinds.Whole = 0,
+  pieces: Callable[[Sequence[int]], list[str]] | None = None,
+  bytes_per_token: float | None = None,
   memory_limit: float = 0,
   raw_dir: str = '',
   data_dir: str = '',
@@ -167,8 +171,9 @@ def _arrays(
   """Arrays from Python, such as a notebook's own data.
 
   Args:
-    train: images uint8 or float [N, H, W, C], and labels as the task has
-      them: integers [N] or probabilities [N, K] of classification.
+    train: images uint8 or float [N, H, W, C], or text, a dict of integers
+      [N, L] ('input_ids', 'attention_mask', ..: `checks.TEXT`); and labels as
+      the task has them: integers [N] or probabilities [N, K] of classification.
     test: likewise; or a function that returns them, called at the end.
     validation: likewise; or what to hold out of `train`, as for every set.
     classes: how many there are; 0 is as many as the training labels show.
@@ -176,6 +181,10 @@ def _arrays(
       films: then intervals rest on neighbors, drawn together.
     label_names: of the classes, in a report.
     palette: a color (red, green, blue) of each class, in a report.
+    vocabulary: number of tokens of text; 0 is as many as the training text
+      shows.
+    pieces: indices of tokens -> the text of each, in a report.
+    bytes_per_token: of the test set, for its bits a byte; None: not known.
     memory_limit, raw_dir, data_dir: not used.
     **common: those of every data set.
   """
@@ -187,13 +196,18 @@ def _arrays(
   if not callable(test):
     test = checks.pair(test, f'{where} test')
     # Its shape is looked at before the work, its contents after.
-    checks.rank(np.shape(test[0]), f'{where} test')
+    if not isinstance(test[0], Mapping):
+      checks.rank(np.shape(test[0]), f'{where} test')
   task = tasks.make_task(common.get('task', tasks.CLASSIFICATION.name))
   classes = checks.whole('classes', classes, where)
+  if not classes and task is tasks.LANGUAGE:
+    classes = vocabulary
   if not classes:
     shown = np.asarray(train[1])
     void = common.get('ignore')
     classes = task.classes(shown if void is None else shown[shown != void])
+    if task is tasks.LANGUAGE:
+      classes = max(classes, splits.shown_tokens(train[0]))
   if label_names and len(label_names) != classes:
     raise ValueError(
       f'{len(label_names)} label_names of {where}; legal: {classes}, one of '
@@ -209,9 +223,12 @@ def _arrays(
     films = checks.sequences(sequences, size, where)
   data = splits.finish(
     'arrays', train, test if callable(test) else lambda: test, classes,
-    held=held, validation=validation, label_names=tuple(label_names), **common,
+    held=held, validation=validation, label_names=tuple(label_names),
+    vocabulary=vocabulary or (task is tasks.LANGUAGE and classes), **common,
   )  # fmt: skip
   return data._replace(
+    pieces=pieces,
+    bytes_per_token=bytes_per_token,
     palette=checks.palette(palette, classes, where),
     sequences=None if sequences is None else lambda: films,
   )

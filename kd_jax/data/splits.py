@@ -1,9 +1,10 @@
 """Splits a data set in memory into train and validation, and measures it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from kd_jax import tasks
@@ -13,11 +14,12 @@ from kd_jax.data import checks
 class Split(NamedTuple):
   """Examples: images uint8 or f32 [N, H, W, C], and the labels of a task.
 
-  Labels are i32 [N], probabilities f32 [N, K], or maps i [N, H, W] in which
-  `tasks.VOID` does not count.
+  Text is a dict of i32 [N, L] by the names of `checks.TEXT`. Labels are i32
+  [N], probabilities f32 [N, K], maps i [N, H, W] or of tokens i32 [N, L] in
+  which `tasks.VOID` does not count, or as another task has them.
   """
 
-  inputs: np.ndarray
+  inputs: np.ndarray | Mapping[str, np.ndarray]
   labels: np.ndarray
   labelled = None  # every example has a label
 
@@ -43,6 +45,11 @@ class Data(NamedTuple):
   labels came from. palette is the color (red, green, blue) of each class in a
   picture, or (). sequences() are the films that the test examples are frames
   of, i32 [N], in the order of time within a film; None: all stand alone.
+
+  Of text: mean and std are (), vocabulary is the number of tokens (0: no text),
+  bytes_per_token of the test set's labels (None: not known), pieces(ids) the
+  text of each token, tokenizer its file (tokenizer.json), or ''. label_names
+  may be () where classes are tokens.
   """
 
   name: str
@@ -58,6 +65,10 @@ class Data(NamedTuple):
   ignore: int | None = None
   palette: tuple[tuple[int, int, int], ...] = ()
   sequences: Callable[[], np.ndarray] | None = None
+  vocabulary: int = 0
+  bytes_per_token: float | None = None
+  pieces: Callable[[Sequence[int]], list[str]] | None = None
+  tokenizer: str = ''
 
 
 def finish(
@@ -76,20 +87,27 @@ def finish(
   std: tuple = (),
   task: str = tasks.CLASSIFICATION.name,
   ignore: int | None = None,
+  vocabulary: int = 0,
 ) -> Data:
   """Makes the Data of any data set: checks, holds out, limits, measures.
 
   Args:
     name: of the data set, for messages too.
-    train: images and labels.
+    train: images, or text, and labels.
     test: function that returns images and labels; not called here.
     classes: K.
     held: images and labels to validate on; None holds out of `train`.
     label_names: of the K classes, or none.
     validation, split_seed, more_test, limit, mean, std, task, ignore: see
       `sources.make_data`.
+    vocabulary: number of tokens; 0: as many as the training text shows.
   """
-  asked = {'task': tasks.make_task(task), 'ignore': ignore}
+  vocabulary = vocabulary or shown_tokens(train[0])
+  asked = {
+    'task': tasks.make_task(task),
+    'ignore': ignore,
+    'vocabulary': vocabulary,
+  }
   split_seed = checks.whole('split_seed', split_seed, name)
   limit = checks.whole('limit', limit, name)
   train = check(*train, classes, f"'{name}' train", **asked)
@@ -102,7 +120,7 @@ def finish(
     used = train
     held_out = check(*held, classes, where, train.inputs, **asked)
   mean, std = normalization(name, mean, std, lambda: train.inputs, train.inputs)
-  used = _take(used, slice(limit or None))
+  used = take(used, slice(limit or None))
 
   def read_test():
     where = f"'{name}' test"
@@ -111,13 +129,23 @@ def finish(
   return Data(
     name, used, held_out, read_test, classes, mean, std,
     checks.fingerprint(
-      [*used, *held_out], classes=classes, split_seed=split_seed, limit=limit,
+      jax.tree.leaves((used, held_out)), classes=classes,
+      split_seed=split_seed, limit=limit,
       validation=len(held_out.labels),
       # A set that was not cut keeps the fingerprint that it always had.
       **({'more_test': len(more.labels)} if len(more.labels) else {}),
+      **({'text': sorted(used.inputs)} if vocabulary else {}),
     ),
-    label_names, task, ignore,
+    label_names, task, ignore, vocabulary=vocabulary,
   )  # fmt: skip
+
+
+def shown_tokens(inputs) -> int:
+  """How many tokens a text shows; 0 of images."""
+  if not isinstance(inputs, Mapping):
+    return 0
+  ids = [x for name, x in inputs.items() if name.endswith('input_ids')]
+  return 1 + max((int(np.max(x, initial=0)) for x in ids), default=0)
 
 
 def _cut(
@@ -131,13 +159,14 @@ def _cut(
   """What the option leaves of a training set, and what it takes out."""
   number = checks.count(option, value, len(train.labels), f"'{name}'")
   if not number:
-    return train, _take(train, slice(0))
+    return train, take(train, slice(0))
   kept, out = checks.stratify(task.strata(train.labels), number, seed)
-  return _take(train, kept), _take(train, out)
+  return take(train, kept), take(train, out)
 
 
-def _take(split: Split, rows: np.ndarray | slice) -> Split:
-  return Split(*(array[rows] for array in split))
+def take(split: Split, rows: np.ndarray | slice) -> Split:
+  """The examples `rows` of a split."""
+  return jax.tree.map(lambda array: array[rows], split)
 
 
 def _join(split: Split, more: Split) -> Split:
@@ -148,7 +177,7 @@ def _join(split: Split, more: Split) -> Split:
     raise ValueError(
       'more_test joins soft labels and integers; legal: both of one kind'
     )
-  return Split(*(np.concatenate(pair) for pair in zip(split, more)))
+  return jax.tree.map(lambda *pair: np.concatenate(pair), split, more)
 
 
 def check(
@@ -156,29 +185,40 @@ def check(
   labels,
   classes: int,
   where: str,
-  like: np.ndarray | None = None,
+  like: np.ndarray | Mapping[str, np.ndarray] | None = None,
   *,
   task: tasks.Task,
   ignore: int | None = None,
+  vocabulary: int = 0,
 ) -> Split:
-  """Images and labels as a Split, or a ValueError that names `where`.
+  """Images or text, and labels, as a Split, or a ValueError naming `where`.
 
-  With `like`, images must have its height, width, channels and type.
+  With `like`, images must have its height, width, channels and type, and text
+  its names and lengths.
   """
-  inputs = checks.images(inputs, where)
+  inputs = checks.inputs(inputs, where, vocabulary)
   if like is not None:
-    given, legal = (f'{list(x.shape[1:])} {x.dtype}' for x in (inputs, like))
+    given, legal = map(_form, (inputs, like))
     if given != legal:
+      what = 'text' if isinstance(like, Mapping) else 'images'
       raise ValueError(
-        f'images of {where} are {given}; legal: {legal}, as in training'
+        f'{what} of {where} are {given}; legal: {legal}, as in training'
       )
-  return Split(
-    inputs, task.labels(labels, inputs.shape, classes, ignore, where)
-  )
+  shape = checks.shape(inputs)
+  return Split(inputs, task.labels(labels, shape, classes, ignore, where))
+
+
+def _form(inputs) -> str:
+  """The shape of an example and its type, in words."""
+  if isinstance(inputs, Mapping):
+    return ', '.join(f'{name} {_form(x)}' for name, x in inputs.items())
+  return f'{list(inputs.shape[1:])} {inputs.dtype}'
 
 
 def normalization(name, mean, std, sample, images) -> tuple[tuple, tuple]:
   """`mean` and `std` as floats, one per channel; measures those not given.
+
+  Both are () of text.
 
   Args:
     name: of the data set.
@@ -189,6 +229,10 @@ def normalization(name, mean, std, sample, images) -> tuple[tuple, tuple]:
   Raises:
     ValueError: they are not one per channel, or a deviation is not positive.
   """
+  if isinstance(images, Mapping):
+    if len(mean) or len(std):
+      raise ValueError(f"mean={mean}, std={std} of '{name}', which is text")
+    return (), ()
   if not (len(mean) and len(std)):
     measured_mean, measured_std = checks.statistics(sample())
     mean, std = mean or measured_mean, std or measured_std

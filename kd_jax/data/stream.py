@@ -80,9 +80,9 @@ def open_split(
 
 def subset(stream: Stream, rows: np.ndarray) -> Stream:
   """The examples `rows` of a stream, renumbered from 0."""
-  inputs, labels = (
-    jax.ShapeDtypeStruct((len(rows), *x.shape[1:]), x.dtype)
-    for x in (stream.inputs, stream.labels)
+  inputs, labels = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct((len(rows), *x.shape[1:]), x.dtype),
+    (stream.inputs, stream.labels),
   )
   return Stream(inputs, labels, lambda index: stream.read(rows[index]))
 

@@ -6,6 +6,7 @@ classes that it never saw.
 
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
 from kd_jax import tasks
@@ -45,6 +46,8 @@ def only(data: splits.Data, classes: Sequence[int]) -> splits.Data:
   if lacking:
     raise ValueError(f'{where} has no training example of {lacking}')
   chosen = np.isin(labels, classes)
-  train = splits.Split(*(array[chosen] for array in data.train))
-  fingerprint = checks.fingerprint(train, of=data.fingerprint, only=classes)
+  train = splits.take(data.train, chosen)
+  fingerprint = checks.fingerprint(
+    jax.tree.leaves(train), of=data.fingerprint, only=classes
+  )
   return data._replace(train=train, fingerprint=fingerprint)

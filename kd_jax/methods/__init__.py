@@ -10,6 +10,7 @@ from kd_jax.losses import (
   decoupled,
   detection,
   divergences,
+  independent,
   logits,
   multilevel,
   pixel_relations,
@@ -51,11 +52,13 @@ from kd_jax.methods import (
 )
 
 # The methods that read the labels and no teacher.
-HARD = ('cross_entropy', 'uskd')
+HARD = ('cross_entropy', 'uskd', 'squared_error', 'binary_cross_entropy')
 # Those that read outputs which transformers alone have.
 ATTENTION = ('attention_mse', 'attention_kl', 'value_relation')
 # Those that read the blocks of transformers on text.
 TEXT = ('tinybert', 'minilm', 'minilm_v2', 'mobilebert', 'pkd')
+# Those for a number, or for yes or no to each class.
+INDEPENDENT = ('squared_error', 'binary_cross_entropy', 'binary_kd')
 # Those that are made for maps of predictions.
 DENSE = (
   'pixel_kd',
@@ -176,6 +179,10 @@ METHODS = {
   'pearson_pkd': features.on_features(
     detection.pearson_pkd, batchwise=True, choice='bilinear'
   ),
+  # Logits that are no distribution.
+  'squared_error': base.on_labels(independent.squared_error),
+  'binary_cross_entropy': base.on_labels(independent.binary_cross_entropy),
+  'binary_kd': base.on_logits(independent.binary_kd),
 }
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from kd_jax import tasks
 from kd_jax.compare import family, fidelity, results
 from kd_jax.compare import table as tables
-from kd_jax.report import cards, curves, mistakes, pictures, pixels, svg
+from kd_jax.report import cards, curves, mistakes, pictures, pixels, svg, text
 
 COSTS = (
   ('parameters', 'cost.parameters', 'parameters'),
   ('size', 'cost.bytes', 'bytes'),
-  ('latency', 'cost.latency.1', 'milliseconds for one image (and quartiles)'),
+  ('latency', 'cost.latency.1', 'milliseconds for one {} (and quartiles)'),
 )
 
 
@@ -65,7 +65,7 @@ def context(result: results.Result) -> dict[str, Any]:
           for network, point in zip(report['networks'].values(), dots)
         ],
         name,
-        unit,
+        unit.format(tables.example(report)),
         task,
       )
       for name, path, unit in COSTS
@@ -80,6 +80,7 @@ def context(result: results.Result) -> dict[str, Any]:
     'environment': dict(result.environment),
     'config': json.dumps(result.config, indent=2),
     'data': report['data'],
+    'example_is': tables.example(report),
   }
 
 
@@ -161,22 +162,26 @@ def cost_tiles(report) -> list[Tile]:
     tables.find(rows[row], 'cost.latency.1') for row in (teacher, student)
   ]
   smaller = Tile(ratio, 'fewer parameters than the teacher', 'ink')
-  return [smaller, *([faster(*times)] if all(times) else [])]
+  one = f'one {tables.example(report)}'
+  return [smaller, *([faster(*times, one)] if all(times) else [])]
 
 
-def faster(theirs: Mapping[str, float], ours: Mapping[str, float]) -> Tile:
+def faster(
+  theirs: Mapping[str, float], ours: Mapping[str, float], one: str = 'one image'
+) -> Tile:
   """The speed of a student beside its teacher's, if it is beyond noise.
 
   Args:
     theirs, ours: latency of teacher and student; between times whose
       quartiles overlap no ratio is given.
+    one: what was timed.
   """
   if theirs['low'] <= ours['high'] and ours['low'] <= theirs['high']:
     return Tile(
-      '≈', 'speed, one image: not distinguishable from the teacher', 'ink'
+      '≈', f'speed, {one}: not distinguishable from the teacher', 'ink'
     )
   ratio = theirs['median'] / ours['median']
-  return Tile(tables.times(ratio), 'as fast as the teacher, one image', 'ink')
+  return Tile(tables.times(ratio), f'as fast as the teacher, {one}', 'ink')
 
 
 def seed_lines(result) -> list[dict]:
@@ -196,7 +201,7 @@ def seed_lines(result) -> list[dict]:
           tables.valued(task)(rows[row][task.score])
           for row in result.report['networks']
         ],
-        'change': typeset(f'{task.factor * change:+.1f}') if alone else '',
+        'change': typeset(tasks.changed(change, task.unit)) if alone else '',
       }
     )
   return lines
@@ -205,7 +210,7 @@ def seed_lines(result) -> list[dict]:
 def classes(report) -> str:
   """How the score of each class changed; '' without a baseline."""
   student, alone = next(iter(report['students'].items()))
-  if not alone:
+  if not (alone and report['data']['classes']):
     return ''
   ours, theirs = (
     report['networks'][row]['per_class'] for row in (student, alone)
@@ -270,9 +275,10 @@ def reliabilities(result, names, colors) -> list[str]:
         np.concatenate([run.labels for run in runs]),
       )
     else:
-      bins = fidelity.joined(
-        [run.report['networks'][row]['reliability'] for run in runs]
-      )
+      bins = [run.report['networks'][row]['reliability'] for run in runs]
+      if None in bins:  # numbers have no confidence
+        continue
+      bins = fidelity.joined(bins)
     panels.append(
       mistakes.reliability(
         bins, colors[row], f'reliability{k}', names[row], len(runs), single
@@ -335,6 +341,7 @@ PANELS = {
   'classes': pixels.classes,
   'shares': pixels.shares,
   'frames': pixels.frames,
+  'tokens': text.tokens,
 }
 
 
@@ -381,7 +388,7 @@ def across(
     'family': typeset(family.sentence(corrected)),
     'runs': lines,
     'task': task,
-    'heads': tables.heads(task),
+    'heads': tables.heads(task, tables.example(runs[0].report)),
     'scores': pictures.scores(dots, task),
     'cost': pictures.tradeoff(dots, 'across', 'parameters', task),
   }

@@ -133,11 +133,10 @@ def difference(
           alpha=0.4,
           solid_capstyle='round',
         )
-      value = task.factor * value
-      axes.plot(value, y, 'o', color=paint, ms=9 if top else 5)
+      axes.plot(task.factor * value, y, 'o', color=paint, ms=9 if top else 5)
       # Beside the plot: on it, small differences would lie on the zero line.
       axes.annotate(
-        f'{value:+.1f}'.replace('-', '\N{MINUS SIGN}'),
+        tasks.changed(value, task.unit).replace('-', '\N{MINUS SIGN}'),
         (1, y),
         (10, 0),
         xycoords=axes.get_yaxis_transform(),
@@ -152,8 +151,8 @@ def difference(
     axes.set_xlabel(', '.join(['distilled minus alone', *points.split()]))
 
   points = ' points' if task.unit == '%' else ''
-  mean = task.factor * mean
-  label = f'Difference {mean:+.1f}{points}, {low:+.1f} to {high:+.1f}'
+  ends = ' to '.join(tasks.changed(x, task.unit) for x in interval)
+  label = f'Difference {tasks.changed(mean, task.unit)}{points}, {ends}'
   height = 0.8 + 0.45 * max(len(shown), rows)
   return svg.panel(draw, 'difference', label, 4.8, height)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from kd_jax import metrics, report, tasks
 from kd_jax.compare import family
+from kd_jax.compare import table as tables
 from kd_jax.report import curves, maps, page, pictures
 
 PAGE = 'sweep.html'
@@ -99,34 +100,38 @@ def heads(task: tasks.Task = tasks.CLASSIFICATION) -> tuple[str, ...]:
   )
 
 
+def score(row: Mapping, key: str, task: tasks.Task) -> str:
+  """A score of a setting, with its deviation over seeds where it has one."""
+  number, spread = tables.valued(task), row[f'{key}_sd']
+  text = number(row[key])
+  return text if spread is None else f'{text} ± {number(spread)}'
+
+
 def cells(
   row: Mapping, task: tasks.Task = tasks.CLASSIFICATION
 ) -> dict[str, object]:
   """The texts of a setting's line in the table."""
-  factor = task.factor
+  number = tables.valued(task)
 
-  def score(key):
-    spread = row[f'{key}_sd']
-    text = f'{factor * row[key]:.1f}'
-    return text if spread is None else f'{text} ± {factor * spread:.1f}'
-
-  def interval(low, high, sign=''):
+  def interval(low, high, show):
     if row[low] is None:
       return ''
-    ends = (f'{factor * row[end]:{sign}.1f}' for end in (low, high))
-    return page.typeset(' to '.join(ends))
+    return page.typeset(' to '.join(show(row[end]) for end in (low, high)))
+
+  def change(value):
+    return tasks.changed(value, task.unit)
 
   difference = row['difference']
   return {
     'setting': row['setting'],
     'seeds': row['seeds'],
-    'validation': score('validation'),
-    'test': score('test'),
-    'test_interval': interval('test_low', 'test_high'),
+    'validation': score(row, 'validation', task),
+    'test': score(row, 'test', task),
+    'test_interval': interval('test_low', 'test_high', number),
     'difference': '-'
     if difference is None
-    else page.typeset(f'{factor * difference:+.1f}'),
-    'interval': interval('low', 'high', '+'),
+    else page.typeset(change(difference)),
+    'interval': interval('low', 'high', change),
     'p': family.shown_p(row),
     'outcome': row['outcome'] or '',
     'ms': f'{1000 * row["seconds_per_step"]:.1f}',

@@ -393,19 +393,15 @@ def table(
     difference = '-'
     if row['difference'] is not None:
       change, low, high = (
-        task.factor * row[key] for key in ('difference', 'low', 'high')
+        tasks.changed(row[key], task.unit)
+        for key in ('difference', 'low', 'high')
       )
-      difference = f'{change:+.1f} ({low:+.1f} to {high:+.1f})'
+      difference = f'{change} ({low} to {high})'
     lines.append(
-      f'| {row["setting"]} | {_score(row, "validation", task)} | '
-      f'{_score(row, "test", task)} | {difference} | {family.shown_p(row)} | '
+      f'| {row["setting"]} | {swept.score(row, "validation", task)} | '
+      f'{swept.score(row, "test", task)} | {difference} | '
+      f'{family.shown_p(row)} | '
       f'{1e3 * row["seconds_per_step"]:.1f} | {row["extra_parameters"]:,} | '
       f'{row["extra_bytes"] / 1e3:.1f} |'
     )
   return '\n'.join(lines)
-
-
-def _score(row, key: str, task: tasks.Task) -> str:
-  spread = row[f'{key}_sd']
-  mean = f'{task.factor * row[key]:.1f}'
-  return mean if spread is None else f'{mean} ± {task.factor * spread:.1f}'

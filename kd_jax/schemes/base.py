@@ -24,6 +24,7 @@ class Cast(NamedTuple):
     classes: K.
     outputs: {network: names of its outputs}.
     per_epoch: updates of an epoch of `train`.
+    hard: the method by which networks learn from the labels.
   """
 
   networks: tuple[str, ...]
@@ -36,6 +37,7 @@ class Cast(NamedTuple):
   classes: int = 0
   outputs: Mapping[str, Sequence[str]] = {}
   per_epoch: int = 1
+  hard: str = 'cross_entropy'
 
 
 def need(cast: Cast, *names: str) -> None:
@@ -64,10 +66,11 @@ def need_term(cast: Cast, teacher: str) -> None:
     )
 
 
-def hard(network: str, weight: float = 1.0) -> terms.Term:
-  """Cross-entropy of a network with the labels."""
-  method = methods.make_method('cross_entropy')
-  return terms.Term(network, terms.LABELS, method, weight)
+def hard(
+  network: str, weight: float = 1.0, method: str = 'cross_entropy'
+) -> terms.Term:
+  """The task's loss of a network with the labels."""
+  return terms.Term(network, terms.LABELS, methods.make_method(method), weight)
 
 
 def alone(
@@ -75,12 +78,21 @@ def alone(
   recipe: stages.Recipe,
   name: str = '',
   role: str = stages.BASELINE,
+  method: str = 'cross_entropy',
 ) -> stages.Stage:
-  """A network that learns from the labels alone, kept as `name`."""
+  """A network that learns from the labels alone, kept as `name`.
+
+  Args:
+    network: that learns.
+    recipe: how.
+    name: '' is the network's.
+    role: of the stage.
+    method: of the loss with the labels.
+  """
   name = name or network
   return stages.Stage(
     name,
-    {'hard': hard(network)},
+    {'hard': hard(network, method=method)},
     (network,),
     recipe,
     hands_on={network: name},
@@ -147,7 +159,7 @@ def _used(views, of) -> set[str]:
 def teachers(cast: Cast, names: Sequence[str]) -> list[stages.Stage]:
   """The stages that train the teachers which are not loaded."""
   return [
-    alone(n, cast.teacher, role=stages.TEACHER)
+    alone(n, cast.teacher, role=stages.TEACHER, method=cast.hard)
     for n in names
     if n not in cast.loaded
   ]
@@ -182,7 +194,7 @@ def baseline(cast: Cast, student: str, name: str) -> stages.Stage:
     cast,
     name,
     (student,),
-    {key: hard(student), **of},
+    {key: hard(student, method=cast.hard), **of},
     hands_on={student: name},
     roles={name: stages.BASELINE},
   )

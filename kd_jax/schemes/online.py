@@ -19,7 +19,7 @@ def online(
   base.need(cast, student, teacher)
   base.need_term(cast, teacher)
   of = dict(cast.terms)
-  of[f'hard_{teacher}'] = base.hard(teacher)
+  of[f'hard_{teacher}'] = base.hard(teacher, method=cast.hard)
   if both:
     soft = {
       n: t

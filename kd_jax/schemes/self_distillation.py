@@ -96,7 +96,7 @@ def born_again(
     *base.teachers(
       cast, [n for n in base.taught_by(cast, cast.terms) if n != student]
     ),
-    base.alone(student, cast.train, 'baseline'),
+    base.alone(student, cast.train, 'baseline', method=cast.hard),
   ]
   older = 'baseline'
   for number in range(1, generations):

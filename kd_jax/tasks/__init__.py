@@ -3,12 +3,36 @@
 from collections.abc import Mapping
 
 from kd_jax import types
-from kd_jax.tasks.base import VOID, Task, add, counted, is_soft, shown, sums
+from kd_jax.tasks.base import (
+  EACH,
+  NUMBER,
+  ONE,
+  VOID,
+  Task,
+  add,
+  changed,
+  counted,
+  is_soft,
+  shown,
+  sums,
+)
 from kd_jax.tasks.classification import CLASSIFICATION
+from kd_jax.tasks.language import LANGUAGE, bits_per_byte, per_token
+from kd_jax.tasks.multilabel import MULTILABEL
+from kd_jax.tasks.regression import REGRESSION
 from kd_jax.tasks.segmentation import SEGMENTATION
+from kd_jax.tasks.tagging import TAGGING
 
 TASKS: Mapping[str, Task] = {
-  task.name: task for task in (CLASSIFICATION, SEGMENTATION)
+  task.name: task
+  for task in (
+    CLASSIFICATION,
+    SEGMENTATION,
+    LANGUAGE,
+    TAGGING,
+    REGRESSION,
+    MULTILABEL,
+  )
 }
 
 
@@ -30,14 +54,24 @@ def task_of(report: Mapping) -> Task:
 
 __all__ = [
   'CLASSIFICATION',
+  'EACH',
+  'LANGUAGE',
+  'MULTILABEL',
+  'NUMBER',
+  'ONE',
+  'REGRESSION',
   'SEGMENTATION',
+  'TAGGING',
   'TASKS',
   'VOID',
   'Task',
   'add',
+  'bits_per_byte',
+  'changed',
   'counted',
   'is_soft',
   'make_task',
+  'per_token',
   'shown',
   'sums',
   'task_of',

@@ -1,6 +1,6 @@
 """What a task is: how labels look, and what is scored.
 
-A prediction is one row of logits: one an image, one a pixel. What does not
+A prediction is one row of logits: one an image, a pixel, a token. What does not
 count is void: the border turns it into `VOID`, and a batch holds a class in
 its place and 0 in its mask, so that no softmax ever sees it.
 """
@@ -12,6 +12,9 @@ import jax
 import numpy as np
 
 VOID = -1  # a label of a data set that does not count
+
+# What a row of logits says, by `Task.says`.
+ONE, EACH, NUMBER = 'one class', 'yes or no to each class', 'a number'
 
 
 class Task(NamedTuple):
@@ -27,7 +30,8 @@ class Task(NamedTuple):
     classes: labels as given -> how many classes they show.
     strata: labels of a data set -> i64 [N], the kinds of examples that a
       part of it has in proportion.
-    right: (logits, labels) -> f32 [B, ...], 1 where a prediction is right.
+    right: (logits, labels) -> f32 [B, ...], 1 where a prediction is right; of
+      numbers how wrong it is.
     hits: what the mean of `right` is called in the metrics of a step.
     per_example: (logits, labels, mask) -> {name: [B, ...]}: sums over the
       predictions of each example, which add up to those of a data set.
@@ -37,14 +41,22 @@ class Task(NamedTuple):
     title: the score in words.
     better: 1 where more of it is better, -1 where less is.
     unit: '%' where it is a fraction that is shown in per cent, or ''.
-    also: (other score, its title) of those that tables show, in per cent.
+    also: (other score, its title, its unit) of those that tables show. A
+      network may lack it: then it is None.
     per_class: {name: sum over a data set} -> f64 [K], NaN where a class does
       not occur; None where the sums do not tell.
-    class_title: what a class is scored by, in words.
-    prediction: what one is made for, 'image' or 'pixel', as in
+    class_title: what a class is scored by, in words; '' where classes have no
+      scores of their own.
+    prediction: what one is made for, 'image', 'pixel' or 'token', as in
       `Method.predictions`.
     moves: what a geometric augmentation moves, 'image' or 'image and label'.
     panels: names of what a report draws of it beside what all have.
+    hard: the method that compares logits with the labels.
+    says: what a row of logits says: ONE, EACH or NUMBER.
+    counts: {name: sum over a data set} -> [K] of labels by class; None where
+      nobody asks for them.
+    further: {name: [N, ...] of each example} -> further scores, which are no
+      function of sums.
   """
 
   name: str
@@ -60,17 +72,23 @@ class Task(NamedTuple):
   title: str
   better: int
   unit: str
-  also: tuple[tuple[str, str], ...]
+  also: tuple[tuple[str, str, str], ...]
   per_class: Callable[[Mapping[str, np.ndarray]], np.ndarray] | None
   class_title: str
   prediction: str
   moves: str
   panels: tuple[str, ...]
+  hard: str = 'cross_entropy'
+  says: str = ONE
+  counts: Callable[[Mapping[str, np.ndarray]], np.ndarray] | None = None
+  further: Callable[[Mapping[str, np.ndarray]], dict[str, float]] = (
+    lambda parts: {}
+  )
 
   @property
   def single(self) -> bool:
-    """Whether an example is one prediction: then those are independent."""
-    return self.axes == 'BK'
+    """Whether an example is one class: then it is right or wrong, by itself."""
+    return self.axes == 'BK' and self.says == ONE
 
   @property
   def factor(self) -> float:
@@ -105,6 +123,11 @@ def shown(score: float, unit: str) -> str:
   return f'{100 * score:.1f} %' if unit == '%' else f'{score:.3g}'
 
 
+def changed(difference: float, unit: str) -> str:
+  """A difference of scores as text, with its sign."""
+  return f'{100 * difference:+.1f}' if unit == '%' else f'{difference:+.3g}'
+
+
 def counted(labels, module) -> tuple:
   """Labels of a data set as those of a batch, and their mask.
 
@@ -123,17 +146,31 @@ def counted(labels, module) -> tuple:
   return inside, counts.astype(module.float32)
 
 
+def ratio(part, whole) -> np.ndarray:
+  """part / whole; NaN where the whole is 0."""
+  part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+  return np.divide(part, whole, np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def mean(values: np.ndarray) -> float:
+  """The mean of those that are not NaN; NaN without any."""
+  there = values[~np.isnan(values)]
+  return float(there.mean()) if there.size else float('nan')
+
+
 def is_soft(labels) -> bool:
   """Whether labels are probabilities: told by their type, not their rank."""
   return np.issubdtype(labels.dtype, np.floating)
 
 
-def size_of(values: np.ndarray, size: int, where: str) -> None:
-  """Refuses labels that are no array, or not one for each of `size` images."""
+def size_of(
+  values: np.ndarray, size: int, where: str, what: str = 'images'
+) -> None:
+  """Refuses labels that are no array, or not one for each of `size` inputs."""
   if not values.ndim:
     raise ValueError(f'labels of {where} are {values!s}; legal: an array')
   if len(values) != size:
-    raise ValueError(f'{where} has {size} images but {len(values)} labels')
+    raise ValueError(f'{where} has {size} {what} but {len(values)} labels')
 
 
 def inside(

@@ -103,19 +103,7 @@ def iou(confusion: np.ndarray) -> np.ndarray:
       the IoUs of single images is another number.
   """
   hit = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-  return _ratio(hit, confusion.sum(-1) + confusion.sum(-2) - hit)
-
-
-def _ratio(part, whole) -> np.ndarray:
-  """part / whole; NaN where the whole is 0."""
-  part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-  return np.divide(part, whole, np.full(whole.shape, np.nan), where=whole > 0)
-
-
-def _mean(values: np.ndarray) -> float:
-  """The mean of those that are not NaN; NaN without any."""
-  there = values[~np.isnan(values)]
-  return float(there.mean()) if there.size else float('nan')
+  return base.ratio(hit, confusion.sum(-1) + confusion.sum(-2) - hit)
 
 
 def scores(sums) -> dict[str, float]:
@@ -133,10 +121,10 @@ def scores(sums) -> dict[str, float]:
   confusion, count = np.asarray(sums['confusion']), sums['count']
   hit, row = np.diagonal(confusion), confusion.sum(-1)
   return {
-    'miou': _mean(iou(confusion)),
-    'pixel_accuracy': float(_ratio(hit.sum(), confusion.sum())),
-    'class_accuracy': _mean(_ratio(hit, row)),
-    'nll': float(_ratio(sums['nll'], count)),
+    'miou': base.mean(iou(confusion)),
+    'pixel_accuracy': float(base.ratio(hit.sum(), confusion.sum())),
+    'class_accuracy': base.mean(base.ratio(hit, row)),
+    'nll': float(base.ratio(sums['nll'], count)),
   }
 
 
@@ -155,12 +143,13 @@ SEGMENTATION = base.Task(
   better=1,
   unit='%',
   also=(
-    ('pixel_accuracy', 'Pixel accuracy'),
-    ('class_accuracy', 'Class accuracy'),
+    ('pixel_accuracy', 'Pixel accuracy', '%'),
+    ('class_accuracy', 'Class accuracy', '%'),
   ),
   per_class=lambda sums: iou(np.asarray(sums['confusion'])),
   class_title='IoU',
   prediction='pixel',
   moves='image and label',
   panels=('maps', 'classes', 'shares', 'frames'),
+  counts=lambda sums: np.asarray(sums['confusion']).sum(-1),
 )

@@ -106,8 +106,11 @@ def make_runtime(
     )
 
   def count_flops(state, frozen, lanes):
-    dtype = experiment.data.train.inputs.dtype
-    inputs = jax.ShapeDtypeStruct(batch['inputs'].shape, dtype)
+    inputs = jax.tree.map(
+      lambda x, raw: jax.ShapeDtypeStruct(x.shape, raw.dtype),
+      batch['inputs'],
+      experiment.data.train.inputs,
+    )
     args = jnp.int32(0), {**batch, 'inputs': inputs}
     prepared = jax.eval_shape(halves.prepare, *args)
     signals = jax.eval_shape(halves.frozen_signals, frozen, prepared)
@@ -255,7 +258,7 @@ def _streamed(split, teachers) -> bool:
 
 def _place(split, placement, teachers) -> tuple[sources.Split, bool]:
   """(the split, on every device where it fits, and whether it does)."""
-  if isinstance(split.inputs, jax.Array):
+  if isinstance(split.labels, jax.Array):
     return split, True
   if _streamed(split, teachers) or not parallel.fits(tuple(split), placement):
     return split, False

@@ -12,6 +12,7 @@ from kd_jax.compare import (
   results,
   roles,
   seeds,
+  shown,
   table,
 )
 from kd_jax.losses import spatial
@@ -62,7 +63,7 @@ def test_the_mean_of_teachers_is_that_of_their_probabilities(whole):
   line = line._replace(
     means={roles.TEACHERS: ('teacher', 'baseline')}, teacher=roles.TEACHERS
   )
-  sums, fits = by_sums.read(of, line, variables, of.data.test())
+  sums, fits, _ = by_sums.read(of, line, variables, of.data.test())
   mean = fidelity.mean_of([logits['teacher'], logits['baseline']])
   assert list(sums) == [roles.TEACHERS, 'teacher', 'baseline', 'student']
   matrix = sums[roles.TEACHERS]['confusion'].sum(0)
@@ -77,7 +78,7 @@ def test_what_is_kept_are_sums_and_a_few_images(whole):
   assert not run.logits and not run.labels.size
   assert set(run.sums) == set(pixels.ROWS)
   assert run.sums['student']['confusion'].shape == (pixels.TEST, 4, 4)
-  assert len(run.images) == by_sums.SHOWN
+  assert len(run.images) == shown.SHOWN
   of, _, _, _ = whole
   test = of.data.test()
   for index, image in run.images.items():
@@ -102,9 +103,9 @@ def test_shown_images_go_from_the_most_improved_to_the_most_harmed():
   change = [
     score('student', k) - score('baseline', k) for k in range(pixels.TEST)
   ]
-  shown = [change[k] for k in run.images]
-  assert shown == sorted(shown, reverse=True)
-  assert shown[0] == max(change) and shown[-1] == min(change)
+  of_shown = [change[k] for k in run.images]
+  assert of_shown == sorted(of_shown, reverse=True)
+  assert of_shown[0] == max(change) and of_shown[-1] == min(change)
 
 
 def test_a_report_holds_the_score_of_its_task():

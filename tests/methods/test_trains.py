@@ -12,7 +12,10 @@ from tests.helpers import marks
 
 FILE = 'experiments/configs/digits_methods.py'
 # Sequences and maps of predictions: test_devices trains on their outputs.
-ELSEWHERE = {*methods.HARD, *methods.ATTENTION, *methods.TEXT, *methods.DENSE}
+ELSEWHERE = {
+  *methods.HARD, *methods.ATTENTION, *methods.TEXT, *methods.DENSE,
+  *methods.INDEPENDENT,
+}  # fmt: skip
 POOLED = digits_methods.POOLED
 NAMES = [*digits_methods.SOFT, *digits_methods.BESIDE]
 QUICK = ('kd', 'dkd', 'fitnet', 'rkd')

@@ -245,6 +245,11 @@ CASES = {
   'skd_pairwise': Case({'layers': MAPS}, detached=True),
   'cirkd_minibatch': Case({'layers': MAPS}),
   'pearson_pkd': Case({'layers': MAPS}),
+  'squared_error': Case(
+    at=_logits(lambda t, hot: 0 * t + hot.argmax(-1, keepdims=True))
+  ),
+  'binary_cross_entropy': Case(at=_logits(lambda t, hot: 1e3 * (2 * hot - 1))),
+  'binary_kd': Case(),
 }
 
 # A few of each kind, for laws that take long.

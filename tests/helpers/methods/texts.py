@@ -69,6 +69,9 @@ BY_TOKEN: Mapping[str, Mapping[str, Any]] = {
   'minilm': _LAYER,
   'minilm_v2': {**_LAYER, 'relation_heads': 4},
   'mobilebert': _LAYER,
+  'squared_error': {},
+  'binary_cross_entropy': {},
+  'binary_kd': {},
 }
 # Methods that compare whole rows: padding counts nowhere, rows are not packed.
 # Not 'kdsvd', whose singular vectors are not known where a sequence has fewer
