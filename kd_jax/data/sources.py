@@ -15,6 +15,8 @@ import numpy as np
 from kd_jax import kinds, tasks
 from kd_jax.data import checks, labels, maps, noise, splits, stream, subset
 from kd_jax.data.readers import prepared, records, sizes
+from kd_jax.data.text import examples
+from kd_jax.data.text import sources as texts
 
 Split, Data = splits.Split, splits.Data
 
@@ -65,6 +67,7 @@ def make_data(name: str, **options) -> Data:
         such labels; default none.
       raw_dir: folder of raw files; '' is KD_JAX_RAW_DIR in the environment.
       data_dir: TFDS data folder; '' is TFDS's own.
+      Those of text also take the options of `text.examples.make_how`.
 
   Raises:
     ValueError: an unknown name or option, or data that is not as it must be.
@@ -74,7 +77,10 @@ def make_data(name: str, **options) -> Data:
     f"data set '{name}'",
     maker,
     options,
-    further={option: _KINDS.get(option, Any) for option in COMMON},
+    further={
+      **{option: _KINDS.get(option, Any) for option in COMMON},
+      **(examples.OPTIONS if name in texts.TEXTS else {}),
+    },
     unchecked=(
       'train',
       'test',
@@ -334,4 +340,5 @@ SOURCES = {
   'scenes': maps.drawn,
   'camvid': maps.camvid,
   'folder': maps.folder,
+  **texts.TEXTS,
 }
