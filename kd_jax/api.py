@@ -372,7 +372,9 @@ def _run(c, data, given, workdir, overwrite) -> Distilled:
     if folder is not None:
       if overwrite:
         folders.make_room(folder)
-      folders.claim(folder, experiment.config, experiment.inputs)
+      folders.claim(
+        folder, experiment.config, experiment.inputs, experiment.data.tokenizer
+      )
       stack.enter_context(folders.lock(folder))
       stop = stack.enter_context(interrupts.heard())
     rows, writer = _writer(folder)

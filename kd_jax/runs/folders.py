@@ -2,6 +2,7 @@
 
 config.json        the config of the run, resolved
 inputs.json        content hashes of the data and networks that it reads
+tokenizer.json     of a data set of text
 sweep_config.json  in the folder of a sweep: the config that it changes
 """
 
@@ -26,6 +27,7 @@ from kd_jax import (
   metrics,
   parallel,
 )
+from kd_jax.data.text import tokenizing
 
 CONFIG, INPUTS, SWEEP = 'config.json', 'inputs.json', 'sweep_config.json'
 LOCK = '.lock'
@@ -41,19 +43,24 @@ _PACKAGES = (
 )
 
 
-def claim(folder: pathlib.Path, settings: dict, inputs: Mapping) -> None:
+def claim(
+  folder: pathlib.Path, settings: dict, inputs: Mapping, tokenizer: str = ''
+) -> None:
   """Creates the folder of a run, or checks that it is the same run's.
 
   Args:
     folder: of the run.
     settings: its config as JSON.
     inputs: fingerprints of its data and loaded networks, JSON.
+    tokenizer: the text of its tokenizer's file; '': there is none.
 
   Raises:
     ValueError: it belongs to another config or to other inputs (the first
       that differs is named), is no run, or cannot be written.
   """
-  _first_then_others(folder, lambda: _claim_run(folder, settings, inputs))
+  _first_then_others(
+    folder, lambda: _claim_run(folder, settings, inputs, tokenizer)
+  )
 
 
 def claim_sweep(folder: pathlib.Path, settings: dict) -> None:
@@ -81,7 +88,7 @@ def _first_then_others(folder, work: Callable[[], None]) -> None:
     parallel.meet(f'{folder} is claimed')
 
 
-def _claim_run(folder, settings, inputs) -> None:
+def _claim_run(folder, settings, inputs, tokenizer) -> None:
   """Claims the folder of a run in one process."""
   _make(folder)
   if (folder / SWEEP).exists():
@@ -98,6 +105,8 @@ def _claim_run(folder, settings, inputs) -> None:
     _refuse_filled(folder, 'run', CONFIG)
   if jax.process_index() == 0:
     # The inputs come first: a folder with a config is whole.
+    if tokenizer:
+      (folder / tokenizing.FILE).write_text(tokenizer, encoding='utf-8')
     checkpoint.write_json(folder / INPUTS, dict(inputs))
     checkpoint.write_json(folder / CONFIG, settings)
     (folder / 'command.txt').write_text(shlex.join(sys.orig_argv) + '\n')

@@ -171,7 +171,12 @@ def claim(prepared: Prepared, sweep_of: Mapping | None = None) -> Prepared:
       name = str(place.setting.relative_to(workdir))
       whole = prepared.configs['' if name == '.' else name]
       folders.claim(place.setting, config.to_json(whole), experiment.inputs)
-    folders.claim(place.folder, experiment.config, experiment.inputs)
+    folders.claim(
+      place.folder,
+      experiment.config,
+      experiment.inputs,
+      experiment.data.tokenizer,
+    )
   return prepared
 
 

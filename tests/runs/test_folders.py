@@ -19,3 +19,11 @@ def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
   folders.claim(folder, {'seed': 0}, {})
   stored = json.loads((folder / 'environment.json').read_text())
   assert stored['commit'] == 'unknown'
+
+
+def test_a_run_on_text_keeps_its_tokenizer(tmp_path):
+  folders.claim(tmp_path / 'text', {}, {}, '{"ö": 1}')
+  kept = (tmp_path / 'text' / 'tokenizer.json').read_bytes()
+  assert kept == '{"ö": 1}'.encode()
+  folders.claim(tmp_path / 'images', {}, {})
+  assert not (tmp_path / 'images' / 'tokenizer.json').exists()
