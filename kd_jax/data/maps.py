@@ -99,8 +99,8 @@ def folder(
   folder: kinds.Folder,
   classes: kinds.Whole = 0,
   names: Sequence[str] = (),
-  images: str = 'images/{split}',
-  labels: str = 'labels/{split}',
+  image_folder: str = 'images/{split}',
+  label_folder: str = 'labels/{split}',
   image_suffix: str = '',
   label_suffix: str = '',
   separator: str = '',
@@ -115,16 +115,18 @@ def folder(
 ) -> splits.Data:
   """A folder of images, and a label map (a PNG of class numbers) for each.
 
-  Cityscapes is read with images='leftImg8bit/{split}', labels='gtFine/{split}',
-  image_suffix='_leftImg8bit', label_suffix='_gtFine_labelTrainIds',
-  test_split='val', classes=19, ignore=255.
+  Cityscapes is read with image_folder='leftImg8bit/{split}',
+  label_folder='gtFine/{split}', image_suffix='_leftImg8bit',
+  label_suffix='_gtFine_labelTrainIds', test_split='val', classes=19,
+  ignore=255.
 
   Args:
     folder: that holds them.
     classes: how many there are; 0 is as many as the training labels show.
     names: of the classes, or none.
-    images, labels: the folders of a split's images and label maps within it;
-      '{split}' stands for the split's name, and their folders are searched.
+    image_folder, label_folder: those of a split's images and label maps
+      within it; '{split}' stands for the split's name, and their folders are
+      searched.
     image_suffix, label_suffix: ends of the names that an image and its label
       map do not share.
     separator: what stands in a name before its last occurrence is the film of
@@ -138,7 +140,9 @@ def folder(
     **common: those of every data set; label maps are read for the task
       'segmentation'.
   """
-  layout = folders.Layout(images, labels, image_suffix, label_suffix, separator)
+  layout = folders.Layout(
+    image_folder, label_folder, image_suffix, label_suffix, separator
+  )
   root = pathlib.Path(folder).expanduser()
   return _pairs(
     root.name, root, layout, (train_split, test_split, validation_split),

@@ -1,5 +1,7 @@
 """Few labels and none: which examples keep theirs, what is left of others."""
 
+import inspect
+
 import jax
 import numpy as np
 import pytest
@@ -90,3 +92,10 @@ def test_a_stream_is_refused():
   flowing = stream.Stream(*whole.train, read=None)
   with pytest.raises(ValueError, match='memory_limit'):
     labels.few(whole._replace(train=flowing), 'none', 0)
+
+
+def test_no_data_set_has_an_option_of_its_own_of_that_name():
+  """It would be taken away before the data set saw it."""
+  for name, maker in sources.SOURCES.items():
+    own = inspect.signature(maker).parameters
+    assert not {'labels', 'wrong_labels', 'train_only'} & set(own), name

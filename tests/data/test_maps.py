@@ -56,7 +56,8 @@ def small(tmp_path):
   names = {s: {next(rows): n for n in films[s]} for s in films}
   _write(tmp_path, names, images, labels)
   options = {
-    'folder': str(tmp_path), 'images': '{split}', 'labels': '{split}annot',
+    'folder': str(tmp_path), 'image_folder': '{split}',
+    'label_folder': '{split}annot',
     'validation_split': 'val', 'separator': '_', 'ignore': 255,
   }  # fmt: skip
   order = {s: sorted(r, key=r.get) for s, r in names.items()}
@@ -103,7 +104,8 @@ def test_image_and_map_are_scaled_alike(small):
   root = pathlib.Path(options['folder']) / 'scaled'
   _write(root, {'train': {0: 'x', 1: 'y'}, 'test': {0: 'z'}}, rgb, large)
   options = {
-    'folder': str(root), 'images': '{split}', 'labels': '{split}annot',
+    'folder': str(root), 'image_folder': '{split}',
+    'label_folder': '{split}annot',
     'ignore': 255, 'classes': 3, 'validation': 0,
   }  # fmt: skip
   for size in ((24, 40), (24, 48), 24, (48, 48)):
@@ -145,8 +147,8 @@ def test_the_layout_of_cityscapes(tmp_path):
   _write(tmp_path, names, images, labels, parts, ends)
   _write(tmp_path, names, images, 0 * labels, parts, (ends[0], '_gtFine_ids'))
   data = sources.make_data(
-    'folder', folder=str(tmp_path), images='leftImg8bit/{split}',
-    labels='gtFine/{split}', image_suffix=ends[0], label_suffix=ends[1],
+    'folder', folder=str(tmp_path), image_folder='leftImg8bit/{split}',
+    label_folder='gtFine/{split}', image_suffix=ends[0], label_suffix=ends[1],
     test_split='val', classes=19, ignore=255, validation=0,
   )  # fmt: skip
   np.testing.assert_array_equal(data.train.inputs, images[[1, 0]])

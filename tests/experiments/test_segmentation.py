@@ -43,7 +43,7 @@ def test_cityscapes_builds(name, frames):
   """On a folder laid out alike, with students whose backbone is not loaded."""
   c = cityscapes.get_config(f'{name},deeplabv3_resnet18')
   c.data.update(
-    folder=str(frames), images='{split}', labels='{split}annot',
+    folder=str(frames), image_folder='{split}', label_folder='{split}annot',
     image_suffix='', label_suffix='', test_split='test',
   )  # fmt: skip
   for part in (c.teacher, c.train):
