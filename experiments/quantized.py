@@ -33,9 +33,10 @@ def folders_of(run: pathlib.Path, network: str) -> list[pathlib.Path]:
 
 def measure(folder: pathlib.Path, quantize: str) -> dict:
   """Accuracy, agreement with the network in JAX, and bytes of its ONNX file."""
-  from kd_jax.export import job, parity
+  from kd_jax.export import job, parity, source
 
-  student, data = job.load(folder, '', '', None)
+  student = source.load(folder)
+  data = job.load(student)
   chosen = job.choose('onnx', quantize, 'jax')
   with tempfile.TemporaryDirectory() as part:
     place = pathlib.Path(part)

@@ -7,9 +7,11 @@ import shlex
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.benchmarks import ours
 from kd_jax import cli, errors, export, methods, models, network_files, schemes
+from kd_jax.export import predict
 from kd_jax.models import torch_weights
 from kd_jax.models.torch_weights import __main__ as torch_weights_main
 from tests.helpers import marks, tiny
@@ -118,9 +120,9 @@ def test_every_export_runs(tmp_path, capsys):
   job = ['--config', 'tests/helpers/quick.py', '--workdir', str(run)]
   short = ['--config.baseline=False', '--config.train.steps=200']
   assert cli.main([*job, *short]) == 0
-  # Hugging Face's format is for text: tests/export runs it.
+  # tests/export runs those of segmenters and of text.
   exports = [
-    c for c in commands() if 'kd_jax.export' in c and 'huggingface' not in c
+    c for c in commands() if 'kd_jax.export' in c and 'runs/digits' in c
   ]
   assert len(exports) >= 4
   for words in exports:
@@ -129,6 +131,14 @@ def test_every_export_runs(tmp_path, capsys):
     options[options.index('--out') + 1] = str(out)
     assert export.main([str(run), *options]) == 0, capsys.readouterr().err
     assert json.loads((out / 'parity.json').read_text())
+  words = next(c for c in commands() if 'kd_jax.export.predict' in c)
+  folder, image = after(words, 'kd_jax.export.predict')
+  shapes = json.loads((tmp_path / folder / 'meta.json').read_text())['prepare']
+  pixels = np.zeros(shapes['size'], np.uint8)
+  Image.fromarray(pixels).save(tmp_path / image)
+  words = [str(tmp_path / folder), str(tmp_path / image)]
+  assert predict.main(words) == 0
+  assert ' %, ' in capsys.readouterr().out
 
 
 def test_weights_of_pytorch_become_a_teacher(tmp_path, monkeypatch):

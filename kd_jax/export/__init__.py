@@ -30,6 +30,7 @@ def export(
   *,
   quantize: str = '',
   names: str = 'jax',
+  output: str = 'logits',
   network: str = '',
   config: str = '',
   license: str = '',
@@ -52,6 +53,8 @@ def export(
     quantize: 'int8' (onnx): per channel; static, calibrated on training
       images, or dynamic for text; 'bf16' (the others): weights stored in bf16.
     names: of the weights in safetensors, 'jax' or 'torch'.
+    output: 'logits', or 'classes' of a segmenter (onnx, stablehlo): the class
+      of every pixel, the largest of the logits resized to the image.
     network: its name in the run; '' is the student.
     config: file that names the data set to test on, in place of the run's.
     license: of the weights, for the card.
@@ -77,9 +80,9 @@ def export(
   out = pathlib.Path(out)
   if out.exists():
     raise ValueError(f'{out} exists; give another --out, or remove it')
-  chosen = job.choose(format, quantize, names)
+  chosen = job.choose(format, quantize, names, output)
   student = sources.load(source, network)
-  texts.check(format, names, student, length, tokenizer)
+  texts.check(format, names, output, student, length, tokenizer)
   if texts.is_text(student):
     with _whole(out) as folder:
       return texts.write(
@@ -93,7 +96,7 @@ def export(
         tokenizer=tokenizer,
         seconds=seconds,
       )
-  data = job.load(student, config, data)
+  data = job.load(student, config, data, output)
   with _whole(out) as folder:
     return job.write(
       folder,
@@ -103,6 +106,7 @@ def export(
       data,
       quantize=quantize,
       names=names,
+      output=output,
       license=license,
       examples=examples,
       seconds=seconds,
@@ -143,6 +147,11 @@ def _parser() -> argparse.ArgumentParser:
   )
   parser.add_argument(
     '--names', default='jax', help='of weights in safetensors: jax or torch'
+  )
+  parser.add_argument(
+    '--output',
+    default='logits',
+    help='logits; or of a segmenter classes, of every pixel of the image',
   )
   parser.add_argument(
     '--network',

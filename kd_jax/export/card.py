@@ -97,7 +97,9 @@ def rows(cells) -> str:
 
 def _network(student, meta) -> str:
   (images,) = meta['inputs']
-  shape = ', '.join(map(str, images['shape']))
+  shape, out = (
+    ', '.join(map(str, x['shape'])) for x in (images, meta['output'])
+  )
   teachers = source.teachers(student)
   lines = [
     ('', ''),
@@ -110,7 +112,10 @@ def _network(student, meta) -> str:
       f'`{images["name"]}` [{shape}], float32, prepared: '
       f'`{meta["prepare"]["formula"]}`, see meta.json',
     ),
-    ('output', f'logits of {meta["classes"]} classes'),
+    (
+      'output',
+      f'`{meta["output"]["name"]}` [{out}], of {meta["classes"]} classes',
+    ),
     *(
       (
         f'teacher `{row}`',
@@ -187,13 +192,13 @@ def _numbers(student) -> str:
 def _parity(parity, meta) -> str:
   """The comparison of the file with the network."""
   task = tasks.task_of(parity)
+  differ, pixels = _logits(parity), '' if task.single else ' of a pixel'
   scores, unit = parity[task.score], f', {task.unit}' if task.unit else ''
   lines = [
     ('', ''),
     ('test images', parity['examples']),
-    ('largest difference of logits', f'{parity["logits"]["largest"]:.2g}'),
-    ('mean difference of logits', f'{parity["logits"]["mean"]:.2g}'),
-    ('same top class, %', f'{100 * parity["agreement"]:.2f}'),
+    *differ,
+    (f'same top class{pixels}, %', f'{100 * parity["agreement"]:.2f}'),
     (
       f'{task.title} of the file{unit}',
       f'{task.factor * scores["exported"]:.2f} (95 %: '
@@ -208,11 +213,21 @@ def _parity(parity, meta) -> str:
       '## The file beside the network',
       rows(lines),
       _speed(parity['latency']),
-      'Differences are relative to the largest logit.'
+      ('Differences are relative to the largest logit.' if differ else '')
       + (UNSIGNED if meta['weights'] == 'int8' else ''),
       TIMES,
     ]
   )
+
+
+def _logits(parity) -> list[tuple]:
+  """Rows of how far logits are off; none of a file that gives classes."""
+  if 'logits' not in parity:
+    return []
+  return [
+    (f'{key} difference of logits', f'{parity["logits"][key]:.2g}')
+    for key in ('largest', 'mean')
+  ]
 
 
 def _speed(times) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 from jax import export as jax_export
 
 from kd_jax import types
+from kd_jax.losses import spatial
 from kd_jax.models import base
 
 # Names of arrays and of sides of any length, in every format.
-IMAGES, LOGITS = 'images', 'logits'
+IMAGES, LOGITS, CLASSES = 'images', 'logits', 'classes'
 BATCH, LENGTH = 'batch', 'length'
 _USUAL = 32  # tokens
 
@@ -55,6 +56,7 @@ class Job(NamedTuple):
       not read of text.
     ranges: (low, high) of the input of each layer, in the order they run, if
       the network was trained with them; else ().
+    output: LOGITS, or CLASSES of a segmenter: those of `classes`.
   """
 
   network: base.Network
@@ -65,6 +67,7 @@ class Job(NamedTuple):
   names: str
   images: Callable[[], np.ndarray]
   ranges: tuple[tuple[float, float], ...] = ()
+  output: str = LOGITS
 
 
 class Format(NamedTuple):
@@ -73,10 +76,11 @@ class Format(NamedTuple):
   Attributes:
     file: the name of the file.
     write: (job, path) writes it.
-    make_run: (job, path) -> run(inputs) -> logits, computed from the file.
+    make_run: (job, path) -> run(inputs) -> the output, computed from the file.
     quantize: the types other than f32 that it can hold.
     runtime: the package that runs the file.
     needs: packages that must be installed.
+    outputs: what it can give, of LOGITS and CLASSES.
   """
 
   file: str
@@ -85,6 +89,30 @@ class Format(NamedTuple):
   quantize: tuple[str, ...]
   runtime: str
   needs: tuple[str, ...] = ()
+  outputs: tuple[str, ...] = (LOGITS,)
+
+
+def input_names(shape: Shape) -> list[str]:
+  """The names of the inputs, in the order in which JAX traces them."""
+  return sorted(shape.names) if isinstance(shape, Text) else [IMAGES]
+
+
+def classes(logits: jax.Array, size: tuple[int, int]) -> jax.Array:
+  """The class of every pixel: i32 [B, H, W] of logits [B, h, w, K], resized."""
+  return spatial.bilinear(logits, size).argmax(-1).astype(jnp.int32)
+
+
+def make_forward(job: Job) -> Callable[[types.Variables, Any], jax.Array]:
+  """Makes (variables, inputs) -> what the file gives: logits, or classes."""
+  forward = base.make_forward(job.network)
+
+  def call(variables, inputs):
+    logits = forward(variables, inputs)
+    if job.output == CLASSES:
+      return classes(logits, job.shape[:2])
+    return logits
+
+  return call
 
 
 def example(shape: Shape, batch: Any, length: Any = 0) -> Any:

@@ -23,6 +23,7 @@ from kd_jax.export import (
 )
 from kd_jax.export.onnx import writer
 
+OUTPUTS = formats.LOGITS, formats.CLASSES
 FORMATS = {
   'onnx': formats.Format(
     'model.onnx',
@@ -31,6 +32,7 @@ FORMATS = {
     ('int8',),
     'onnxruntime',
     ('onnx', 'onnxruntime'),
+    OUTPUTS,
   ),
   'safetensors': formats.Format(
     'model.safetensors', weights.write, weights.make_run, ('bf16',), 'jax'
@@ -42,6 +44,7 @@ FORMATS = {
     ('bf16',),
     'jax',
     ('flatbuffers',),
+    OUTPUTS,
   ),
   huggingface.NAME: huggingface.FORMAT,
 }
@@ -49,7 +52,9 @@ QUANTIZE = ('int8', 'bf16')
 CALIBRATION = 1024  # training images that give the ranges of activations
 
 
-def choose(name: str, quantize: str, names: str) -> formats.Format:
+def choose(
+  name: str, quantize: str, names: str, output: str = formats.LOGITS
+) -> formats.Format:
   """The format of this name.
 
   Raises:
@@ -70,15 +75,32 @@ def choose(name: str, quantize: str, names: str) -> formats.Format:
     raise types.unknown('--names', names, weights.NAMES)
   if names != 'jax' and name != 'safetensors':
     raise ValueError(f"--names is for safetensors, not for '{name}'")
+  if output not in OUTPUTS:
+    raise types.unknown('--output', output, OUTPUTS)
+  if output not in chosen.outputs:
+    able = [key for key, x in FORMATS.items() if output in x.outputs]
+    raise ValueError(
+      f"--output {output} is not for '{name}', which holds weights; formats "
+      f'for it: {", ".join(able)}'
+    )
   for package in chosen.needs:
     need.package(package)
   return chosen
 
 
 def load(
-  student: source.Student, config: str, data: sources.Data | None
+  student: source.Student,
+  config: str = '',
+  data: sources.Data | None = None,
+  output: str = formats.LOGITS,
 ) -> sources.Data:
   """The data that a network for images is tested on.
+
+  Args:
+    student: read.
+    config: file that names them, in place of the run's.
+    data: themselves, where they exist in Python alone.
+    output: that is asked for.
 
   Raises:
     ValueError: one line, for a damaged file, for a network that is not the
@@ -94,6 +116,12 @@ def load(
     data = source.fitting(student, data)
   else:
     data = source.read_data(student, config)
+  predicted = tasks.make_task(data.task).prediction
+  if output == formats.CLASSES and predicted != 'pixel':
+    raise ValueError(
+      f"--output {output} is of a segmenter; '{data.name}' has a label for "
+      f'each {predicted}'
+    )
   origin.check_answers(student, data)
   return data
 
@@ -107,6 +135,7 @@ def write(
   *,
   quantize: str,
   names: str,
+  output: str,
   license: str,
   examples: int,
   seconds: float,
@@ -119,7 +148,7 @@ def write(
   Raises:
     errors.DifferentError: they differ by more than the tolerance.
   """
-  job, run = make(folder, chosen, student, data, quantize, names)
+  job, run = make(folder, chosen, student, data, quantize, names, output)
   forward = parity.make_forward(student.network, student.variables)
   report = parity.compare(run, forward, data, examples)
   # Where a network rounds, the smallest difference may become a whole step.
@@ -147,11 +176,12 @@ def make(
   data: sources.Data,
   quantize: str = '',
   names: str = 'jax',
+  output: str = formats.LOGITS,
 ) -> tuple[formats.Job, Callable[[np.ndarray], np.ndarray]]:
   """Writes the file alone.
 
   Returns:
-    (what was written, images -> logits of the file).
+    (what was written, images -> output of the file).
   """
   shape = source.shape_of(student, data)
   whole, ranges = student, ()
@@ -166,6 +196,7 @@ def make(
     names,
     functools.partial(calibration, data),
     ranges,
+    output,
   )
   chosen.write(job, folder / chosen.file)
   return job, chosen.make_run(job, folder / chosen.file)
@@ -186,10 +217,15 @@ def summary(chosen: formats.Format, report: Mapping[str, Any]) -> str:
   scores = report[task.score]
   times = {key: latency[key]['1']['median'] for key in ('exported', 'jax')}
   unit = f' {task.unit}' if task.unit else ''
+  logits = ''
+  if 'logits' in report:
+    largest = report['logits']['largest']
+    logits = (
+      f'logits differ by at most {largest:.1e} relative to the largest logit, '
+    )
   return (
     f'{chosen.file}: {report["bytes"]:,} bytes; in {report["runtime"]} with '
-    f'default options, on {report["examples"]} test images, logits differ by '
-    f'at most {report["logits"]["largest"]:.1e} relative to the largest logit, '
+    f'default options, on {report["examples"]} test images, {logits}'
     f'same top class {100 * report["agreement"]:.2f} %, {task.title} '
     f'{task.factor * scores["exported"]:.2f}{unit} (in JAX '
     f'{task.factor * scores["jax"]:.2f}{unit}); 1 image takes '

@@ -16,6 +16,18 @@ from kd_jax.export import formats, source
 from kd_jax.models import base, hugging_face, text
 
 FILE = 'meta.json'
+OF_IMAGES = ('image', 'pixel')  # what is predicted of images
+NEXT = 'next token'
+_KINDS = {
+  'format': str,
+  'file': str,
+  'names': str,
+  'inputs': list,
+  'prepare': dict,
+  'classes': int,
+  'labels': list,
+  'network': dict,
+}
 # {head of an encoder: what a prediction is made for}.
 _HEADS = {
   'sequence': 'text',
@@ -56,11 +68,7 @@ def of_images(
       }
     ],
     'prepare': preparation(data, job.shape),
-    'output': {
-      'name': formats.LOGITS,
-      'shape': [formats.BATCH, *logits[1:]],
-      'dtype': 'float32',
-    },
+    'output': _output(job, logits),
     'classes': data.classes,
     'labels': labels,
     'palette': [
@@ -68,6 +76,15 @@ def of_images(
     ],
     'data': {'name': data.name, 'fingerprint': data.fingerprint},
   }
+
+
+def _output(job: formats.Job, logits: tuple[int, ...]) -> dict[str, Any]:
+  """The output of a network for images; `logits` is their shape."""
+  if job.output == formats.CLASSES:
+    sides, dtype = job.shape[:2], 'int32'
+  else:
+    sides, dtype = logits[1:], 'float32'
+  return {'name': job.output, 'shape': [formats.BATCH, *sides], 'dtype': dtype}
 
 
 def of_text(
@@ -127,7 +144,7 @@ def of_text(
 def predicts(build: Mapping[str, Any]) -> str:
   """What a prediction of a network for text is made for."""
   options = {**kinds.defaults(text.NETWORKS[build['name']]), **build}
-  return _HEADS[options['head']] if 'head' in options else 'next token'
+  return _HEADS[options['head']] if 'head' in options else NEXT
 
 
 def _label_names(folder: pathlib.Path) -> list[str]:
@@ -185,6 +202,34 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
     )
   meta = source.read_json(folder / FILE)
   with source.intact(folder / FILE):
+    _check(meta)
     if not (folder / meta['file']).is_file():
       raise ValueError(f'it names {meta["file"]}, which is not there')
   return meta
+
+
+def _check(meta: Mapping[str, Any]) -> None:
+  """Refuses a meta.json that was edited by hand and is not valid."""
+  for key, kind in _KINDS.items():
+    if not isinstance(meta[key], kind):
+      raise TypeError(f"'{key}' is no {kind.__name__}")
+  if meta['predicts'] not in (*OF_IMAGES, *_HEADS.values(), NEXT):
+    raise ValueError(f"'predicts' is '{meta['predicts']}'")
+  shapes = [(x['name'], [*x['shape']]) for x in meta['inputs']]
+  if not all(len(shape) > 1 for _, shape in shapes):
+    raise ValueError("'inputs' have no shape")
+  prepare, classes = meta['prepare'], meta['classes']
+  if meta['predicts'] in OF_IMAGES:
+    sides = [*prepare['size'], prepare['channels']]
+    if not sides == shapes[0][1][1:] or not all(type(x) is int for x in sides):
+      raise ValueError(f"'size' and 'channels' are {sides}")
+    np.dtype(prepare['pixels'])
+    for key in ('mean', 'std'):
+      if np.array(prepare[key], float).shape != (prepare['channels'],):
+        raise ValueError(f"'{key}' is not a number for each channel")
+    if np.array(meta['palette'], int).shape != (classes, 3):
+      raise ValueError(f"'palette' is not {classes} colors")
+  elif not isinstance(prepare['tokenizer'], str) or prepare['length'] < 0:
+    raise ValueError("'prepare' has no tokenizer and length")
+  if len(meta['labels']) not in (0, classes):
+    raise ValueError(f"'labels' are {len(meta['labels'])} of {classes} classes")

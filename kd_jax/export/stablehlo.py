@@ -9,7 +9,6 @@ from jax import export as jax_export
 
 from kd_jax import types
 from kd_jax.export import formats
-from kd_jax.models import base
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
@@ -20,25 +19,25 @@ def write(job: formats.Job, path: pathlib.Path) -> None:
   Weights are constants of the file; with quantize='bf16' they are stored in
   bf16, and the network computes in f32.
   """
-  forward = base.make_forward(job.network)
+  forward = formats.make_forward(job)
   variables = job.variables
   if job.quantize == 'bf16':
     variables = halved(variables)
 
-  def call(images):
-    return forward(jax.tree.map(_f32, variables), images)
+  def call(inputs):
+    return forward(jax.tree.map(_f32, variables), inputs)
 
-  with formats.any_size(job.shape) as images:
-    exported = jax_export.export(jax.jit(call), platforms=PLATFORMS)(images)
+  with formats.any_size(job.shape) as inputs:
+    exported = jax_export.export(jax.jit(call), platforms=PLATFORMS)(inputs)
   path.write_bytes(exported.serialize())
 
 
 def make_run(job: formats.Job, path: pathlib.Path):
-  """images f32 [B, H, W, C] -> logits f32 [B, K], from the file alone."""
+  """Inputs -> logits or classes, from the file alone."""
   del job
   exported = jax_export.deserialize(bytearray(path.read_bytes()))
   call = jax.jit(exported.call)
-  return lambda images: np.asarray(call(images))
+  return lambda inputs: np.asarray(call(inputs))
 
 
 def halved(variables: types.Variables) -> types.Variables:

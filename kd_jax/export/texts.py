@@ -28,13 +28,19 @@ def is_text(student: sources.Student) -> bool:
 
 
 def check(
-  name: str, names: str, student: sources.Student, length: int, tokenizer: str
+  name: str,
+  names: str,
+  output: str,
+  student: sources.Student,
+  length: int,
+  tokenizer: str,
 ) -> None:
   """Refuses what a format cannot hold, before any work.
 
   Args:
     name: of the format.
     names: of the weights.
+    output: of the file.
     student: that is exported.
     length: of its sequences; 0 is any.
     tokenizer: file given, or ''.
@@ -53,6 +59,10 @@ def check(
         'onnx, stablehlo, safetensors'
       )
     return
+  if output != formats.LOGITS:
+    raise ValueError(
+      f"--output {output} is of a segmenter, and '{build['name']}' is none"
+    )
   if names != 'jax':
     raise ValueError(
       f"--names {names} is for images; '{huggingface.NAME}' has the names that "

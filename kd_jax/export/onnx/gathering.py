@@ -1,4 +1,4 @@
-"""Writes JAX's gather at constant places in ONNX.
+"""Writes JAX's gather in ONNX, along one axis or at constant places.
 
 With a batch of any size, JAX traces even plain indexing to a gather: that of
 x[:, ::2, ::2] has places that form a grid.
@@ -14,19 +14,28 @@ def gather(graph, equation, values):
   """A gather along one axis, or at a grid of places and windows."""
   x, index = operations.whole(graph, equation, values)
   numbers = equation.params['dimension_numbers']
-  if numbers.operand_batching_dims or index.constant is None:
-    raise ValueError(
-      "ONNX export knows 'gather' at known places only, and not in batches"
-    )
   axes, collapsed = numbers.start_index_map, numbers.collapsed_slice_dims
-  if axes == collapsed and len(axes) == 1:
-    return [_take(graph, equation, x, index.constant[..., 0], axes[0])]
+  line = axes == collapsed and len(axes) == 1
+  if numbers.operand_batching_dims or (index.constant is None and not line):
+    raise ValueError(
+      "ONNX export knows 'gather' at places that are computed along one axis "
+      'only, and not in batches'
+    )
+  if line:
+    return [_take(graph, equation, x, index, axes[0])]
   return [_grid(graph, equation, x, index.constant)]
 
 
 def _take(graph, equation, x, index, axis):
-  """x at the places `index` of one axis."""
+  """x at the places `index` [..., 1] of one axis.
+
+  A place outside is an error of the runtime, where JAX gives NaN or clips.
+  """
   shape, dtype = operations.out(equation)
+  if index.constant is None:
+    index = graphs.reshape(graph, index, index.shape[:-1])
+  else:
+    index = graphs.constant(index.constant[..., 0].astype(np.int64))
   offsets = equation.params['dimension_numbers'].offset_dims
   taken = [k for k in range(len(shape)) if k not in offsets]
   here = [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]
@@ -36,8 +45,7 @@ def _take(graph, equation, x, index, axis):
 
 
 def _at(graph, x, index, axis, shape, dtype):
-  places = graphs.constant(np.asarray(index, np.int64))
-  return graphs.add(graph, 'Gather', [x, places], shape, dtype, axis=axis)
+  return graphs.add(graph, 'Gather', [x, index], shape, dtype, axis=axis)
 
 
 def _grid(graph, equation, x, index):
@@ -57,7 +65,8 @@ def _grid(graph, equation, x, index):
     owner[along[0]] = axis
     line = np.moveaxis(places, along[0], 0).reshape(places.shape[along[0]], -1)
     here = [*x.shape[:axis], len(line), *x.shape[axis + 1 :]]
-    x = _at(graph, x, line[:, 0], axis, here, dtype)
+    places = graphs.constant(line[:, 0].astype(np.int64))
+    x = _at(graph, x, places, axis, here, dtype)
   if any(n > 1 and d not in owner for d, n in enumerate(index.shape[:-1])):
     raise ValueError("ONNX export knows 'gather' of a grid of places only")
   kept = iter(k for k in range(len(x.shape)) if k not in collapsed)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kd_jax.export import formats
+_ONNX_INT32 = 6
 
 
 class Value(NamedTuple):
@@ -35,17 +35,34 @@ class Graph(NamedTuple):
     initializers: {name: array}.
     makers: {name of a value: (operation, its inputs)}.
     names: {key of a constant: its name}.
+    sides: {symbol of a side of any length: (an input that has it, its axis)}.
+    prefix: of the names of values and constants.
   """
 
   nodes: list
   initializers: dict[str, np.ndarray]
   makers: dict[str, tuple[str, tuple[Value, ...]]]
   names: dict[Any, str]
+  sides: dict[str, tuple[Value, int]]
+  prefix: str = ''
 
 
-def new() -> Graph:
+def new(prefix: str = '') -> Graph:
   """An empty graph."""
-  return Graph([], {}, {}, {})
+  return Graph([], {}, {}, {}, {}, prefix)
+
+
+def add_input(graph: Graph, name: str, shape, dtype) -> Value:
+  """An input; of integers as users have them, i64."""
+  shape, dtype = tuple(shape), np.dtype(dtype)
+  whole = dtype.kind == 'i'
+  value = Value(name, shape, np.dtype(np.int64) if whole else dtype)
+  for axis, side in enumerate(shape):
+    if not isinstance(side, int):
+      graph.sides.setdefault(str(side), (value, axis))
+  if not whole:
+    return value
+  return add(graph, 'Cast', [value], shape, dtype, to=_ONNX_INT32)
 
 
 def constant(array: Any) -> Value:
@@ -66,7 +83,7 @@ def name_of(graph: Graph, value: Value) -> str:
   array = np.asarray(value.constant)
   key = (array.dtype.str, array.shape, array.tobytes())
   if key not in graph.names:
-    graph.names[key] = f'c{len(graph.names)}'
+    graph.names[key] = f'{graph.prefix}c{len(graph.names)}'
     graph.initializers[graph.names[key]] = array
   return graph.names[key]
 
@@ -93,7 +110,8 @@ def split(
   from onnx import helper
 
   read = [name_of(graph, v) if v is not None else '' for v in inputs]
-  names = [f'v{len(graph.makers) + k}' for k in range(len(shapes))]
+  first = len(graph.makers)
+  names = [f'{graph.prefix}v{first + k}' for k in range(len(shapes))]
   graph.nodes.append(
     helper.make_node(
       operation, read, names, name=f'{operation}_{names[0]}', **attributes
@@ -110,28 +128,42 @@ def dimensions(graph: Graph, shape) -> Value:
   """A shape as the input of a node.
 
   Raises:
-    ValueError: more than one dimension is symbolic.
+    ValueError: more than one dimension is an expression of symbols.
   """
   unknown = [d for d in shape if not isinstance(d, int)]
   if not unknown:
     return integers(shape)
   if len(unknown) == 1:
     return integers([d if isinstance(d, int) else -1 for d in shape])
-  raise ValueError(
-    f'ONNX cannot express a reshape to {list(map(str, shape))} here: more '
-    'than one dimension depends on the batch'
-  )
+  rest = [d for d in unknown if str(d) not in graph.sides]
+  if len(rest) > 1:
+    raise ValueError(
+      f'ONNX cannot express a reshape to {list(map(str, shape))} here: more '
+      'than one dimension is computed'
+    )
+  return _concatenated(graph, shape, rest)
 
 
-def batch_size(graph: Graph, dimension) -> Value:
-  """The size of the batch as a value, i64 [1]."""
-  if str(dimension) != formats.BATCH:
+def _concatenated(graph: Graph, shape, open_sides=()) -> Value:
+  """A shape as one value; an open side is what is left, -1."""
+  parts = [
+    integers([-1 if d in open_sides else d])
+    if isinstance(d, int) or d in open_sides
+    else side_of(graph, d)
+    for d in shape
+  ]
+  return add(graph, 'Concat', parts, (len(shape),), np.int64, axis=0)
+
+
+def side_of(graph: Graph, dimension) -> Value:
+  """The length of a side of any length as a value, i64 [1]."""
+  if str(dimension) not in graph.sides:
     raise ValueError(
       f'ONNX cannot express an array whose side is {dimension} here; only '
-      'the size of the batch itself'
+      f'{" or ".join(graph.sides)} itself'
     )
-  source = Value(formats.IMAGES, (), np.dtype(np.float32))
-  return add(graph, 'Shape', [source], (1,), np.int64, start=0, end=1)
+  source, axis = graph.sides[str(dimension)]
+  return add(graph, 'Shape', [source], (1,), np.int64, start=axis, end=axis + 1)
 
 
 def full(graph: Graph, value: Value, shape) -> Value:
@@ -144,11 +176,7 @@ def full(graph: Graph, value: Value, shape) -> Value:
       return constant(np.broadcast_to(value.constant, shape))
     target = integers(shape)
   else:
-    parts = [
-      integers([d]) if isinstance(d, int) else batch_size(graph, d)
-      for d in shape
-    ]
-    target = add(graph, 'Concat', parts, (len(shape),), np.int64, axis=0)
+    target = _concatenated(graph, shape)
   return add(graph, 'Expand', [value, target], shape, value.dtype)
 
 

@@ -76,7 +76,33 @@ def quantize(
   fused.unlink()
   model = onnx.load(os.fspath(target))
   shift(model)
+  release(model)
   onnx.save(model, os.fspath(target))
+
+
+def quantize_dynamic(source: pathlib.Path, target: pathlib.Path) -> None:
+  """Writes an 8-bit file of a network for text.
+
+  Weights of linear layers have a scale and a zero point for each output
+  channel, tables of words one; activations before linear layers are rounded to
+  255 steps between the least and the greatest of their batch, as they come. The
+  rest stays float: products of activations and what is between layers.
+
+  Raises:
+    OSError: there is no room for the file and those on the way to it.
+  """
+  check_room(source, target)
+  need.package('onnxruntime')
+  from onnxruntime import quantization
+
+  quantization.quantize_dynamic(
+    os.fspath(source),
+    os.fspath(target),
+    op_types_to_quantize=['MatMul', 'Gather'],
+    per_channel=True,
+    weight_type=quantization.QuantType.QUInt8,
+    extra_options={'MatMulConstBOnly': True},
+  )
 
 
 def check_room(source: pathlib.Path, target: pathlib.Path) -> None:
@@ -124,6 +150,19 @@ def shift(model) -> None:
     if tensor.name in read and array.dtype == np.int8:
       array = (array.astype(np.int16) + _SHIFT).astype(np.uint8)
       tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def release(model) -> None:
+  """Leaves the output float where the quantizer rounds it: it would tie."""
+  makers = {name: node for node in model.graph.node for name in node.output}
+  node = makers[model.graph.output[0].name]
+  while node.op_type in (*_PASSING, 'Identity') and node.input[0] in makers:
+    node = makers[node.input[0]]
+  if node.op_type == 'DequantizeLinear' and node.input[0] in makers:
+    whole = makers[node.input[0]].input[0]
+    node.op_type = 'Identity'
+    del node.input[:], node.attribute[:]
+    node.input.append(whole)
 
 
 def overrides(

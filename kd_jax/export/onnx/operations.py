@@ -89,7 +89,8 @@ def same(graph, equation, values):
 def greater(graph, equation, values):
   """max(x, y); ReLU where y is zero."""
   x, low = values
-  if low.constant is not None and low.shape == () and low.constant == 0:
+  zero = low.constant is not None and low.shape == () and low.constant == 0
+  if zero and x.dtype.kind == 'f':
     return [wise(graph, 'Relu', [x])]
   return [wise(graph, 'Max', values)]
 
@@ -158,6 +159,13 @@ def select(graph, equation, values):
     raise ValueError(
       f"ONNX export knows 'select_n' of two cases; here are {len(cases)}"
     )
+  if cases[0].dtype == np.bool_:
+    # Runtimes do not choose between truths.
+    no = wise(graph, 'Not', [which])
+    parts = [
+      wise(graph, 'And', pair) for pair in ((which, cases[1]), (no, cases[0]))
+    ]
+    return [wise(graph, 'Or', parts)]
   return [wise(graph, 'Where', [which, cases[1], cases[0]])]
 
 
@@ -169,14 +177,15 @@ def clamp(graph, equation, values):
 
 def convert(graph, equation, values):
   """x in another type."""
-  (x,), dtype = values, np.dtype(equation.params['new_dtype'])
-  if x.dtype == dtype:
-    return values
-  return [
-    graphs.add(
-      graph, 'Cast', values, x.shape, dtype, to=_ONNX_TYPES[str(dtype)]
-    )
-  ]
+  return [cast(graph, values[0], np.dtype(equation.params['new_dtype']))]
+
+
+def cast(graph, value, dtype):
+  """A value in another type."""
+  if value.dtype == dtype:
+    return value
+  to = _ONNX_TYPES[str(dtype)]
+  return graphs.add(graph, 'Cast', [value], value.shape, dtype, to=to)
 
 
 WRITERS = {

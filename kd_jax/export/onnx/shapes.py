@@ -1,5 +1,7 @@
 """Writes reshapes, slices, pads and reductions of JAX in ONNX."""
 
+import numpy as np
+
 from kd_jax.export.onnx import graph as graphs
 from kd_jax.export.onnx import operations
 
@@ -116,10 +118,21 @@ def reduce(operation):
   return write
 
 
+def argmax(graph, equation, values):
+  """The place of the largest value along an axis, the first of equals."""
+  (x,) = operations.whole(graph, equation, values)
+  (axis,) = equation.params['axes']
+  shape, dtype = operations.out(equation)
+  place = graphs.add(
+    graph, 'ArgMax', [x], shape, np.int64, axis=axis, keepdims=0
+  )
+  return [operations.cast(graph, place, dtype)]
+
+
 WRITERS = {
   **{name: reduce(to) for name, to in _REDUCTIONS.items()},
   'broadcast_in_dim': broadcast_in_dim, 'reshape': reshape,
   'squeeze': reshape, 'expand_dims': reshape, 'transpose': transpose,
   'concatenate': concatenate, 'split': split, 'slice': slices,
-  'rev': reverse, 'pad': pad,
+  'rev': reverse, 'pad': pad, 'argmax': argmax,
 }  # fmt: skip

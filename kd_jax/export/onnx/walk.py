@@ -4,20 +4,21 @@ Values that depend on parameters alone are computed by JAX on the way, and
 written as constants.
 """
 
+from collections.abc import Callable, Sequence
+
 import jax
 import numpy as np
 from jax import numpy as jnp
 
 from kd_jax import types
 from kd_jax.export import formats
-from kd_jax.export.onnx import gathering, linear, operations, shapes
+from kd_jax.export.onnx import gathering, linear, operations, sequences, shapes
 from kd_jax.export.onnx import graph as graphs
-from kd_jax.models import base
 
 # {primitive of JAX: the function that writes it}.
 WRITERS = {
   name: writer
-  for table in (operations, shapes, linear, gathering)
+  for table in (operations, shapes, linear, gathering, sequences)
   for name, writer in table.WRITERS.items()
 }
 _CALLS = (
@@ -28,35 +29,42 @@ _INNER = ('jaxpr', 'call_jaxpr', 'fun_jaxpr')
 _DTYPES = ('float32', 'int32', 'int64', 'bool', 'uint8', 'uint32', 'int8')
 
 
-def trace(network: base.Network, variables: types.Variables, shape):
-  """The forward pass as a jaxpr of the images alone, of any batch.
+def trace(function: Callable[[types.PyTree], jax.Array], shape: formats.Shape):
+  """A function as a jaxpr of its inputs alone, of any batch.
 
   Args:
-    network: whose logits are computed.
-    variables: of it; constants of the jaxpr.
-    shape: of one image, [H, W, C].
+    function: inputs -> one array.
+    shape: of one input.
 
   Raises:
-    ValueError: the network computes with the size of the batch.
+    ValueError: it computes with the size of the batch.
   """
-  forward = base.make_forward(network)
-  with formats.any_size(shape) as images:
-    return jax.make_jaxpr(lambda x: forward(variables, x))(images)
+  with formats.any_size(shape) as inputs:
+    return jax.make_jaxpr(function)(inputs)
 
 
-def write(closed) -> tuple[graphs.Graph, graphs.Value]:
-  """The graph of a jaxpr with one input, and the value of its one output.
+def write(
+  closed, names: Sequence[str], prefix: str = ''
+) -> tuple[graphs.Graph, graphs.Value]:
+  """The graph of a jaxpr, and the value of its one output.
+
+  Args:
+    closed: from `trace`.
+    names: of its inputs.
+    prefix: of the names of values.
 
   Raises:
     ValueError: one line, for an operation that ONNX cannot express here.
   """
-  graph = graphs.new()
-  aval = closed.jaxpr.invars[0].aval
-  images = graphs.Value(formats.IMAGES, tuple(aval.shape), aval.dtype)
+  graph = graphs.new(prefix)
+  inputs = [
+    graphs.add_input(graph, name, x.aval.shape, x.aval.dtype)
+    for name, x in zip(names, closed.jaxpr.invars, strict=True)
+  ]
   constants = [graphs.constant(x) for x in closed.consts]
-  (logits,) = _run(graph, closed.jaxpr, constants, [images])
-  logits = graphs.full(graph, logits, closed.jaxpr.outvars[0].aval.shape)
-  return graph, logits
+  (output,) = _run(graph, closed.jaxpr, constants, inputs)
+  output = graphs.full(graph, output, closed.jaxpr.outvars[0].aval.shape)
+  return graph, output
 
 
 def _run(graph, jaxpr, constants, inputs) -> list[graphs.Value]:
