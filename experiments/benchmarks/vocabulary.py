@@ -115,8 +115,7 @@ def row(name: str, tokens: int, classes: int, effort: Effort) -> list[str]:
     f'{chunks.bytes / least.bytes:.2f}',
   ]
   if dense.bytes > effort.run:
-    limit = 'LIMIT' if dense.bytes > LIMIT else "this machine's"
-    return [*cells, f'dense not run: {dense.bytes / 2**30:.1f} GiB, {limit}']
+    return [*cells, f'dense not run: it needs {dense.bytes / 2**30:.1f} GiB']
   for each in (dense, chunks):
     each.seconds()
   pairs = [(chunks.seconds(), dense.seconds()) for _ in range(effort.repeats)]
