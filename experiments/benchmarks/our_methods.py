@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from experiments.benchmarks import ours, settings, sides
 from kd_jax import methods, optim, stages, terms
+from kd_jax import tasks as table
 from kd_jax.models import base, layers, vit
 
 
@@ -74,7 +75,7 @@ def tasks(
     options = dict(entry.options)
     if name == 'crd':
       options['examples'] = np.arange(examples) % pairs[which].classes
-    return lambda: _task(name, options, *shared[which]())
+    return lambda: method_task(name, options, *shared[which]())
 
   found = {
     name: make(name, settings.entry(name).pair) for name in settings.names()
@@ -89,7 +90,21 @@ def _shared(pair):
   return cast, {**batch, 'signals': {'teacher': outputs}}
 
 
-def _task(name, options, cast, batch):
+def method_task(
+  name: str,
+  options: Mapping,
+  cast: ours.Cast,
+  batch: Mapping,
+  task: table.Task = table.CLASSIFICATION,
+) -> sides.Task:
+  """The student's step by a method; see `tasks` for its facts.
+
+  Args:
+    name, options: of the method; 'cross_entropy' is the labels alone.
+    cast: the networks.
+    batch: one, with the teacher's outputs in its 'signals'.
+    task: of its labels.
+  """
   soft = {}
   if name != 'cross_entropy':
     method = methods.make_method(name, **options)
@@ -97,7 +112,7 @@ def _task(name, options, cast, batch):
   tx = optim.make_optimizer('sgd', momentum=settings.MOMENTUM)
   size = batch['labels'].shape[0]
   recipe = stages.Recipe(1, size, tx, settings.SGD_RATE)
-  training = ours.training_of(cast, batch, soft, recipe)
+  training = ours.training_of(cast, batch, soft, recipe, task=task)
   state = training.state
   compiled = training.step.lower(state, training.frozen, batch).compile()
   held = [

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks import settings, sides
-from kd_jax import methods, models, optim, parallel, stages, terms
+from kd_jax import methods, models, optim, parallel, stages, tasks, terms
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.models import base
@@ -108,17 +108,21 @@ def training_of(
   soft: Mapping[str, terms.Term],
   recipe: stages.Recipe,
   afresh: bool = False,
+  hard: float = 1 - settings.ALPHA,
+  task: tasks.Task = tasks.CLASSIFICATION,
 ) -> Training:
   """The training of the student by the labels and by `soft`.
 
   Args:
     cast: the networks.
     batch: one, or its shapes.
-    soft: {'soft': term on the teacher}, or empty.
+    soft: {name: term on the teacher}, or empty.
     recipe: optimizer and numbers.
     afresh: the student is initialized as in a run, and not drawn here.
+    hard: weight of the labels.
+    task: of the labels.
   """
-  of = {'hard': schemes.hard('student', 1 - settings.ALPHA), **soft}
+  of = {'hard': schemes.hard('student', hard), **soft}
   frozen = {'teacher': cast.variables['teacher']} if soft else {}
   stage = stages.Stage('student', of, ('student',), recipe, tuple(frozen))
   # Copied: the state that it becomes a part of is donated.
@@ -128,16 +132,18 @@ def training_of(
     else {'student': jax.tree.map(jnp.copy, cast.variables['student'])}
   )
   state = states.init_state(cast.networks, stage, batch, starts)
-  pure = steps.make_halves(cast.networks, stage).step
+  pure = steps.make_halves(cast.networks, stage, task=task).step
   step = parallel.on_one().compile(pure, 2, (0,))
   return Training(state, frozen, step, stage)
 
 
-def compiled(cast: Cast, stage, batch) -> Callable:
+def compiled(
+  cast: Cast, stage, batch, task: tasks.Task = tasks.CLASSIFICATION
+) -> Callable:
   """The step as a run takes it on one device: two programs."""
   shapes = states.signal_shapes(cast.networks, stage, batch)
   reads = runtime.reads_of(stage, shapes, batch)
-  halves = steps.make_halves(cast.networks, stage, reads=reads)
+  halves = steps.make_halves(cast.networks, stage, reads=reads, task=task)
   signals, update = runtime.compile_halves(parallel.on_one(), halves)
 
   def step(state, frozen, batch):

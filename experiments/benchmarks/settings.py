@@ -29,6 +29,23 @@ class Pair(NamedTuple):
   batch_size: int
 
 
+class Maps(NamedTuple):
+  """A pair of U-Nets, and the batches that they see.
+
+  Attributes:
+    teacher, student: widths of the stages.
+    shape: of an image, [H, W, C]; labels are [H, W].
+    classes: K.
+    batch_size: B.
+  """
+
+  teacher: tuple[int, ...]
+  student: tuple[int, ...]
+  shape: tuple[int, int, int]
+  classes: int
+  batch_size: int
+
+
 class Entry(NamedTuple):
   """How a method is made for the benchmark.
 
@@ -50,6 +67,25 @@ PAIRS = {
   'stages': Pair('stages', 'stages', (32, 32, 3), 100, 64),
   'vit': Pair('vit', 'vit', (32, 32, 3), 100, 64),
 }
+
+
+# That of `experiments/configs/scenes.py`, with its rate and weights.
+SCENES = Maps(
+  (12, 24, 48, 80, 128), (4, 8, 12, 16, 24), (64, 96, 3), 11, 8
+)  # fmt: skip
+SCENES_RATE, SCENES_DECAY = 1e-3, 1e-4
+PIXELS, CHANNELS, CHANNELS_TEMPERATURE = 1.0, 3.0, 4.0
+VOID = 255
+VOID_SHARE = 0.05
+
+
+def maps(pair: Maps, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+  """Images f32 [B, H, W, C] and labels i32 [B, H, W], some void, drawn."""
+  rng = np.random.default_rng(seed)
+  images = rng.normal(size=(pair.batch_size, *pair.shape)).astype(np.float32)
+  labels = rng.integers(0, pair.classes, images.shape[:3], np.int32)
+  labels[rng.random(labels.shape) < VOID_SHARE] = VOID
+  return images, labels
 
 
 def examples(pair: Pair, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -62,20 +62,33 @@ def measure(
 ) -> list[list[str]]:
   """The rows of a batch size: times, ratios, peak memory."""
   pair = settings.CNNS._replace(batch_size=size)
-  rows, memory = [], None
   with (
     sides.start('kd_jax', f'{OURS}:step_tasks', pair, device=device) as ours,
     sides.start(
       'PyTorch', f'{THEIRS}:step_tasks', pair, device, device=device
     ) as theirs,
   ):
-    for task, label in WORK.items():
-      (a, b), _ = sides.race([(ours, task), (theirs, task)], repeats, seconds)
-      times = (timing.shown(timing.spread(x), 1, 1e3) for x in (a, b))
-      ratio = timing.shown(timing.ratio(a, b))
-      rows.append([f'{label}, batch {size} (ms)', *times, ratio])
-      # Of the whole step alone: what later tasks add does not belong to it.
-      memory = memory or [sides.ask(x, 'memory') for x in (ours, theirs)]
+    return rows_of((ours, theirs), size, repeats, seconds)
+
+
+def rows_of(
+  both: tuple[sides.Side, sides.Side], size: int, repeats: int, seconds: float
+) -> list[list[str]]:
+  """The rows of two sides that have the tasks of `WORK`.
+
+  Args:
+    both: kd_jax's and PyTorch's.
+    size: of a batch.
+    repeats, seconds: see `sides.race`.
+  """
+  rows, memory = [], None
+  for task, label in WORK.items():
+    (a, b), _ = sides.race([(side, task) for side in both], repeats, seconds)
+    times = (timing.shown(timing.spread(x), 1, 1e3) for x in (a, b))
+    ratio = timing.shown(timing.ratio(a, b))
+    rows.append([f'{label}, batch {size} (ms)', *times, ratio])
+    # Of the whole step alone: what later tasks add does not belong to it.
+    memory = memory or [sides.ask(side, 'memory') for side in both]
   a, b = memory
   return [
     *rows,
