@@ -184,7 +184,9 @@ def classes(result: results.Result, names, colors) -> str:
     axes.set_xticks(range(len(order)), shown, rotation=turn)
     axes.grid(axis='x', visible=False)
     axes.set(title=f'{task.class_title} of each class', ylabel='%')
-    axes.legend(loc='best', ncols=len(rows))
+    # Above the bars, whichever is the longest.
+    axes.set_ylim(0, 1.18 * max(axes.get_ylim()[1], 1))
+    axes.legend(loc='upper right', ncols=len(rows))
 
   label = f'{task.class_title} of each class, of {", ".join(names.values())}'
   return svg.panel(draw, 'perclass', label, 7.2, 3.5)
