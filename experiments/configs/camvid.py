@@ -25,36 +25,53 @@ weights, `--sweep weights`.
 
 from kd_jax import config, sweep
 
-TEACHER_STEPS, STUDENT_STEPS = 1200, 750
+# name -> (network, steps, learning rate: the best on validation, `rates`).
+ALONE = {
+  'teacher': ('unet_teacher', 600, 3e-3),
+  'student': ('unet_student', 500, 1e-2),
+}
 
 
-def get_config():
-  """Teacher, student alone, and the student by pixel KD and CWD."""
+def get_config(arg: str = ''):
+  """Teacher, student alone, and the student by pixel KD and CWD.
+
+  `arg` 'teacher' or 'student' is that network alone, to tune its rate.
+  """
   c = config.default()
-  c.seeds = 3
   c.data = dict(name='camvid', seed=0, raw_dir='', size=[96, 128])
-  c.networks.teacher = dict(name='unet_teacher')
-  c.networks.student = dict(name='unet_student')
   c.terms.hard = dict(method='cross_entropy')
-  c.terms.pixels = dict(method='pixel_kd', weight=1.0, temperature=1.0)
-  c.terms.channels = dict(
-    method='cwd', weight=3.0, temperature=4.0, layers=[('logits', 'logits')]
-  )
-  c.select = 'best'
-  c.teacher.steps, c.train.steps = TEACHER_STEPS, STUDENT_STEPS
+  c.select, c.eval_every = 'best', 50
   for part in (c.teacher, c.train):
     part.batch_size = 8
     part.augment = (dict(name='scale_crop', scale=[0.75, 1.75]), 'flip')
     part.optimizer.name = 'adamw'
-    part.optimizer.learning_rate = 3e-3
     part.optimizer.weight_decay = 1e-4
     part.optimizer.schedule = dict(name='cosine', warmup=0.1)
+  if config.one_of(arg, *ALONE):
+    c.baseline = False
+    _train(c.train, arg)
+    c.networks.student = dict(name=ALONE[arg][0])
+    return c
+  c.seeds = 3
+  for name, part in (('teacher', c.teacher), ('student', c.train)):
+    _train(part, name)
+    c.networks[name] = dict(name=ALONE[name][0])
+  c.terms.pixels = dict(method='pixel_kd', weight=1.0, temperature=1.0)
+  c.terms.channels = dict(
+    method='cwd', weight=3.0, temperature=4.0, layers=[('logits', 'logits')]
+  )
   return c
 
 
-def sweep_alone():
-  """The learning rate of the student; look at the student alone."""
-  return sweep.grid('train.optimizer.learning_rate', 1e-3, 3e-3, 8e-3)
+def _train(part, name: str) -> None:
+  """Steps and rate of a network."""
+  _, part.steps, part.optimizer.learning_rate = ALONE[name]
+
+
+def sweep_rates():
+  """The learning rate of a network alone: `camvid.py:student`, `:teacher`."""
+  key = 'train.optimizer.learning_rate'
+  return sweep.grid(key, 1e-3, 3e-3, 1e-2, 3e-2)
 
 
 def sweep_weights():

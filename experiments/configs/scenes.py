@@ -21,28 +21,42 @@ says nothing (13 minutes); on two idle cores less than three minutes is meant.
     --workdir runs/scenes
 """
 
-from kd_jax import config
+from kd_jax import config, sweep
+
+TEACHER_RATE, STUDENT_RATE = 1e-2, 1e-2
 
 
-def get_config():
-  """Drawn street scenes; nothing to download."""
+def get_config(arg: str = ''):
+  """Drawn street scenes; nothing to download.
+
+  `arg` 'student' is the student alone, to tune its rate.
+  """
   c = config.default()
   c.data = dict(
     name='scenes', seed=0, images=304, validation=48, height=64, width=96
   )
-  c.networks.teacher = dict(name='unet', widths=[12, 24, 48, 80, 128])
   c.networks.student = dict(name='unet', widths=[4, 8, 12, 16, 24])
   c.terms.hard = dict(method='cross_entropy')
-  c.terms.pixels = dict(method='pixel_kd', weight=1.0, temperature=1.0)
-  c.terms.channels = dict(
-    method='cwd', weight=3.0, temperature=4.0, layers=[('logits', 'logits')]
-  )
-  c.teacher.epochs, c.train.epochs = 8, 8
-  for part in (c.teacher, c.train):
+  if config.one_of(arg, 'student'):
+    c.baseline = False
+  else:
+    c.networks.teacher = dict(name='unet', widths=[12, 24, 48, 80, 128])
+    c.terms.pixels = dict(method='pixel_kd', weight=1.0, temperature=1.0)
+    c.terms.channels = dict(
+      method='cwd', weight=3.0, temperature=4.0, layers=[('logits', 'logits')]
+    )
+  rates = TEACHER_RATE, STUDENT_RATE
+  for part, rate in zip((c.teacher, c.train), rates):
+    part.epochs = 8
     part.batch_size = 8
     part.augment = ('flip',)
     part.optimizer.name = 'adamw'
-    part.optimizer.learning_rate = 1e-2
+    part.optimizer.learning_rate = rate
     part.optimizer.weight_decay = 1e-4
     part.optimizer.schedule = dict(name='cosine')
   return c
+
+
+def sweep_rates():
+  """The learning rate of the student alone: `scenes.py:student`."""
+  return sweep.grid('train.optimizer.learning_rate', 3e-3, 1e-2, 3e-2)

@@ -23,11 +23,16 @@ SMALL = {
 }
 
 
-def test_scenes_builds():
-  c = scenes.get_config()
+@pytest.mark.parametrize('arg', ['', 'student'])
+def test_scenes_builds(arg):
+  c = scenes.get_config(arg)
   c.data.update(images=60, tests=4)
   of = build.make_experiment(c)
   assert of.data.task == 'segmentation'
+  rates = {stage.recipe.learning_rate for stage in of.stages[-1:]}
+  assert rates == {scenes.STUDENT_RATE}
+  students = ['student'] if arg else ['teacher', 'baseline', 'student']
+  assert [stage.name for stage in of.stages] == students
 
 
 @pytest.mark.slow

@@ -32,6 +32,24 @@ def test_camvid_builds(frames):
   assert {'teacher', 'student', 'baseline'} <= {s.name for s in of.stages}
 
 
+@pytest.mark.parametrize('name', camvid.ALONE)
+def test_a_network_of_camvid_alone_is_tuned_as_it_is_trained(name, frames):
+  """The same network, steps and data as beside the other one."""
+  alone, both = camvid.get_config(name), camvid.get_config()
+  for c in (alone, both):
+    c.data.raw_dir, c.data.size = str(frames), [24, 32]
+    c.seeds = 1
+  (stage,) = build.make_experiment(alone).stages
+  part = both.teacher if name == 'teacher' else both.train
+  assert alone.train.to_dict() == {
+    k: v for k, v in part.to_dict().items() if k != 'seed'
+  }
+  assert alone.networks.student.name == both.networks[name].name
+  assert set(stage.terms) == {'hard'} and not stage.frozen
+  with pytest.raises(ValueError, match="did you mean 'teacher'"):
+    camvid.get_config('teachr')
+
+
 @pytest.mark.parametrize(
   'name',
   [
