@@ -14,6 +14,9 @@ class CNN(nn.Module):
   and 'hidden1_pre', ... of the dense layers, 'features' [B, D] (the last of
   them, the classifier's input), 'logits' [B, K].
   Flattening keeps channels last: rows of hidden1's kernel run over (H, W, C).
+  With `pooled` the dense layers are 3x3 convolutions, of which the last one's
+  output is 'final' [B, h, w, D], and its mean over space 'pooled' [B, D] is the
+  classifier's input.
   """
 
   blocks: tuple[tuple[int, ...], ...]
@@ -21,6 +24,7 @@ class CNN(nn.Module):
   classes: int
   dropout: float = 0.0
   dtype: str = 'float32'
+  pooled: bool = False
 
   @nn.compact
   def __call__(self, x, train=False):
@@ -28,7 +32,8 @@ class CNN(nn.Module):
     outputs = {}
     x = layers.cast(x, dtype)
     count = 0
-    for i, widths in enumerate(self.blocks, 1):
+    convolutional = (*self.blocks, self.hidden) if self.pooled else self.blocks
+    for i, widths in enumerate(convolutional, 1):
       for width in widths:
         count += 1
         name = f'conv{count}'
@@ -36,7 +41,10 @@ class CNN(nn.Module):
           width, (3, 3), dtype=dtype, kernel_init=layers.he_in, name=name
         )(x)
         x = outputs[name] = nn.relu(x)
-      x = outputs[f'pool{i}'] = layers.max_pool(x)
+      if i <= len(self.blocks):
+        x = outputs[f'pool{i}'] = layers.max_pool(x)
+    if self.pooled:
+      return layers.classify(outputs, x, self.classes, dtype, 'logits')
     x = layers.flatten(x)
     for i, width in enumerate(self.hidden, 1):
       x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -76,16 +84,23 @@ def cnn(
   hidden: int = 128,
   dropout: float = 0.0,
   dtype: str = 'float32',
+  pooled: bool = False,
 ) -> base.Network:
-  """conv h/4-pool-h/2-pool, h, K: the sizes of progressive distillation."""
+  """conv h/4-pool-h/2-pool, h, K: the sizes of progressive distillation.
+
+  With `pooled` h is a convolution as well, and K reads its mean over space, as
+  methods on class maps and regions need.
+  """
+  if pooled and dropout:
+    raise ValueError(f'dropout={dropout} is of dense layers: pooled has none')
   if hidden < 4 or hidden % 4:
     raise ValueError(f'hidden must be a positive multiple of 4; got {hidden}')
   blocks = ((hidden // 4,), (hidden // 2,))
-  return _network(blocks, (hidden,), classes, dropout, dtype)
+  return _network(blocks, (hidden,), classes, dropout, dtype, pooled)
 
 
-def _network(blocks, hidden, classes, dropout, dtype):
+def _network(blocks, hidden, classes, dropout, dtype, pooled=False):
   layers.compute_dtype(dtype)
   dropout = layers.rate('dropout', dropout)
-  module = CNN(blocks, hidden, classes, dropout, dtype)
+  module = CNN(blocks, hidden, classes, dropout, dtype, pooled)
   return base.from_linen(module, head='logits')

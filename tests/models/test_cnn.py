@@ -66,6 +66,19 @@ def test_intermediate_size_and_perceptron():
   assert outputs['hidden2_pre'].shape == (1, 1200)
 
 
+def test_a_pooled_one_classifies_the_mean_of_its_last_map():
+  network = models.make_network('cnn', 7, hidden=16, pooled=True)
+  images = jax.random.uniform(KEY, (2, 8, 8, 1))
+  variables = network.init(KEY, images)
+  outputs, _ = network.apply(variables, images)
+  assert outputs['final'].shape == (2, 2, 2, 16)
+  assert set(outputs) >= {'conv3_pre', 'pool2'} and 'pool3' not in outputs
+  np.testing.assert_allclose(outputs['pooled'], outputs['final'].mean((1, 2)))
+  head = network.head(variables)
+  logits = outputs['pooled'] @ head['kernel'] + head['bias'][None]
+  np.testing.assert_allclose(outputs['logits'], logits, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
   'name, options', [('cnn', {'hidden': 16}), ('mlp', {'widths': (8, 4)})]
 )
@@ -114,6 +127,7 @@ def test_dropout_drops_only_in_training():
     ('cnn', {'hidden': 2.5}, 'must be of type int; got float 2.5'),
     ('cnn', {'hidden': True}, 'must be of type int; got bool True'),
     ('cnn', {'hidden': 30}, 'multiple of 4; got 30'),
+    ('cnn', {'pooled': True, 'dropout': 0.5}, 'pooled has none'),
     ('mlp', {'widths': 30}, 'must be of type list of int; got int 30'),
     ('mlp', {'widths': [0]}, 'widths must be positive'),
     ('mlp', {'dropout': 1}, 'dropout must be at least 0 and below 1; got 1'),
