@@ -4,7 +4,7 @@ kd-jax --config FILE[:arg] --workdir DIR
   [--config.key=value ...] [--sweep NAME] [--seeds N] [--list] [--dry_run]
   [--profile A:B]
   [--strategy loop|unrolled|map|vmap] [--lanes N] [--halving ETA]
-  [--search optuna] [--trials N]
+  [--search optuna [--sweep NAME]] [--trials N]
   [--executor grid|process|slurm] [--workers N] [--status] [--retry]
   [--partition NAME] [--time H:MM:SS] [--gpus N] [--sbatch FLAG=VALUE ...]
 
@@ -74,8 +74,9 @@ _READERS = (
   ),
 )
 _APART = (
-  ('search', 'sweep'),
   ('search', 'list'),
+  ('search', 'executor'),
+  ('search', 'halving'),
   ('search', 'status'),
   ('list', 'status'),
   ('overwrite', 'list'),
@@ -197,7 +198,10 @@ def make_parser() -> argparse.ArgumentParser:
     help='keep the best 1/ETA of the settings at each rung',
   )
   parser.add_argument(
-    '--search', choices=['optuna'], help="search in the config's search_space()"
+    '--search',
+    choices=['optuna'],
+    help="search in the config's search_space(); with --sweep: for each "
+    'setting, which is then trained with what was best',
   )
   parser.add_argument(
     '--trials', type=int, metavar='N', help='number of trials of a search (16)'

@@ -360,7 +360,9 @@ def test_an_argument_of_a_config(name, arg, capsys):
 
 
 OPTIONS = [
-  ('--sweep alpha=0.1,0.9 --search optuna', ['--search', '--sweep']),
+  ('--sweep alpha=0.1,0.9 --search optuna', ['no search_space()']),
+  ('--search optuna --executor process', ['--search', '--executor']),
+  ('--sweep alpha=0.1,0.9 --search optuna --halving 2', ['--halving']),
   ('--list --search optuna', ['--search', '--list']),
   ('--list --status --sweep two', ['--list', '--status']),
   ('--trials 3', ['--trials needs --search']),

@@ -12,6 +12,7 @@ from kd_jax.runs.run import (
   make_group,
   seeds_of,
   train_all,
+  train_only,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
   'make_group',
   'seeds_of',
   'train_all',
+  'train_only',
 ]

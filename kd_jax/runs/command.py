@@ -10,7 +10,7 @@ import jax
 from kd_jax import build, config, errors, machine, runs, sweep
 from kd_jax.compare import table
 from kd_jax.executors import hardware, jobs, process, slurm, status
-from kd_jax.runs import describe, folders, search, sweep_run
+from kd_jax.runs import describe, folders, search, sweep_run, tuned
 from kd_jax.training import loop
 
 # `stop`, called after every step -> the text to print at the end.
@@ -34,6 +34,8 @@ def make(options: argparse.Namespace, changes: Mapping[str, str]) -> Work:
   if c.get('deterministic') is True:
     machine.make_deterministic()
   plan = loop.make_plan(options.strategy, options.lanes, options.halving)
+  if options.sweep is not None and options.search:
+    return tuned_each(options, changes, c, plan)
   if options.sweep is not None:
     return swept(options, changes, c, plan)
   if options.search:
@@ -138,6 +140,33 @@ def searched(options, changes, c, plan) -> Work:
       options.workdir,
       stop,
       data,
+      plan,
+    ),
+    options.workdir,
+  )
+
+
+def tuned_each(options, changes, c, plan) -> Work:
+  """Searches for each setting of a sweep, and trains it; raises as `make`."""
+  search.require_optuna()
+  settings = sweep_run.named(options.config, options.sweep)
+  spaces = tuned.spaces(options.config, settings)
+  one_process([*settings, *spaces.values()])
+  tuned.check(options.config, changes, settings)
+  if options.dry_run:
+    experiment = build.make_experiment(c)
+    parts = [f'{k}, {search.describe(v)}' for k, v in spaces.items()]
+    text = '\n'.join([describe.describe(experiment), '', *parts])
+    return lambda stop: text
+  claim(options, c)
+  return lambda stop: sweep_run.summary(
+    tuned.run(
+      options.config,
+      changes,
+      settings,
+      options.trials,
+      options.workdir,
+      stop,
       plan,
     ),
     options.workdir,

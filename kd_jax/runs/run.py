@@ -220,6 +220,34 @@ def train_all(
   return {name: results[name] for name in prepared.seeds}
 
 
+def train_only(
+  prepared: Prepared,
+  stop: Callable[[], bool],
+  plan: training.Plan = training.ALONE,
+  shelf: pathlib.Path | None = None,
+) -> dict[str, list[finished.Outcome]]:
+  """Trains settings without comparing them: no test set is read.
+
+  Args:
+    prepared, stop, plan, shelf: as in `train_all`.
+
+  Returns:
+    {setting: the outcome of each of its seeds}.
+
+  Raises:
+    errors.StoppedError, errors.BusyError: as `train_all`.
+  """
+  outcomes = {name: [] for name in prepared.configs}
+  names = {prepared.workdir / name: name for name in prepared.configs}
+  places = [place for group in prepared.groups for place, _ in group]
+  with folders.lock(*(p.folder for p in places), *(p.setting for p in places)):
+    for group in prepared.groups:
+      todo = [(place.folder, experiment) for place, experiment in group]
+      for (place, _), outcome in zip(group, _train(todo, stop, plan, shelf)):
+        outcomes[names[place.setting]].append(outcome)
+  return outcomes
+
+
 def groups_of(
   configs: Mapping[Any, config.ConfigDict], data: sources.Data | None = None
 ) -> list[tuple[str | None, list]]:

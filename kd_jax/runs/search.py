@@ -4,6 +4,7 @@ The study is a journal in the workdir: the same command continues it, and
 trials that were running when it was killed are trained to their end.
 """
 
+import inspect
 import pathlib
 import sys
 from collections.abc import Callable, Mapping
@@ -29,10 +30,13 @@ def require_optuna():
 def space_of(file: str) -> dict[str, sweep.Draw]:
   """{dotted key: distribution}: `search_space()` of a config file.
 
+  Args:
+    file: 'FILE' or 'FILE:arg'; a `search_space` with a parameter gets the arg.
+
   Raises:
     ValueError: where it has none.
   """
-  path = file.partition(':')[0]
+  path, _, arg = file.partition(':')
   values = vars(user_file.load(path))
   legal = (
     'a dict of dotted keys and sweep.uniform, sweep.log_uniform or sweep.choice'
@@ -40,7 +44,8 @@ def space_of(file: str) -> dict[str, sweep.Draw]:
   if 'search_space' not in values:
     raise ValueError(f'{path} has no search_space(): {legal}')
   make = user_file.pick(path, values, 'search_space')
-  space = user_file.call(path, make)
+  args = [arg] if arg and inspect.signature(make).parameters else []
+  space = user_file.call(path, make, *args)
   what = f'search_space() of {path}'
   kinds.check(what, space, Mapping)
   if not space:
@@ -137,6 +142,40 @@ def run(
   Returns:
     As `sweep_run.collect`.
   """
+
+  def train(batched, prepared, names):
+    task = prepared.groups[0][0][1].task
+    pruned = plan._replace(pruner=make_pruner(names, task))
+    rows = sweep_run.launch(batched, prepared, stop, pruned)
+    return {row['setting']: row['validation'] for row in rows}
+
+  _, settings = explore(
+    file, changes, space, trials, workdir, train, data, plan.lanes
+  )
+  return sweep_run.collect(settings, workdir)
+
+
+def explore(
+  file: str,
+  changes: Mapping[str, str],
+  space: Mapping[str, sweep.Draw],
+  trials: int,
+  workdir: pathlib.Path,
+  train: Callable[[Mapping, runs.Prepared, Mapping], Mapping[str, float]],
+  data=None,
+  lanes: int = 0,
+) -> tuple:
+  """Proposes settings and has them trained until there are `trials` of them.
+
+  Args:
+    file, changes, space, trials, workdir, data: as in `run`.
+    train: ({trial: Swept}, what is built of them, {trial: Optuna's}) ->
+      {trial: score on validation} of those that were trained to their end.
+    lanes: trials that are proposed together; 0: `AT_ONCE`.
+
+  Returns:
+    The study, and {trial: Swept}.
+  """
   optuna = require_optuna()
   sweep_of = config.to_json(config.read(file, changes))
   folders.claim_sweep(workdir, sweep_of)
@@ -155,18 +194,16 @@ def run(
     for t in study.get_trials(states=(running,))
   ]
   while batch or len(settings) < trials:
-    while len(settings) < trials and len(batch) < (plan.lanes or AT_ONCE):
+    while len(settings) < trials and len(batch) < (lanes or AT_ONCE):
       batch.append(study.ask())
       settings |= [swept(batch[-1])]
     names = {f'trial_{trial.number:04d}': trial for trial in batch}
     batched = {name: settings[name] for name in names}
     prepared = runs.claim(sweep_run.build_all(batched, workdir, data), sweep_of)
-    task = prepared.groups[0][0][1].task
-    pruned = plan._replace(pruner=make_pruner(names, task))
-    rows = sweep_run.launch(batched, prepared, stop, pruned)
-    tell(optuna, study, names, rows, task)
+    scores = train(batched, prepared, names)
+    tell(optuna, study, names, scores, prepared.groups[0][0][1].task)
     batch = []
-  return sweep_run.collect(settings, workdir)
+  return study, settings
 
 
 def open_study(optuna, workdir: pathlib.Path):
@@ -222,10 +259,15 @@ def make_pruner(
   return pruner
 
 
-def tell(optuna, study, trials: Mapping[str, object], rows, task) -> None:
+def tell(
+  optuna,
+  study,
+  trials: Mapping[str, object],
+  scores: Mapping[str, float],
+  task: tasks.Task,
+) -> None:
   """Reports to the study how the trials ended."""
   states = optuna.trial.TrialState
-  scores = {row['setting']: row['validation'] for row in rows}
   for name, trial in trials.items():
     if name in scores:
       study.tell(trial, task.better * scores[name])
