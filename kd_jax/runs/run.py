@@ -186,6 +186,7 @@ def train_all(
   plan: training.Plan = training.ALONE,
   shelf: pathlib.Path | None = None,
   each: Callable[[], None] = lambda: None,
+  pages: bool = True,
 ) -> dict[str, Result]:
   """Trains, compares and reports all settings, as many as possible at once.
 
@@ -194,6 +195,8 @@ def train_all(
     stop, shelf: as in `launch`.
     plan: how lanes are trained at once.
     each: called after every group of settings.
+    pages: whether reports are written as pages too (`kd_jax.report` makes them
+      of finished runs).
 
   Returns:
     {setting: its report, or why there is none}.
@@ -208,14 +211,15 @@ def train_all(
   places = [place for group in prepared.groups for place, _ in group]
   with folders.lock(*(p.folder for p in places), *(p.setting for p in places)):
     for group in prepared.groups:
-      failed |= run_group(group, stop, plan, shelf)
+      failed |= run_group(group, stop, plan, shelf, pages)
       parallel.meet('a group is reported')
       for name, runs in prepared.seeds.items():
         over = all(f in failed or (f / resume.REPORT).exists() for f in runs)
         if over and name not in results:
           if len(prepared.seeds) == 1 < len(runs):
             metrics.say(f'writing the report over {len(runs)} seeds')
-          results[name] = _together(prepared.workdir / name, runs, failed)
+          folder = prepared.workdir / name
+          results[name] = _together(folder, runs, failed, pages)
       each()
   return {name: results[name] for name in prepared.seeds}
 
@@ -298,7 +302,9 @@ def is_finished(experiment: build.Experiment, folder: pathlib.Path) -> bool:
   return True
 
 
-def run_group(group, stop, plan=training.ALONE, shelf=None) -> dict:
+def run_group(
+  group, stop, plan=training.ALONE, shelf=None, pages=True
+) -> dict:
   """Trains and reports the lanes that are not finished.
 
   Returns:
@@ -324,10 +330,12 @@ def run_group(group, stop, plan=training.ALONE, shelf=None) -> dict:
   if not todo:
     return failed
   outcomes = _train(todo, stop, plan, shelf)
-  return failed | _report(todo, outcomes, stop)
+  return failed | _report(todo, outcomes, stop, pages)
 
 
-def _report(todo, outcomes: Sequence[finished.Outcome], stop) -> dict:
+def _report(
+  todo, outcomes: Sequence[finished.Outcome], stop, pages: bool
+) -> dict:
   """Compares and reports trained [(folder, experiment)].
 
   Returns:
@@ -354,7 +362,7 @@ def _report(todo, outcomes: Sequence[finished.Outcome], stop) -> dict:
     compare.run(experiment, outcome.networks, folder, memo, outside.make_run)
     if len(todo) == 1:
       metrics.say('writing the report')
-    if jax.process_index() == 0:
+    if jax.process_index() == 0 and pages:
       report.write(folder)
     update(number, dict)
   close()
@@ -380,7 +388,7 @@ def _train(todo, stop, plan, shelf) -> list[finished.Outcome]:
       writer.close()
 
 
-def _together(folder, runs, failed) -> Result:
+def _together(folder, runs, failed, pages: bool) -> Result:
   """The report of a setting: of its only run, or of all its seeds."""
   for run in runs:
     if run in failed:
@@ -388,6 +396,6 @@ def _together(folder, runs, failed) -> Result:
   if list(runs) == [folder]:
     return Result(checkpoint.read_json(folder / resume.REPORT))
   combined = seeds.combine(folder, runs)
-  if jax.process_index() == 0:
+  if jax.process_index() == 0 and pages:
     report.write(folder)
   return Result(combined)

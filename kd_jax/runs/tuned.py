@@ -6,7 +6,9 @@ validation alone, and no trial reads the test set; the runs of the best trial's
 values are compared as those of any sweep.
 
 A setting has its folder, and its study lies in TUNING/SETTING: the same command
-continues both.
+continues both. The page of the sweep is written at the end; those of its runs
+are left to `python -m kd_jax.report DIR`, since they take longer than training
+a small network.
 """
 
 import pathlib
@@ -82,7 +84,7 @@ def run(
     As `sweep_run.collect`: 'values' has what the search chose too.
   """
   folders.claim_sweep(workdir, config.to_json(config.read(file, changes)))
-  swept, rows = {}, []
+  swept = {}
   searched = spaces(file, settings)
   for name, setting in sweep.expand(settings).items():
     best = tune(
@@ -96,11 +98,12 @@ def run(
     prepared = sweep_run.build_all({name: swept[name]}, workdir)
     runs.claim(prepared)
     shelf = workdir / jobs.SHELF
-    (result,) = runs.train_all(prepared, stop, plan, shelf).values()
+    (result,) = runs.train_all(
+      prepared, stop, plan, shelf, pages=False
+    ).values()
     if result.failure:
       print(f'{name}: {result.failure}', file=sys.stderr)
-    rows = sweep_run.collect(swept, workdir)
-  return rows
+  return sweep_run.collect(swept, workdir)
 
 
 def tune(
