@@ -251,9 +251,14 @@ def linear(step, steps, *, end: kinds.NonNegative = 0.0):
   return 1 + (end - 1) * jnp.clip(step / steps, 0, 1)
 
 
-def cosine(step, steps, *, end: kinds.NonNegative = 0.0):
-  """From 1 to `end` along half a cosine."""
-  fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(step / steps, 0, 1)))
+def cosine(
+  step, steps, *, end: kinds.NonNegative = 0.0, start: kinds.Fraction = 0.0
+):
+  """From 1 to `end` along half a cosine, after the fraction `start` at 1."""
+  part = step / steps
+  if start:
+    part = (part - start) / (1 - start)
+  fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(part, 0, 1)))
   return end + (1 - end) * fall
 
 

@@ -88,6 +88,16 @@ def test_a_config_names_it():
     build.make_experiment(c)
 
 
+def test_a_cosine_may_start_late():
+  late = optim.make_schedule({'name': 'cosine', 'start': 0.6}, 100)
+  usual = optim.make_schedule({'name': 'cosine'}, 40)
+  steps = np.arange(0, 101, 10)
+  np.testing.assert_array_equal([late(s) for s in steps[:7]], 1.0)
+  np.testing.assert_allclose(
+    [late(s) for s in steps], [usual(s - 60) for s in steps], atol=1e-6
+  )
+
+
 def test_poly_is_the_rate_of_published_segmentation():
   """CIRKD: 1e-4 + (0.02 - 1e-4) (1 - i / N)^0.9, at i = 0, N / 4 and N."""
   schedule = optim.make_schedule({'name': 'poly', 'end': 1e-4 / 0.02}, 400)

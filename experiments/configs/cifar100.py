@@ -42,7 +42,12 @@ What differs from the sources in all recipes, or in more than a number:
 - DKD+LS: alpha and beta are those that the authors' program of May 2024
   (f6e5aa5) arrives at from the names of their logs; that of March multiplied
   alpha twice and left T at 4.
-- OFA: the loss on the last logits; its exits are left out.
+- OFA: the loss on the last logits; `ofa+exits` has an exit after each stage.
+- SSKD: its projection learns in the first 60 of 240 epochs, where the authors
+  train it before; labels and soft loss train the student in them.
+- WKD-L: how alike classes are is read off the teacher's classifier (its option
+  'fc'); the authors compare features of all images, and store a file of it.
+- AFD: a map for each stage, where the authors have one for each block.
 - WTTM, NKD, WSLD, MGD: of another pair, or beside another loss, in their
   sources; their weights, on this protocol.
 """
@@ -119,6 +124,8 @@ def train(part, training, usual, decays, first=0) -> None:
   part.batch_size, part.augment = chosen['batch_size'], chosen['augment']
   optimizer = part.optimizer
   optimizer.name, optimizer.options.momentum = 'sgd', 0.9
+  if chosen['delta']:
+    optimizer.name, optimizer.options.delta = 'dot', chosen['delta']
   if chosen['nesterov']:
     optimizer.options.nesterov = True
   optimizer.learning_rate = chosen['learning_rate']
@@ -136,7 +143,8 @@ def add_terms(c, loss: weights.Loss, teacher: str, epochs, per_epoch) -> None:
   `alpha`, `beta` and `temperature` are those that the terms refer to.
   """
   options = dict(loss.options)
-  for key in ('decay_steps', 'paraphraser_steps'):  # written in epochs
+  for key in ('decay_steps', 'paraphraser_steps', 'projection_steps'):
+    # Written in epochs.
     if key in options:
       options[key] *= per_epoch
   if 'temperature' in options:
@@ -152,6 +160,10 @@ def add_terms(c, loss: weights.Loss, teacher: str, epochs, per_epoch) -> None:
   if loss.warmup:
     rise = dict(name='constant', warmup=loss.warmup / epochs)
     options['schedule'] = dict(weight=rise)
+  if loss.fall:
+    falls = 'gamma' if loss.method == 'wkd_l' else 'weight'
+    fall = dict(name='cosine', start=loss.fall / epochs)
+    options['schedule'] = {falls: fall}
   if loss.hard:
     c.terms.hard = dict(method='cross_entropy', weight=hard)
   c.terms.soft = dict(method=loss.method, weight=weight, **options)

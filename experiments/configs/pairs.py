@@ -51,7 +51,7 @@ def layers_of(teacher: str) -> dict[str, list[tuple[str, str]]]:
     {'hint': after stage 2; 'stages': after each; 'flow': and the stem; 'pre':
     before the ReLU of each; 'last': the last stage; 'pooled'; 'final': the map
     that is pooled; 'review': the student after, the teacher before the ReLU;
-    'review_pre': both before}.
+    'review_pre': both before; 'exits': the student after each, logits}.
   """
   count = count_stages(teacher)
   stages = [f'stage{i}' for i in range(count + 1)]
@@ -68,4 +68,5 @@ def layers_of(teacher: str) -> dict[str, list[tuple[str, str]]]:
     'final': [('final', 'final')],
     'review': [(s, f'{s}_pre') for s in stages[1:]] + pooled,
     'review_pre': pre + pooled,
+    'exits': [(s, 'logits') for s in stages[1:]],
   }

@@ -4,7 +4,9 @@ CIFAR-100, from the READMEs of: RepDistiller (the last epoch; a mean over
 runs) up to `crd`; CTKD, mdistiller, DIST_KD and logit-standardization-KD (the
 best epoch on the test set) from `ctkd` to `mlkd+ls`; TTM, whose program is
 RepDistiller's, and ICKD, without KL; SimKD for `simkd` and `srrl`, whose
-student alone is 73.09 and whose KD is 74.42. The protocols differ, so rows of
+student alone is 73.09 and whose KD is 74.42; likewise `semckd`. `itrd`,
+`sskd` (of teachers that are up to 1.1 better) and `kd+dot` are of their own
+READMEs. The protocols differ, so rows of
 different sources are no ranking. `dist` was obtained with beta = gamma = 2 and
 T = 4; `mlkd` is quoted, without logs; `ttm` and `wttm` were tuned by pair, and
 their repository gives two commands.
@@ -45,6 +47,10 @@ mlkd+ls 76.95 75.56 72.33 72.27 74.32 78.28 75.22 70.94 71.19 -     -     78.76 
 ttm     76.23 74.32 71.83 71.46 73.97 76.17 74.33 68.98 69.24 74.87 74.18 76.57 75.39
 wttm    76.37 74.58 71.92 71.67 74.13 76.06 74.44 69.16 69.59 74.82 74.37 76.55 75.42
 wttm+crd 76.61 74.94 72.20 72.13 74.52 76.65 74.71 70.30 70.84 75.30 75.82 77.04 76.86
+itrd    76.12 75.18 71.47 71.99 74.26 76.69 74.93 70.39 71.34 75.49 76.69 77.40 77.09
+kd+dot  -     -     -     -     -     75.12 73.77 -     -     -     -     -     -
+semckd  -     -     -     -     -     76.23 -     -     -     -     -     -     -
+sskd    76.04 76.13 71.49 -     -     76.20 75.33 71.53 72.57 75.76 78.44 78.61 77.40
 ickd    75.64 74.33 71.76 71.68 73.89 75.25 73.42 -     -     -     -     -     -
 simkd   -     -     -     -     -     78.08 -     -     -     -     -     -     -
 srrl    -     -     -     -     -     75.39 -     -     -     -     -     -     -

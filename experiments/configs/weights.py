@@ -26,6 +26,7 @@ class Training(NamedTuple):
     nesterov: of the momentum.
     decay: what decays, 'all' or 'weights'.
     clip_norm: greatest norm of a gradient; 0: none.
+    delta: of the momenta of DOT; 0: plain SGD.
     augment: names of augmentations.
   """
 
@@ -36,6 +37,7 @@ class Training(NamedTuple):
   nesterov: bool = False
   decay: str = 'all'
   clip_norm: float = 0.0
+  delta: float = 0.0
   augment: tuple[str, ...] | None = None
 
 
@@ -50,6 +52,8 @@ class Loss(NamedTuple):
     hard: weight of the cross-entropy.
     warmup: epochs over which the weight rises from 0.
     first: epochs of the method alone, before the labels alone.
+    fall: epochs after which the weight, or WKD-L's gamma, falls on half a
+      cosine; 0: it does not.
     more: further terms, {name: dict(method, ..)}.
     training: what else it changes of `Training`.
   """
@@ -61,6 +65,7 @@ class Loss(NamedTuple):
   hard: float = 1.0
   warmup: int = 0
   first: int = 0
+  fall: int = 0
   more: Mapping[str, Mapping] = {}
   training: Training = Training()
 
@@ -111,6 +116,7 @@ _REVIEW = Training(
   batch_size=128, learning_rate=0.1, light_rate=0.02, nesterov=True
 )
 _KD = dict(method='kd', weight=1.0, temperature=4.0)
+_SCALES = (1, 2, 4)
 
 CIFAR100 = {
   'kd': _soft('kd', temperature=4.0),
@@ -159,6 +165,49 @@ CIFAR100 = {
   'mgd': Loss('mgd', 0.0012, 'last', {'masked': 0.15}),
   'ickd': Loss('ickd', 2.5, 'last'),
   'ofa': Loss('ofa', options={'eps': 1.0, 'temperature': 1.0}),
+  'ofa+exits': Loss(
+    'ofa', options={'eps': 1.0, 'temperature': 1.0},
+    more={'exits': dict(method='ofa_exits', weight=1.0, layers='exits')},
+  ),
+  'kd+dot': _soft('kd', temperature=4.0)._replace(
+    training=Training(delta=0.075)
+  ),
+  'rld': Loss(
+    'rld', warmup=20, options={
+      'temperature': 4.0, 'alpha_temperature': 4.0, 'beta': 8.0
+    },
+  ),
+  'normkd': _soft('normkd', t_norm=2.0),
+  'normkd+dkd': Loss(
+    'normkd_dkd', options={'t_norm': 2.0, 'alpha': 1.0, 'beta': 8.0}, warmup=20
+  ),
+  'sdd_kd': Loss(
+    'sdd_kd', 0.9, 'final', {'temperature': 4.0, 'scales': _SCALES}, hard=0.1
+  ),
+  'sdd_dkd': Loss(
+    'sdd_dkd', 1.0, 'final',
+    {'temperature': 4.0, 'scales': _SCALES, 'beta': 8.0}, warmup=20,
+  ),
+  'sdd_nkd': Loss(
+    'sdd_nkd', 1.0, 'final',
+    {'temperature': 4.0, 'scales': _SCALES, 'gamma': 8.0}, warmup=20,
+  ),
+  'wkd_l': Loss(
+    'wkd_l', options={'temperature': 8.0, 'gamma': 600.0}, fall=150
+  ),
+  'wkd_f': Loss(
+    'wkd_f', 0.08, 'last', {'mean_weight': 4.0, 'grid': 1}, fall=150
+  ),
+  'semckd': Loss('semckd', 400.0, 'stages', more={'logits': _KD}),
+  'afd': Loss(
+    'afd', 200.0, 'stages', hard=0.1, more={'logits': {**_KD, 'weight': 0.9}}
+  ),
+  'itrd': Loss('itrd', 1.0, 'pooled', {'alpha': 1.01, 'mutual_weight': 1.0}),
+  'sskd': Loss(
+    'sskd', 1.0, 'pooled', {'projection_steps': 60}, hard=0.1,
+    more={'logits': {**_KD, 'weight': 0.9}},
+    training=Training(augment=('pad_crop', 'rotations')),
+  ),
 }  # fmt: skip
 
 
@@ -173,6 +222,7 @@ def _cat(weight, resolution, normalize):
 
 # What differs by pair: fields of Loss, of Training, or options of the method.
 _TWICE, _FOURFOLD = {'epochs': 480}, {'epochs': 960}
+_TWO = {'scales': (1, 2)}
 BY_PAIR = {
   'dkd': {
     ('resnet56', 'resnet20'): {'beta': 2.0},
@@ -233,6 +283,50 @@ BY_PAIR = {
     ('vgg13', 'vgg8'): {'learning_rate': 0.01},
     ('resnet32x4', 'shufflenet_v1'): _FOURFOLD,
     ('resnet32x4', 'shufflenet_v2'): _FOURFOLD,
+  },
+  'normkd+dkd': {
+    ('resnet110', 'resnet32'): {'alpha': 5.0, 'beta': 4.0},
+    ('resnet32x4', 'resnet8x4'): {'alpha': 4.0, 'beta': 5.0},
+    ('resnet32x4', 'shufflenet_v1'): {'alpha': 0.5, 'beta': 8.5},
+    ('resnet32x4', 'shufflenet_v2'): {'alpha': 4.0, 'beta': 5.0},
+    ('resnet50', 'mobilenet_v2'): {'alpha': 2.0, 'beta': 7.0},
+    ('resnet56', 'resnet20'): {'alpha': 7.0, 'beta': 2.0},
+    ('vgg13', 'mobilenet_v2'): {'alpha': 3.0, 'beta': 6.0},
+    ('vgg13', 'vgg8'): {'alpha': 2.0, 'beta': 7.0},
+    ('wrn_40_2', 'shufflenet_v1'): {'alpha': 4.0, 'beta': 5.0},
+    ('wrn_40_2', 'wrn_16_2'): {'alpha': 4.0, 'beta': 5.0},
+    ('wrn_40_2', 'wrn_40_1'): {'alpha': 3.0, 'beta': 6.0},
+  },
+  'sdd_kd': dict.fromkeys(
+    (('resnet32x4', 'resnet8x4'), ('vgg13', 'vgg8')), _TWO
+  ),
+  'sdd_dkd': {
+    ('resnet110', 'resnet32'): {'beta': 2.0},
+    ('resnet56', 'resnet20'): {'beta': 2.0},
+    ('vgg13', 'mobilenet_v2'): {'beta': 6.0},
+    ('vgg13', 'vgg8'): {'beta': 6.0, **_TWO},
+    ('wrn_40_2', 'wrn_16_2'): {'beta': 6.0},
+    ('wrn_40_2', 'wrn_40_1'): {'beta': 6.0},
+  },
+  'sdd_nkd': {
+    ('resnet110', 'resnet32'): {'gamma': 2.0},
+    ('resnet32x4', 'resnet8x4'): _TWO,
+    ('resnet50', 'vgg8'): _TWO,
+    ('resnet56', 'resnet20'): {'gamma': 2.0},
+    ('vgg13', 'mobilenet_v2'): {'gamma': 6.0},
+    ('vgg13', 'vgg8'): {'gamma': 6.0, **_TWO},
+    ('wrn_40_2', 'wrn_16_2'): {'gamma': 6.0},
+    ('wrn_40_2', 'wrn_40_1'): {'gamma': 6.0},
+  },
+  'wkd_l': {
+    ('wrn_40_2', 'shufflenet_v1'): {'gamma': 200.0, 'temperature': 6.0}
+  },
+  'wkd_f': {
+    ('wrn_40_2', 'shufflenet_v1'): {
+      'weight': 0.3,
+      'mean_weight': 3.0,
+      'grid': 4,
+    }
   },
   'nkd': {(_R50, _MV1): {'clip_norm': 5.0}},
   'mgd': {(_R50, _MV1): {'clip_norm': 5.0}},

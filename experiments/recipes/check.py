@@ -100,6 +100,7 @@ def settings(data: str, method: str, teacher: str, student: str) -> dict:
     'nesterov': optimizer.options.get('nesterov', False),
     'decay': optimizer.options.decay,
     'clip_norm': optimizer.clip_norm,
+    'delta': optimizer.options.get('delta', 0),
     'augment': tuple(train.augment),
     'init': c.networks.student.init,
   }
@@ -107,8 +108,11 @@ def settings(data: str, method: str, teacher: str, student: str) -> dict:
     found['first'] = round(c.scheme.share * epochs)
   for name, term in c.terms.items():
     found |= _of_term(name, term.to_dict(), file.EXAMPLES // train.batch_size)
-    if 'schedule' in term:
-      found['warmup'] = round(term.schedule.weight.warmup * epochs)
+    for schedule in term.get('schedule', {}).values():
+      if 'warmup' in schedule:
+        found['warmup'] = round(schedule.warmup * epochs)
+      if 'start' in schedule:
+        found['fall'] = round(schedule.start * epochs)
     if name == 'soft' and 'layers' in term:
       read = [tuple(pair) for pair in term.layers]
       found['layers'] = next(k for k, v in layers.items() if v == read)

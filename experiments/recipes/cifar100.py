@@ -3,62 +3,27 @@
 Nothing here is read off `experiments.configs.weights`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from experiments.configs import pairs
-from experiments.recipes import programs, sources, tables
+from experiments.recipes import newer, places, programs, sources, tables
 
 _LS = 'sunshangquan/logit-standardization-KD'
-_EXAMPLE = ('resnet32x4', 'resnet8x4')  # of most scripts
 _SCRIPT = 'scripts/run_cifar_distill.sh'
 _GAMMA = {'--gamma': 1}  # the default of -r
-
-
-def _shown(pair, example) -> str:
-  """The note of a source that shows one pair."""
-  return '' if pair == example else f'shown for {",".join(example)}'
-
-
-def _script(
-  own: Mapping,
-  reads: Mapping | None = None,
-  train: Mapping | None = None,
-  repository: str = 'HobbitLong/RepDistiller',
-  example: tuple[str, str] = _EXAMPLE,
-  folder: str = '',
-) -> Callable:
-  """A command of RepDistiller's or a descendant's program.
-
-  Args:
-    own: {file#line: {flag: value}} of the command.
-    reads: what helper/loops.py gives the loss.
-    train: further defaults of train_student.py.
-    repository, example, folder: the program's, the command's pair, and where
-      in the repository the program lies.
-  """
-
-  def make(teacher, student):
-    said = {**own, **programs.repdistiller(student)}
-    said['train_student.py'] |= train or {}
-    if reads:
-      said['helper/loops.py'] = reads
-    says = {folder + file: flags for file, flags in said.items()}
-    return sources.Origin(repository, says, _shown((teacher, student), example))
-
-  return make
 
 
 def _rep(distill, beta, reads=None, train=None) -> Callable:
   """A line of RepDistiller's script without the soft loss of KD."""
   line = {f'{_SCRIPT}#--distill {distill} ': {'-a': 0, '-b': beta}}
-  return _script(line, reads, {**_GAMMA, **(train or {})})
+  return places.script(line, reads, {**_GAMMA, **(train or {})})
 
 
-def _simkd(distill, cls, div, reads) -> Callable:
+def _simkd(distill, cls, div, reads, beta=1) -> Callable:
   """A line of SimKD's script."""
   line = f'scripts/run_distill.sh#--distill {distill} --model_s resnet8x4'
-  own = {line: {'-c': cls, '-d': div, '-b': 1}}
-  return _script(own, reads, repository='DefangChen/SimKD')
+  own = {line: {'-c': cls, '-d': div, '-b': beta}}
+  return places.script(own, reads, repository='DefangChen/SimKD')
 
 
 def _ctkd(repository, folder, alpha) -> Callable:
@@ -73,7 +38,9 @@ def _ctkd(repository, folder, alpha) -> Callable:
       **{folder + file: flags for file, flags in program.items()},
       f'{script}#--batch_size': {'--batch_size': 64, '--learning_rate': 0.05},
     }
-    return sources.Origin(repository, says, _shown((teacher, student), example))
+    return sources.Origin(
+      repository, says, places.shown((teacher, student), example)
+    )
 
   return make
 
@@ -89,39 +56,8 @@ def _feature(name, beta) -> Callable:
     solver = programs.cifar_solver(student)
     says = {sources.CFG: loss, f'configs/cifar100/{file}.yaml': solver}
     return sources.Origin(
-      sources.MDISTILLER, says, _shown((teacher, student), _EXAMPLE)
+      sources.MDISTILLER, says, places.shown((teacher, student), places.EXAMPLE)
     )
-
-  return make
-
-
-def _files(repository, folder, table, defaults, rate=0.05) -> Callable:
-  """A file for each pair that the source has, beside its defaults.
-
-  Args:
-    repository: of mdistiller or a descendant.
-    folder: of the files.
-    table: {pair in its names: what its file has of its own}.
-    defaults: {flag: value} of cfg.py.
-    rate: of the students that are not light.
-  """
-
-  def make(teacher, student):
-    name = tables.short(teacher, student)
-    solver, note = programs.cifar_solver(student, rate), ''
-    if name not in table:
-      name, note = 'res32x4_res8x4', 'no file of this pair: the defaults'
-      says = {sources.CFG: defaults, f'{folder}/{name}.yaml': solver}
-      return sources.Origin(repository, says, note)
-    if 'CAT_KD' in folder and name.startswith('wrn40_2_wrn'):
-      file = name.replace('wrn40_2', 'wrn_40_2')
-    else:
-      file = name
-    says = {
-      f'{folder}/{file}.yaml': {**solver, **table[name]},
-      sources.CFG: defaults,
-    }
-    return sources.Origin(repository, says, note)
 
   return make
 
@@ -195,7 +131,9 @@ _TTM = {
 _VGG = ('vgg13', 'vgg8')
 
 CIFAR100 = {
-  'kd': _script({f'{_SCRIPT}#--distill kd ': {'-r': 0.1, '-a': 0.9, '-b': 0}}),
+  'kd': places.script(
+    {f'{_SCRIPT}#--distill kd ': {'-r': 0.1, '-a': 0.9, '-b': 0}}
+  ),
   'fitnet': _rep(
     'hint', 100, {'f_t': 'feat_t[opt.hint_layer]'}, {'--hint_layer': 2}
   ),
@@ -213,7 +151,7 @@ CIFAR100 = {
   'kdsvd': _feature('kdsvd', 1.0),
   'ofd': _feature('ofd', 0.001),
   'review_kd': _review,
-  'cat_kd': _files(
+  'cat_kd': places.files(
     'GzyAftermath/CAT-KD',
     'configs/cifar100/CAT_KD',
     tables.CAT,
@@ -222,11 +160,11 @@ CIFAR100 = {
   'simkd': _simkd('simkd', 0, 0, {'pred_feat_s': 'module_list[1](feat_s[-2]'}),
   'srrl': _simkd('srrl', 1, 1, {'pred_feat_s': 'module_list[1](feat_s[-1]'}),
   'ctkd': _ctkd('zhengli97/CTKD', '', 0.9),
-  'dkd': _files(
+  'dkd': places.files(
     sources.MDISTILLER, 'configs/cifar100/dkd', tables.DKD_FILES, tables.DKD
   ),
   'dist': _dist,
-  'mlkd': _files(
+  'mlkd': places.files(
     'Jin-Ying/Multi-Level-Logit-Distillation',
     'configs/cifar100/ours',
     tables.MLLD,
@@ -237,13 +175,13 @@ CIFAR100 = {
   'ctkd+ls': _ctkd(_LS, 'CTKD/', 9),
   'dkd+ls': _standardized('DKD'),
   'mlkd+ls': _standardized('MLKD'),
-  'ttm': _script(_TTM, None, _GAMMA, 'zkxufo/TTM', _VGG),
-  'wttm': _script(_WTTM, None, _GAMMA, 'zkxufo/TTM', _VGG),
-  'wttm+crd': _script(_WTTM, _POOLED, _GAMMA, 'zkxufo/TTM', _VGG),
+  'ttm': places.script(_TTM, None, _GAMMA, 'zkxufo/TTM', _VGG),
+  'wttm': places.script(_WTTM, None, _GAMMA, 'zkxufo/TTM', _VGG),
+  'wttm+crd': places.script(_WTTM, _POOLED, _GAMMA, 'zkxufo/TTM', _VGG),
   'nkd': _mm_cifar(temp=3.0, gamma=3.5),
   'wsld': _mm_cifar(temp=4.0, alpha=2.25),
   'mgd': _mm_cifar(alpha_mgd=0.0012, lambda_mgd=0.15),
-  'ickd': _script(
+  'ickd': places.script(
     {
       f'{_SCRIPT}#--distill ickd --model_s resnet8x4 -a 0': {'-a': 0, '-b': 2.5}
     },
@@ -255,4 +193,11 @@ CIFAR100 = {
   'ofa': sources.same(
     'Hao840/OFAKD', programs.ofa(), 'shown for Swin-T, ResNet-18'
   ),
+  'ofa+exits': sources.same(
+    'Hao840/OFAKD', programs.ofa(), 'shown for Swin-T, ResNet-18'
+  ),
+  'semckd': _simkd(
+    'semckd', 1, 1, {'s_value': 'module_list[1](feat_s[1:-1]'}, 400
+  ),
+  **newer.CIFAR100,
 }

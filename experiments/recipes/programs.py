@@ -33,9 +33,14 @@ def repdistiller(student: str, ctkd: bool = False) -> Said:
   return {**(light if student in pairs.LIGHT else {}), 'train_student.py': said}
 
 
+def rate_of(student: str, rate: float = 0.05) -> float:
+  """The rate on CIFAR-100: one of their own for MobileNetV2, ShuffleNets."""
+  return 0.01 if student in pairs.LIGHT else rate
+
+
 def cifar_solver(student: str, rate: float = 0.05) -> dict:
   """SOLVER of a file for CIFAR-100 of mdistiller and its descendants."""
-  rate = 0.01 if student in pairs.LIGHT else rate
+  rate = rate_of(student, rate)
   return _solver(240, 64, rate, _DECAY, 5e-4)
 
 

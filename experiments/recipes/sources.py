@@ -28,6 +28,15 @@ COMMITS = {
     '67820dd7c3c733d5331b78b1e66ef8a990391d5e'
   ),
   'Hao840/OFAKD': 'f7bb896cac9879040800bde08a8cc2057a904c52',
+  'zju-SWJ/RLD': 'd54578fd77cd669d6209be4d05ae773bca4109b5',
+  'gizi1/NormKD': '279371b69beeadbfe29104875b728a687a7cea49',
+  'shicaiwei123/SDD-CVPR2024': 'e412036c6b7b67d8ed25418d2dedad223ab49a71',
+  'JiamingLv/WKD': '214cf8868c2b8e45781f238b8f0e47c2e4e38190',
+  'clovaai/attention-feature-distillation': (
+    'dd990d0bb3788b60a0b0f5d44956f54e06e314ac'
+  ),
+  'roymiles/ITRD': '5d08c6b33e601228252e11cc1756d9f1af04a547',
+  'xuguodong03/SSKD': '661b972c124a83c32dcd0e203390ba637075fe92',
 }
 
 MDISTILLER = 'megvii-research/mdistiller'

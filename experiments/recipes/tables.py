@@ -149,3 +149,97 @@ def log_of(kind: str, teacher: str, student: str) -> dict[str, dict]:
       flags = ('BASE_TEMPERATURE', 'KD_WEIGHT', 'BETA')
       return {f'{file}.txt': dict(zip(flags, values))}
   return {}
+
+
+def long_name(network: str) -> str:
+  """A network in the names of logit-standardization-KD, and of SSKD."""
+  return _LONG.get(network, network)
+
+
+# The pairs that RLD has files of.
+RLD = (
+  ('resnet50', 'mobilenet_v2'), ('resnet110', 'resnet20'),
+  ('resnet110', 'resnet32'), ('resnet32x4', 'shufflenet_v2'),
+  ('resnet32x4', 'resnet8x4'), ('resnet56', 'resnet20'),
+  ('vgg13', 'mobilenet_v2'), ('vgg13', 'vgg8'), ('wrn_40_2', 'wrn_16_2'),
+  ('wrn_40_2', 'wrn_40_1'),
+)  # fmt: skip
+
+NORM = {
+  name: {'ALPHA': alpha, 'BETA': beta}
+  for name, (alpha, beta) in {
+    'res110_res32': (5.0, 4.0), 'res32x4_res8x4': (4.0, 5.0),
+    'res32x4_shuv1': (0.5, 8.5), 'res32x4_shuv2': (4.0, 5.0),
+    'res50_mv2': (2.0, 7.0), 'res56_res20': (7.0, 2.0),
+    'vgg13_mv2': (3.0, 6.0), 'vgg13_vgg8': (2.0, 7.0),
+    'wrn40_2_shuv1': (4.0, 5.0), 'wrn40_2_wrn_16_2': (4.0, 5.0),
+    'wrn40_2_wrn_40_1': (3.0, 6.0),
+  }.items()
+}  # fmt: skip
+
+# Beta in the files of SDD_DKD and SDD_NKD, for which it is gamma.
+SDD = {
+  'res110_res32': {'BETA': 2.0}, 'res56_res20': {'BETA': 2.0},
+  'vgg13_mv2': {'BETA': 6.0}, 'vgg13_vgg8': {'BETA': 6.0},
+  'wrn40_2_wrn_16_2': {'BETA': 6.0}, 'wrn40_2_wrn_40_1': {'BETA': 6.0},
+}  # fmt: skip
+# The script whose commands name a pair, and the kinds that have two scales.
+SDD_SCRIPTS = {
+  'res32x4_res8x4': ('teacher_resnet32x4', ('kd', 'nkd')),
+  'res32x4_shuv1': ('teacher_resnet32x4', ()),
+  'res32x4_shuv2': ('teacher_resnet32x4', ()),
+  'wrn40_2_shuv1': ('teacher_wrn', ()),
+  'vgg13_vgg8': ('teacher_vgg', ('kd', 'dkd', 'nkd')),
+  'vgg13_mv2': ('teacher_vgg', ()),
+  'res50_mv2': ('teacher_vgg', ()),
+  'res50_vgg8': ('teacher_unpair', ('nkd',)),
+}
+
+
+def sdd_script(kind: str, name: str) -> tuple[str, tuple[int, ...]] | None:
+  """(script, scales) of SDD's commented command for a pair; None without one.
+
+  Args:
+    kind: 'kd', 'dkd' or 'nkd'.
+    name: of the pair's file.
+  """
+  if name not in SDD_SCRIPTS or (kind, name) == ('dkd', 'res32x4_res8x4'):
+    return None
+  script, two = SDD_SCRIPTS[name]
+  return script, (1, 2) if kind in two else (1, 2, 4)
+
+
+def _transport(weight, temperature):
+  return {
+    'CE_WEIGHT': 1.0,
+    'WKD_LOGIT_WEIGHT': weight,
+    'COSINE_DECAY_EPOCH': 150,
+    'LAMBDA': 0.05,
+    'ITER': 10,
+    'COST_MATRIX': 'cka',
+    'COST_MATRIX_SHARPEN': 1.0,
+    'TEMPERATURE': temperature,
+  }
+
+
+def _gaussian(weight, ratio, grid):
+  return {
+    'CE_WEIGHT': 1.0,
+    'WKD_FEAT_WEIGHT': weight,
+    'COSINE_DECAY_EPOCH': 150,
+    'EPS': 1e-5,
+    'MEAN_COV_RATIO': ratio,
+    'SPATIAL_GRID': grid,
+  }
+
+
+WKD = {
+  'l': {
+    'res32x4_res8x4': _transport(600.0, 8.0),
+    'wrn40_2_shuv1': _transport(200.0, 6.0),
+  },
+  'f': {
+    'res32x4_res8x4': _gaussian(0.08, 4.0, 1),
+    'wrn40_2_shuv1': _gaussian(0.3, 3.0, 4),
+  },
+}

@@ -5,12 +5,9 @@ A setting is the weight of a term ('hard', 'soft', ..), an option of its method
 a source has a function here, by its repository.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from experiments.recipes import flags_read, newer_terms, sources
 
-from experiments.recipes import sources
-
-Settings = dict[str, Any]
+Settings = flags_read.Settings
 
 # Compared only where a source says them.
 TRAINING = (
@@ -24,61 +21,24 @@ TRAINING = (
   'nesterov',
   'decay',
   'clip_norm',
+  'delta',
   'augment',
   'init',
   'layers',
 )
-# What helper/loops.py of RepDistiller and SimKD gives a loss, in our words.
-_READS = {
-  'feat_t[opt.hint_layer]': 'hint',
-  'feat_s[1:-1]': 'stages',
-  '[feat_s[-2]]': 'last',
-  'module_list[1](feat_s[-2])': 'last',
-  'module_list[1](feat_s[-2]': 'final',
-  'feat_s[-1]': 'pooled',
-  'module_list[1](feat_s[-1])': 'pooled',
-  'module_list[1](feat_s[-1]': 'pooled',
-}
-# PyTorch's SGD of all parameters of the networks of RepDistiller.
-_PLAIN = {'nesterov': False, 'decay': 'all', 'clip_norm': 0, 'init': 'pytorch'}
 _PROCESSES = 8  # of the programs that are started with more than one
 
 
 def settings(method: str, origin: sources.Origin) -> Settings:
   """{setting: value} that an origin's flags amount to, for a method."""
-  program = PROGRAMS[origin.repository]
-  return program(method, origin.flags)
-
-
-def get(flags: Mapping, name: str) -> Any:
-  """A flag by its name, else by the last part of a dotted one.
-
-  A file of mdistiller says BETA where its cfg.py says DKD.BETA, and decides.
-  """
-  if name in flags:
-    return flags[name]
-  return next(v for k, v in flags.items() if k.rpartition('.')[2] == name)
-
-
-def _rep_training(flags) -> Settings:
-  light = flags.get('opt.learning_rate')
-  reads = [_READS[x] for x in flags.values() if x in _READS]
-  return {
-    'epochs': flags['--epochs'],
-    'batch_size': flags['--batch_size'],
-    'learning_rate': light or flags['--learning_rate'],
-    'drops': flags['--lr_decay_epochs'],
-    'factor': flags['--lr_decay_rate'],
-    'weight_decay': flags['--weight_decay'],
-    'momentum': flags['--momentum'],
-    **_PLAIN,
-    **({'layers': reads[0]} if reads else {}),
-  }
+  if method in newer_terms.METHODS:
+    return newer_terms.METHODS[method](origin.flags)
+  return PROGRAMS[origin.repository](method, origin.flags)
 
 
 def _repdistiller(method, flags) -> Settings:
   """loss = r CE + a T^2 KL + b of the method, a = 0 but for KD."""
-  found = _rep_training(flags)
+  found = flags_read.of_repdistiller(flags)
   found['hard'] = flags.get('-r', flags.get('--gamma'))
   found['soft'] = flags['-a'] if method == 'kd' else flags['-b']
   if method == 'kd':
@@ -92,7 +52,11 @@ def _repdistiller(method, flags) -> Settings:
 
 def _simkd(method, flags) -> Settings:
   """loss = c CE + d T^2 KL + b of the method."""
-  found = {**_rep_training(flags), 'hard': flags['-c'], 'soft': flags['-b']}
+  found = {
+    **flags_read.of_repdistiller(flags),
+    'hard': flags['-c'],
+    'soft': flags['-b'],
+  }
   if flags['-d']:
     found |= {'logits': flags['-d'], 'logits.temperature': flags['--kd_T']}
   return found
@@ -100,7 +64,7 @@ def _simkd(method, flags) -> Settings:
 
 def _ttm(method, flags) -> Settings:
   """loss = r CE + a of --add + b of --distill; --ttm_l is 1/T."""
-  found = _rep_training(flags)
+  found = flags_read.of_repdistiller(flags)
   found['hard'] = flags.get('-r', flags.get('--gamma'))
   found['soft.temperature'] = 1 / flags['--ttm_l']
   if method == 'ttm':
@@ -114,7 +78,7 @@ def _ctkd(method, flags) -> Settings:
   """loss = r CE + a T^2 KL with a learned T; lambda rises for decay_loops."""
   options = {'soft.standardize': True} if method == 'ctkd+ls' else {}
   return {
-    **_rep_training(flags),
+    **flags_read.of_repdistiller(flags),
     'hard': flags['-r'],
     'soft': flags['-a'],
     'soft.t_start': flags['--t_start'],
@@ -124,46 +88,35 @@ def _ctkd(method, flags) -> Settings:
   }
 
 
-def _solver(flags) -> Settings:
-  """SOLVER of mdistiller and its descendants."""
-  return {
-    'epochs': flags['EPOCHS'],
-    'batch_size': flags['BATCH_SIZE'],
-    'learning_rate': flags['LR'],
-    'drops': flags['LR_DECAY_STAGES'],
-    'factor': flags['LR_DECAY_RATE'],
-    'weight_decay': flags['WEIGHT_DECAY'],
-    'momentum': flags['MOMENTUM'],
-    **_PLAIN,
-  }
-
-
 def _mdistiller(method, flags) -> Settings:
-  found = {**_solver(flags), 'hard': get(flags, 'CE_WEIGHT')}
+  found = {
+    **flags_read.of_mdistiller(flags),
+    'hard': flags_read.get(flags, 'CE_WEIGHT'),
+  }
   if method == 'kd':
-    found['soft'] = get(flags, 'KD_WEIGHT')
-    found['soft.temperature'] = get(flags, 'TEMPERATURE')
+    found['soft'] = flags_read.get(flags, 'KD_WEIGHT')
+    found['soft.temperature'] = flags_read.get(flags, 'TEMPERATURE')
   elif method == 'dkd':
     found |= _dkd(flags)
   elif method == 'review_kd':
-    found['soft'] = get(flags, 'REVIEWKD_WEIGHT')
-    found['warmup'] = get(flags, 'WARMUP_EPOCHS')
+    found['soft'] = flags_read.get(flags, 'REVIEWKD_WEIGHT')
+    found['warmup'] = flags_read.get(flags, 'WARMUP_EPOCHS')
   elif method == 'cat_kd':
-    found['soft'] = get(flags, 'CAT_loss_weight')
-    found['soft.resolution'] = get(flags, 'CAM_RESOLUTION')
-    found['soft.normalize'] = get(flags, 'IF_NORMALIZE')
+    found['soft'] = flags_read.get(flags, 'CAT_loss_weight')
+    found['soft.resolution'] = flags_read.get(flags, 'CAM_RESOLUTION')
+    found['soft.normalize'] = flags_read.get(flags, 'IF_NORMALIZE')
   else:
-    found['soft'] = get(flags, 'FEAT_WEIGHT')
+    found['soft'] = flags_read.get(flags, 'FEAT_WEIGHT')
   return found
 
 
 def _dkd(flags, weight=1) -> Settings:
   return {
     'soft': 1,
-    'soft.alpha': weight * get(flags, 'ALPHA'),
-    'soft.beta': weight * get(flags, 'BETA'),
-    'soft.temperature': get(flags, 'T'),
-    'warmup': get(flags, 'WARMUP'),
+    'soft.alpha': weight * flags_read.get(flags, 'ALPHA'),
+    'soft.beta': weight * flags_read.get(flags, 'BETA'),
+    'soft.temperature': flags_read.get(flags, 'T'),
+    'warmup': flags_read.get(flags, 'WARMUP'),
   }
 
 
@@ -173,8 +126,8 @@ def _levels(flags, weight, temperature, standardize) -> Settings:
   The masks leave half of the examples and classes of the weak view, and the
   mean is over all, so the weight there is halved.
   """
-  found = {**_solver(flags), 'augment': ('two_view',)}
-  found['hard'] = found['hard_strong'] = get(flags, 'CE_WEIGHT')
+  found = {**flags_read.of_mdistiller(flags), 'augment': ('two_view',)}
+  found['hard'] = found['hard_strong'] = flags_read.get(flags, 'CE_WEIGHT')
   found |= {'soft': weight / 2, 'strong': weight}
   found |= {'strong.class_weight': 0, 'strong.batch_weight': 0}
   terms = ['soft', 'strong']
@@ -188,7 +141,10 @@ def _levels(flags, weight, temperature, standardize) -> Settings:
 
 
 def _mlld(method, flags) -> Settings:
-  weight, temperature = get(flags, 'KD_WEIGHT'), get(flags, 'TEMPERATURE')
+  weight, temperature = (
+    flags_read.get(flags, 'KD_WEIGHT'),
+    flags_read.get(flags, 'TEMPERATURE'),
+  )
   return _levels(flags, weight, temperature, False)
 
 
@@ -200,7 +156,10 @@ def _standardized(method, flags) -> Settings:
   temperature = flags.get('BASE_TEMPERATURE', flags['--base-temp'])
   if method == 'mlkd+ls':
     return _levels(flags, weight, temperature, True)
-  found = {**_solver(flags), 'hard': get(flags, 'CE_WEIGHT')}
+  found = {
+    **flags_read.of_mdistiller(flags),
+    'hard': flags_read.get(flags, 'CE_WEIGHT'),
+  }
   if method == 'dkd+ls':
     found |= {**_dkd(flags, weight), 'soft.standardize': True}
   else:
@@ -324,6 +283,8 @@ def _ofa(method, flags) -> Settings:
     'soft.eps': flags['--ofa-eps'],
     'soft.temperature': flags['--ofa-temperature'],
     'exits': flags['--ofa-loss-weight'],
+    'exits.eps': flags['--ofa-eps'],
+    'exits.temperature': flags['--ofa-temperature'],
     'epochs': flags['epochs'],
     'batch_size': flags['batch_size'] * _PROCESSES,
     'learning_rate': flags['lr'],
