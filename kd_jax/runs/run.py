@@ -302,9 +302,7 @@ def is_finished(experiment: build.Experiment, folder: pathlib.Path) -> bool:
   return True
 
 
-def run_group(
-  group, stop, plan=training.ALONE, shelf=None, pages=True
-) -> dict:
+def run_group(group, stop, plan=training.ALONE, shelf=None, pages=True) -> dict:
   """Trains and reports the lanes that are not finished.
 
   Returns:
