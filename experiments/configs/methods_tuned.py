@@ -3,14 +3,14 @@
 Data: scikit-learn's 1,797 digits, 8x8: 200 labelled images train teacher and
 student, 500 validate, 1,097 test. The teacher, convolutions of 24,010
 parameters, is trained once, with shifted images; the student has 1,674.
-The student alone is tuned first, rate and decay by 12 trials of two seeds
+The student alone is tuned first, rate and decay by 8 trials of two seeds
 (`--sweep 'arg=alone'`); every method then trains with that rate and decay, and
 its weight and temperature are tuned by as many: loss = CE + weight * method.
 The ten seeds that are tested are none of those that chose.
 
   python -m experiments.launch --config experiments/configs/methods_tuned.py \\
     --workdir runs/methods_tuned --sweep methods_tuned --search optuna \\
-    --trials 12
+    --trials 8
 """
 
 import inspect
