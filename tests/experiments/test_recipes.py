@@ -11,7 +11,9 @@ EVERY = recipes.every()
 PAIRS = pairs.CIFAR100 + pairs.IMAGENET
 # Without a row on these pairs: no README has one.
 UNPUBLISHED = ('kdsvd', 'ofd', 'review_kd', 'cat_kd')
-UNPUBLISHED += ('nkd', 'wsld', 'mgd', 'ofa')
+UNPUBLISHED += ('nkd', 'wsld', 'mgd', 'ofa', 'ofa+exits', 'rld', 'normkd')
+UNPUBLISHED += ('normkd+dkd', 'sdd_kd', 'sdd_dkd', 'sdd_nkd', 'wkd_l', 'wkd_f')
+UNPUBLISHED += ('afd',)
 
 
 def read(arg: str, **changes):
