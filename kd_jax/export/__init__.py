@@ -84,6 +84,7 @@ def export(
   student = sources.load(source, network)
   texts.check(format, names, output, student, length, tokenizer)
   if texts.is_text(student):
+    data = texts.load(student, config, data, length)
     with _whole(out) as folder:
       return texts.write(
         folder,
@@ -92,9 +93,11 @@ def export(
         student,
         quantize=quantize,
         license=license,
+        examples=examples,
         length=length,
         tokenizer=tokenizer,
         seconds=seconds,
+        data=data,
       )
   data = job.load(student, config, data, output)
   with _whole(out) as folder:

@@ -5,6 +5,7 @@ from typing import Any
 
 from kd_jax import tasks
 from kd_jax.compare import table
+from kd_jax.export import meta as meta_of
 from kd_jax.export import source
 from kd_jax.models import base
 
@@ -82,8 +83,11 @@ def of_text(
     rows(lines),
     training(student),
     DYNAMIC if meta['weights'] == 'int8' else '',
-    _speed(parity['latency']),
-    TIMES,
+    *(
+      (_data(student, meta), _numbers(student), _parity(parity, meta))
+      if meta['data']
+      else (_speed(parity['latency']), TIMES)
+    ),
   ]
   return '\n\n'.join(filter(None, parts)) + '\n'
 
@@ -196,7 +200,10 @@ def _parity(parity, meta) -> str:
   scores, unit = parity[task.score], f', {task.unit}' if task.unit else ''
   lines = [
     ('', ''),
-    ('test images', parity['examples']),
+    (
+      'test images' if meta['predicts'] in meta_of.OF_IMAGES else 'test texts',
+      parity['examples'],
+    ),
     *differ,
     (f'same top class{pixels}, %', f'{100 * parity["agreement"]:.2f}'),
     (

@@ -8,12 +8,11 @@ import numpy as np
 
 from kd_jax.data import pipeline
 from kd_jax.data.readers import folders, sizes
-from kd_jax.export import need
+from kd_jax.data.text import tokenizing
 
 ARRAY = '.npy'
 _MODES = {1: 'L', 3: 'RGB', 4: 'RGBA'}  # of Pillow, by channels
 _DEEP = ('I', 'I;16', 'I;16B', 'I;16L', 'F')  # more than 8 bits a channel
-MASKS = ('[MASK]', '<mask>')
 
 
 def files(place: pathlib.Path) -> list[pathlib.Path]:
@@ -95,35 +94,33 @@ def prepared(pixels: np.ndarray, prepare: Mapping[str, Any]) -> np.ndarray:
   return np.asarray(normalize(pixels[None]))
 
 
-def tokenizer(folder: pathlib.Path, meta: Mapping[str, Any]) -> Any:
+def tokenizer(
+  folder: pathlib.Path, meta: Mapping[str, Any]
+) -> tokenizing.Tokenizer:
   """The tokenizer of an export.
 
   Raises:
     ValueError: one line, where there is none or it is damaged.
   """
-  name = meta['prepare']['tokenizer'] or 'tokenizer.json'
+  name = meta['prepare']['tokenizer'] or tokenizing.FILE
   path = folder / name
   if not path.is_file():
     raise ValueError(
       f'{folder} has no {name}; put it there, or export with --tokenizer FILE'
     )
-  try:
-    return need.package('tokenizers').Tokenizer.from_file(str(path))
-  except ValueError:
-    raise
-  except Exception as error:  # a plain Exception, for a damaged file
-    line = str(error).split('\n')[0]
-    raise ValueError(f'{path} is damaged: {line}') from error
+  return tokenizing.of_file(str(path))
 
 
-def tokens(coder: Any, words: str, meta: Mapping[str, Any]) -> list[int]:
+def tokens(
+  coder: tokenizing.Tokenizer, words: str, meta: Mapping[str, Any]
+) -> list[int]:
   """The tokens of a text.
 
   Raises:
     ValueError: one line, for none, for too many, and for a tokenizer of another
       vocabulary.
   """
-  ids = coder.encode(words).ids
+  ids = coder.encode([words]).ids.tolist()
   most = meta['prepare']['length']
   if not 0 < len(ids) <= (most or len(ids)):
     raise ValueError(

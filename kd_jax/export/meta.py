@@ -22,6 +22,7 @@ _KINDS = {
   'format': str,
   'file': str,
   'names': str,
+  'says': str,
   'inputs': list,
   'prepare': dict,
   'classes': int,
@@ -56,9 +57,11 @@ def of_images(
   image = jax.ShapeDtypeStruct((1, *job.shape), np.float32)
   logits = base.output_shapes(job.network, image)['logits'].shape
   labels = list(data.label_names or map(str, range(data.classes)))
+  task = tasks.make_task(data.task)
   return {
     **common(name, chosen, student, job),
-    'predicts': tasks.make_task(data.task).prediction,
+    'predicts': task.prediction,
+    'says': task.says,
     'inputs': [
       {
         'name': formats.IMAGES,
@@ -74,7 +77,7 @@ def of_images(
     'palette': [
       list(color) for color in maps.colors(data.palette, data.classes)
     ],
-    'data': {'name': data.name, 'fingerprint': data.fingerprint},
+    'data': _tested_on(data),
   }
 
 
@@ -93,6 +96,7 @@ def of_text(
   student: source.Student,
   job: formats.Job,
   tokenizer: str,
+  data: sources.Data | None,
 ) -> dict[str, Any]:
   """The content of meta.json of a network for text.
 
@@ -101,6 +105,7 @@ def of_text(
     student: that was exported.
     job: that was written.
     tokenizer: the file's name in the folder; '' where none is known.
+    data: that it was tested on, if there are any.
   """
   kind = predicts(job.build)
   length = job.shape.length or formats.LENGTH
@@ -122,10 +127,15 @@ def of_text(
   classes = logits[-1]
   labels = []
   if kind in ('text', 'token'):
-    labels = _label_names(student.folder) or [*map(str, range(classes))]
+    named = data.label_names if data is not None else ()
+    labels = list(
+      named or _label_names(student.folder) or map(str, range(classes))
+    )
+  task = data.task if data is not None else tasks.CLASSIFICATION.name
   return {
     **common(name, chosen, student, job),
     'predicts': kind,
+    'says': tasks.make_task(task).says,
     'inputs': inputs,
     'prepare': {
       'tokenizer': tokenizer,
@@ -138,6 +148,7 @@ def of_text(
     },
     'classes': classes,
     'labels': labels,
+    'data': None if data is None else _tested_on(data),
   }
 
 
@@ -153,6 +164,10 @@ def _label_names(folder: pathlib.Path) -> list[str]:
   with source.intact(path):
     named = source.read_json(path).get('id2label') or {}
     return [str(named[str(k)]) for k in range(len(named))]
+
+
+def _tested_on(data: sources.Data) -> dict[str, str]:
+  return {'name': data.name, 'fingerprint': data.fingerprint}
 
 
 def common(name, chosen, student, job) -> dict[str, Any]:

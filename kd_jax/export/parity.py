@@ -33,6 +33,7 @@ def compare(
   forward: Callable[[np.ndarray], np.ndarray],
   data: sources.Data,
   examples: int = 0,
+  shape: formats.Shape = (),
 ) -> dict[str, Any]:
   """Runs both on the test set.
 
@@ -41,7 +42,9 @@ def compare(
       [B, H, W], of the exported file.
     forward: likewise, of the network in JAX.
     data: whose test set is used.
-    examples: number of test images, from the first; 0 is all.
+    examples: number of test examples, from the first; 0 is all.
+    shape: of one input, where it is text: the file's inputs. Of rows that hold
+      several texts the first one is read.
 
   Returns:
     'examples', the number of images; 'logits': {'largest', 'mean'} difference,
@@ -53,22 +56,41 @@ def compare(
   task, test = tasks.make_task(data.task), data.test()
   count = min(examples or len(test.labels), len(test.labels))
   size = min(BATCHES[-1], runtime.eval_batch(data))
-  parts = _parts(run, forward, data, test, count, size)
+  parts = _parts(run, forward, data, test, count, size, shape)
   measure = _of_logits if task.single else functools.partial(_of_sums, task)
   named = {} if task is tasks.CLASSIFICATION else {'task': task.name}
   return {**named, 'examples': count, **measure(parts)}
 
 
-def _parts(run, forward, data, test, count: int, size: int) -> Iterator[tuple]:
-  """(logits of the file, of the network, labels, mask) of batches of images."""
+def _parts(
+  run, forward, data, test, count: int, size: int, shape
+) -> Iterator[tuple]:
+  """(logits of the file, of the network, labels, mask) of batches."""
   prepare = pipeline.make_prepare(data.mean, data.std)
   batches = pipeline.eval_batches(test, size)
   for k, batch in enumerate(itertools.islice(batches, -(-count // size))):
-    images = np.asarray(prepare(batch['inputs']))
+    inputs = jax.tree.map(np.asarray, prepare(batch['inputs']))
+    mask = np.asarray(batch['mask'])
+    if isinstance(shape, formats.Text):
+      inputs, mask = _of_text(inputs, mask, shape.names)
     # The file is also run on a last batch that is not full.
     kept = min(size, count - k * size)
-    labels, mask = (batch[key][:kept] for key in ('labels', 'mask'))
-    yield run(images[:kept]), forward(images)[:kept], labels, mask
+    labels, mask = batch['labels'][:kept], mask[:kept]
+    some = jax.tree.map(lambda x, kept=kept: x[:kept], inputs)
+    yield run(some), forward(inputs)[:kept], labels, mask
+
+
+def _of_text(inputs, mask, names) -> tuple[dict, np.ndarray]:
+  """What a file reads of a batch of text, and which labels then count."""
+  inputs = dict(inputs)
+  if 'segment_ids' in inputs:
+    first = inputs['segment_ids'] == 1
+    inputs['attention_mask'] = first.astype(np.int32)
+    mask = mask * first if mask.ndim == 2 else mask
+  for name in names:
+    ids = 'decoder_input_ids' if 'decoder' in name else 'input_ids'
+    inputs.setdefault(name, np.ones_like(inputs[ids]))
+  return {name: inputs[name] for name in names}, mask
 
 
 def _of_logits(parts: Iterator[tuple]) -> dict[str, Any]:
@@ -107,7 +129,7 @@ def _of_sums(task: tasks.Task, parts: Iterator[tuple]) -> dict[str, Any]:
     pair = [
       np.asarray(spatial.at_labels(x, labels)) for x in (exported, network)
     ]
-    same += ((pair[0].argmax(-1) == pair[1].argmax(-1)) * mask).sum()
+    same += (_same(task, *pair) * mask).sum()
     count += mask.sum()
     for of, logits in zip(sums, pair):
       of.append(jax.device_get(reduce(logits, labels, mask)))
@@ -131,6 +153,15 @@ def _of_sums(task: tasks.Task, parts: Iterator[tuple]) -> dict[str, Any]:
       'jax': task.scores(resampling.whole(theirs))[task.score],
     },
   }
+
+
+def _same(task: tasks.Task, ours: np.ndarray, theirs: np.ndarray):
+  """Where two networks say the same: the class, or a number nearly."""
+  if task.says == tasks.EACH:
+    return ((ours > 0) == (theirs > 0)).all(-1)
+  if task.says == tasks.NUMBER:
+    return (np.abs(ours - theirs) <= MEAN * np.abs(theirs).max()).all(-1)
+  return ours.argmax(-1) == theirs.argmax(-1)
 
 
 def make_forward(network: base.Network, variables: types.Variables):
@@ -175,18 +206,26 @@ def judge(
   return {'logits': LOGITS} if exact else {'agreement': least}
 
 
-def judge_text(report: Mapping[str, Any], quantize: str) -> dict[str, float]:
-  """Checks a report of random sequences, as `judge`.
+def judge_text(
+  report: Mapping[str, Any], quantize: str, inputs: str, classes: bool
+) -> dict[str, float]:
+  """Checks a report of text, as `judge`.
 
-  Random sequences say little of what a language model is sure of: where its
-  8-bit file names another top class, the logits are near each other. So the
-  mean difference of logits is judged.
+  Of many tokens several are likely at most places, of random sequences most
+  are: where the 8-bit file names another top class, the logits are near each
+  other. So the mean difference of logits is judged there.
+
+  Args:
+    report: from `compare`, or of random sequences.
+    quantize: 'int8', 'bf16' or ''.
+    inputs: what was compared, in words.
+    classes: whether they are the test set of a classifier.
 
   Raises:
     errors.DifferentError: the file differs by more.
   """
-  if quantize != 'int8':
-    return judge(report, not quantize, 'random sequences')
+  if quantize != 'int8' or classes:
+    return judge(report, not quantize, inputs)
   mean = report['logits']['mean']
   if not mean <= MEAN:
     raise errors.DifferentError(

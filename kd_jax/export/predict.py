@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_jax import build, errors, types
+from kd_jax import build, errors, tasks, types
 from kd_jax.export import formats, inputs, job, meta, need
 from kd_jax.losses import spatial
 
@@ -41,7 +41,7 @@ def predict(
   Returns:
     Of each image, text or token, {'of': its name, 'classes': [(name, its
     probability, or of a segmenter its share of the pixels)], 'map': path or
-    None}.
+    None, 'number': whether it is no probability but what was asked for}.
 
   Raises:
     ValueError: one line.
@@ -111,13 +111,14 @@ def _images(folder, described, chosen, place, top, out) -> list[dict]:
   for path in paths:
     pixels = inputs.image(path, prepare)
     answer = run(inputs.prepared(pixels, prepare))[0]
+    row = {'of': str(path), 'map': maps[path], 'number': False}
     if maps[path] is None:
-      classes = best(answer, described['labels'], top)
+      row = _row(str(path), answer, described, top)
     else:
       places = class_map(answer, prepare['size'])
       write_map(maps[path], places, described['palette'])
-      classes = shares(places, described['labels'])
-    rows.append({'of': str(path), 'classes': classes, 'map': maps[path]})
+      row['classes'] = shares(places, described['labels'])
+    rows.append(row)
   return rows
 
 
@@ -138,12 +139,22 @@ def _check_maps(maps: Mapping[pathlib.Path, pathlib.Path], out) -> None:
     raise errors.unwritable(out, error) from error
 
 
-def best(logits: np.ndarray, labels: Sequence[str], top: int) -> list[tuple]:
-  """[(class, its probability)] of the likeliest, from logits f32 [K]."""
-  logits = logits.astype(np.float64)
-  weights = np.exp(logits - logits.max())
-  order = np.argsort(-weights, kind='stable')[:top]
-  return [(labels[k], float(weights[k] / weights.sum())) for k in order]
+def best(
+  logits: np.ndarray, labels: Sequence[str], top: int, says: str = tasks.ONE
+) -> list[tuple]:
+  """[(class, its probability)] of the likeliest, from logits f32 [K].
+
+  Where a row says yes or no to each class, a probability is that of yes; where
+  it is a number, the number itself.
+  """
+  values = logits.astype(np.float64)
+  if says == tasks.ONE:
+    values = np.exp(values - values.max())
+    values /= values.sum()
+  elif says == tasks.EACH:
+    values = 1 / (1 + np.exp(-values))
+  order = np.argsort(-values, kind='stable')[:top]
+  return [(labels[k], float(values[k])) for k in order]
 
 
 def class_map(answer: np.ndarray, size: Sequence[int]) -> np.ndarray:
@@ -201,43 +212,44 @@ def _text(folder, described, chosen, words, top) -> list[dict]:
   ids = inputs.tokens(coder, words, described)
   at = _places(coder, ids, kind, len(described['inputs']) > 2)
   logits = make_run(folder, described, chosen)(inputs.batch(ids, described))[0]
-  labels = described['labels'] or _Decoded(coder)
   if kind == 'text':
-    return [{'of': words, 'classes': best(logits, labels, top), 'map': None}]
-  return [
-    {'of': name, 'classes': best(logits[k], labels, top), 'map': None}
-    for k, name in at.items()
+    return [_row(words, logits, described, top)]
+  labels = described['labels'] or [
+    repr(name) for name in coder.spell(range(logits.shape[-1]))
   ]
+  described = {**described, 'labels': labels}
+  return [_row(name, logits[k], described, top) for k, name in at.items()]
+
+
+def _row(name: str, logits: np.ndarray, described, top: int) -> dict[str, Any]:
+  return {
+    'of': name,
+    'classes': best(logits, described['labels'], top, described['says']),
+    'map': None,
+    'number': described['says'] == tasks.NUMBER,
+  }
 
 
 def _places(coder, ids, kind: str, decoder: bool) -> dict[int, str]:
   """{row of the logits: its name}; of a decoder the first."""
   if kind == 'next token':
     return {0 if decoder else len(ids) - 1: 'next token'}
-  names = {k: coder.id_to_token(token) for k, token in enumerate(ids)}
+  names = dict(enumerate(coder.spell(ids)))
   if kind == 'masked token':
-    names = {k: name for k, name in names.items() if name in inputs.MASKS}
-    if not names:
+    mask = coder.special.get('mask')
+    if mask not in ids:
+      (name,) = coder.spell([mask]) if mask is not None else ('a mask',)
       raise ValueError(
-        'the text has no word to be guessed; put '
-        f'{" or ".join(inputs.MASKS)}, what the tokenizer knows, in its place'
+        f'the text has no word to be guessed; put {name} in its place'
       )
+    names = {k: names[k] for k, token in enumerate(ids) if token == mask}
   return names
-
-
-class _Decoded:
-  """The tokens of a tokenizer as text, in quotes, by their numbers."""
-
-  def __init__(self, coder):
-    self._coder = coder
-
-  def __getitem__(self, token: int) -> str:
-    return repr(self._coder.decode([int(token)], skip_special_tokens=False))
 
 
 def line(row: Mapping[str, Any]) -> str:
   """A prediction in one line."""
-  classes = ', '.join(f'{name} {100 * x:.1f} %' for name, x in row['classes'])
+  shown = '{:.4g}'.format if row['number'] else lambda x: f'{100 * x:.1f} %'
+  classes = ', '.join(f'{name} {shown(x)}' for name, x in row['classes'])
   place = f' -> {row["map"]}' if row['map'] else ''
   return f'{row["of"]}: {classes}{place}'
 

@@ -13,7 +13,7 @@ from kd_jax import build, checkpoint, config, network_files, types
 from kd_jax.build import stored
 from kd_jax.compare import results
 from kd_jax.data import sources
-from kd_jax.models import base, fake_quant, hugging_face
+from kd_jax.models import base, fake_quant, hugging_face, text
 
 STUDENT, TEACHER = 'student', 'teacher'
 CONFIG, NETWORKS = 'config.json', 'networks'
@@ -211,7 +211,16 @@ def fitting(student: Student, data: sources.Data) -> sources.Data:
   Raises:
     ValueError: one line, for other images or classes.
   """
-  built = shape_of(student, data), student.spec['build'].get('classes')
+  build_of, words = student.spec['build'], data.vocabulary
+  if bool(words) != (build_of.get('name') in text.NETWORKS):
+    raise ValueError(
+      f'the network in {student.folder} is for '
+      f"{'images' if words else 'text'}; '{data.name}' has "
+      f'{"text" if words else "images"}'
+    )
+  if words:
+    return _fitting_text(student, data)
+  built = shape_of(student, data), build_of.get('classes')
   given = tuple(data.train.inputs.shape[1:]), data.classes
   if built != given:
     raise ValueError(
@@ -219,6 +228,18 @@ def fitting(student: Student, data: sources.Data) -> sources.Data:
       f"{built[1]} classes; '{data.name}' has {given[0]} of {given[1]}"
     )
   stored.check(student.folder, student.network, student.variables, given[0])
+  return data
+
+
+def _fitting_text(student: Student, data: sources.Data) -> sources.Data:
+  spec = student.spec['build']
+  known = spec.get('vocabulary') or spec['classes']
+  if spec['classes'] != data.classes or known != data.vocabulary:
+    raise ValueError(
+      f'the network in {student.folder} is for {known} tokens and '
+      f"{spec['classes']} classes; '{data.name}' has {data.vocabulary} and "
+      f'{data.classes}'
+    )
   return data
 
 

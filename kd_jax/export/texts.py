@@ -11,13 +11,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from kd_jax import checkpoint, kinds
+from kd_jax import checkpoint, kinds, tasks
+from kd_jax.data import splits
+from kd_jax.data.text import tokenizing
 from kd_jax.export import card, formats, huggingface, meta, origin, parity
 from kd_jax.export import source as sources
 from kd_jax.models import text, torch_weights
 
 ROWS = 8  # of the random sequences that are compared
-TOKENIZER = 'tokenizer.json'
+TOKENIZER = tokenizing.FILE
+_PAIRS, _ARRAYS = 'token_type_ids', 'arrays'
 # What `transformers` wants to know of a tokenizer beside its file.
 _BESIDE = ('tokenizer_config.json', 'special_tokens_map.json')
 
@@ -77,7 +80,6 @@ def check(
     content = sources.read_json(pathlib.Path(tokenizer))
     if 'model' not in content:
       raise ValueError(f'{tokenizer} is no tokenizer.json of `tokenizers`')
-  origin.check_spec(student)
 
 
 def write(
@@ -88,13 +90,16 @@ def write(
   *,
   quantize: str = '',
   license: str = '',
+  examples: int = 0,
   length: int = 0,
   tokenizer: str = '',
   seconds: float = 0.3,
+  data: splits.Data | None = None,
 ) -> dict[str, Any]:
   """Writes the file, meta.json, parity.json, the card and the tokenizer.
 
-  Logits of random sequences, some of them padded, are compared.
+  Logits of the test set are compared; without data those of random sequences,
+  some of them padded.
 
   Returns:
     The content of parity.json.
@@ -103,7 +108,7 @@ def write(
     ValueError: one line, for an operation that the format lacks.
     errors.DifferentError: they differ by more than the tolerance.
   """
-  shape = shape_of(student, length)
+  shape = shape_of(student, length, data)
   if name != huggingface.NAME:
     # Files of Hugging Face may hold bf16, in which their networks compute.
     student = student._replace(variables=jax.tree.map(_f32, student.variables))
@@ -121,16 +126,21 @@ def write(
   chosen.write(job, path)
   run = chosen.make_run(job, path)
   forward = parity.make_forward(student.network, student.variables)
-  inputs = sequences(student, shape)
-  report = difference(run(inputs), forward(inputs))
-  report['tolerance'] = parity.judge_text(report, quantize)
+  if data is None:
+    inputs, words = sequences(student, shape), 'random sequences'
+    report = difference(run(inputs), forward(inputs))
+  else:
+    words = 'test texts'
+    report = parity.compare(run, forward, data, examples, shape)
+  classes = data is not None and tasks.make_task(data.task).single
+  report['tolerance'] = parity.judge_text(report, quantize, words, classes)
   report |= parity.machine(chosen.runtime, path)
   report['latency'] = parity.times(
     run, forward, student, shape, seconds, parity.BATCHES[:1]
   )
-  report['summary'] = summary(chosen, report)
-  kept = copy_tokenizer(student, tokenizer, folder)
-  described = meta.of_text(name, chosen, student, job, kept)
+  report['summary'] = summary(chosen, report, words)
+  kept = put_tokenizer(student, tokenizer, data, folder)
+  described = meta.of_text(name, chosen, student, job, kept, data)
   meta.write(folder, described)
   checkpoint.write_json(folder / 'parity.json', report)
   page = card.of_text(student, described, report, license)
@@ -143,12 +153,52 @@ def _f32(x):
   return np.asarray(x, np.float32)
 
 
-def shape_of(student: sources.Student, length: int = 0) -> formats.Text:
-  """The inputs of a network; `length` 0 is any."""
+def shape_of(
+  student: sources.Student, length: int = 0, data: splits.Data | None = None
+) -> formats.Text:
+  """The inputs of a network.
+
+  Args:
+    student: read.
+    length: of a sequence; 0 is any.
+    data: which may have a further input, such as which text of a pair a token
+      is of.
+  """
   build = student.spec['build']
   options = {**kinds.defaults(text.NETWORKS[build['name']]), **build}
   names = tuple(text.example_inputs(build['name']))
+  if data is not None and _PAIRS in data.train.inputs:
+    names = (*names, _PAIRS)
   return formats.Text(names, length, options.get('context', 0))
+
+
+def load(
+  student: sources.Student,
+  config: str,
+  data: splits.Data | None,
+  length: int = 0,
+) -> splits.Data | None:
+  """The data that a network for text is tested on, if they are known.
+
+  Raises:
+    ValueError: one line, for data that do not fit.
+  """
+  origin.check_spec(student)
+  named = student.config.get('data') or student.spec.get('data') or {}
+  if data is not None:
+    data = sources.fitting(student, data)
+  elif config or named.get('name', _ARRAYS) != _ARRAYS:
+    data = sources.read_data(student, config)
+  if data is None:
+    return None
+  given = data.train.inputs['input_ids'].shape[1]
+  if length and length != given:
+    raise ValueError(
+      f"--length {length}: the sequences of '{data.name}' have {given}; legal: "
+      f'0 (any) or {given}'
+    )
+  origin.check_answers(student, data)
+  return data
 
 
 def sequences(
@@ -177,29 +227,42 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
   }
 
 
-def summary(chosen: formats.Format, report: Mapping[str, Any]) -> str:
-  """The report in one line, for a terminal."""
-  logits = report['logits']
+def summary(
+  chosen: formats.Format, report: Mapping[str, Any], words: str
+) -> str:
+  """The report in one line, for a terminal; `words` say what was compared."""
+  logits, task = report['logits'], tasks.task_of(report)
+  score = ''
+  if task.score in report:
+    values = (task.factor * report[task.score][k] for k in ('exported', 'jax'))
+    unit = f' {task.unit}' if task.unit else ''
+    score = '{}{}{} (in JAX {}{})'.format(
+      f', {task.title} ', *(part for x in values for part in (f'{x:.4g}', unit))
+    )
   return (
     f'{chosen.file}: {report["bytes"]:,} bytes; in {report["runtime"]}, logits '
-    f'of {report["examples"]} random sequences differ by at most '
+    f'of {report["examples"]} {words} differ by at most '
     f'{logits["largest"]:.1e} relative to the largest, by {logits["mean"]:.1e} '
-    f'in the mean; same top class {100 * report["agreement"]:.2f} %'
+    f'in the mean; same top class {100 * report["agreement"]:.2f} %{score}'
   )
 
 
-def copy_tokenizer(
-  student: sources.Student, given: str, folder: pathlib.Path
+def put_tokenizer(
+  student: sources.Student,
+  given: str,
+  data: splits.Data | None,
+  folder: pathlib.Path,
 ) -> str:
   """Puts the tokenizer of a network into a folder.
 
   Args:
     student: beside which, or beside whose run, it lies.
     given: file that is taken instead, or ''.
-    folder: that it is copied to.
+    data: whose tokenizer it is where there is no file.
+    folder: that it is written to.
 
   Returns:
-    The file's name there; '' where there is none.
+    The file's name there; '' where none is known.
   """
   places = [student.folder, *([student.run] if student.run else [])]
   files = [pathlib.Path(given)] if given else [x / TOKENIZER for x in places]
@@ -210,4 +273,7 @@ def copy_tokenizer(
         if (file.parent / other).is_file():
           shutil.copyfile(file.parent / other, folder / other)
       return TOKENIZER
+  if data is not None and data.tokenizer:
+    (folder / TOKENIZER).write_text(data.tokenizer, encoding='utf-8')
+    return TOKENIZER
   return ''

@@ -7,11 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import checkpoint, export
+from kd_jax import checkpoint, export, tasks
 from kd_jax.export import formats, meta, parity, predict, source, texts
 from kd_jax.export.onnx import writer
 from kd_jax.models import base, hugging_face
 from tests.helpers import networks_on_disk, texts_on_disk
+from tests.helpers import texts as texts_data
 
 
 def make(tmp_path, name, format, **options):
@@ -56,7 +57,7 @@ def folder(tmp_path, monkeypatch):
   names = ('input_ids', 'attention_mask')
   described = {
     'format': 'safetensors', 'file': 'model', 'names': 'jax', 'classes': 8,
-    'predicts': 'token', 'labels': [*'abcdefgh'],
+    'predicts': 'token', 'labels': [*'abcdefgh'], 'says': 'one class',
     'inputs': [{'name': name, 'shape': sides} for name in names],
     'prepare': {'tokenizer': 'tokenizer.json', 'length': 5},
     'network': {'build': {'name': 'bert', 'classes': 8}},
@@ -110,7 +111,7 @@ def test_a_wrong_text_is_one_line(changes, words, message, folder, capsys):
 def test_a_damaged_tokenizer_is_one_line(folder, capsys):
   (folder / 'tokenizer.json').write_text('{}')
   assert predict.main([str(folder), 'the']) == 2
-  assert 'tokenizer.json is damaged' in capsys.readouterr().err
+  assert "tokenizer.json' is no tokenizer" in capsys.readouterr().err
 
 
 FAMILIES = {
@@ -176,7 +177,7 @@ def test_int8_rounds_and_no_more(name, tmp_path):
 def test_words_and_classes_are_named(tmp_path, capsys):
   """A masked word; classes called as in a folder of Hugging Face."""
   pytest.importorskip('tokenizers')
-  network, variables, out = make(tmp_path, 'bert', 'stablehlo')
+  network, variables, out = make(tmp_path, 'bert', 'safetensors')
   (row,) = predict.predict(out, 'the [MASK] sat', top=8)
   wanted = shares(network, variables, [3, 2, 6])[1]
   assert row['of'] == '[MASK]'
@@ -195,6 +196,61 @@ def test_words_and_classes_are_named(tmp_path, capsys):
   (row,) = predict.predict(again, 'the dog ran')
   assert {name for name, _ in row['classes']} == {'good', 'bad'}
   assert sum(x for _, x in row['classes']) == pytest.approx(1)
+
+
+def save(folder, task: str, **options):
+  """A small network for a task of `texts.data`; its data set."""
+  name = 'llama' if task == 'language' else 'bert'
+  data = texts_data.data(task, **options)
+  more = {}
+  if name == 'bert':
+    head = texts_data.HEADS.get(task, 'sequence')
+    more = {'head': head, 'vocabulary': data.vocabulary}
+  texts_on_disk.save(folder, name, classes=data.classes, **more)
+  return data
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('task', texts_data.LABELS)
+def test_test_texts_are_compared(task, tmp_path):
+  """And the score is that of the task, on the test set."""
+  pytest.importorskip('onnxruntime')
+  data = save(tmp_path / 'net', task)
+  told = {'data': data, 'seconds': 0.0}
+  report = export.export(tmp_path / 'net', tmp_path / 'out', **told)
+  name = tasks.make_task(task).score
+  assert report['examples'] == texts_data.TEST
+  assert report['agreement'] == 1 and report['logits']['largest'] < 1e-5
+  score = report[name]
+  assert score['exported'] == pytest.approx(score['jax'], rel=1e-4, nan_ok=True)
+  described = meta.read(tmp_path / 'out')
+  assert described['data']['name'] == data.name
+  assert described['says'] == tasks.make_task(task).says
+  assert 'test texts' in (tmp_path / 'out/card.md').read_text()
+
+
+def test_of_packed_rows_the_first_text_is_read():
+  inputs = {
+    'input_ids': np.arange(8).reshape(2, 4),
+    'segment_ids': np.array([[1, 1, 2, 2], [1, 1, 1, 0]]),
+  }
+  names = ('input_ids', 'attention_mask')
+  read, mask = parity._of_text(inputs, np.ones((2, 4), 'f4'), names)
+  assert set(read) == set(names)
+  wanted = [[1, 1, 0, 0], [1, 1, 1, 0]]
+  assert read['attention_mask'].tolist() == mask.tolist() == wanted
+
+
+def test_data_of_others_are_refused(tmp_path):
+  texts_on_disk.save(tmp_path / 'net', 'llama', classes=5)
+  for data, message in (
+    (texts_data.data(), "for 5 tokens and 5 classes; 'arrays' has 17 and 17"),
+    (networks_on_disk.data(), "is for text; 'arrays' has images"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      export.export(
+        tmp_path / 'net', tmp_path / 'out', 'safetensors', data=data
+      )
 
 
 @pytest.mark.parametrize(
