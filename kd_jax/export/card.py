@@ -196,7 +196,8 @@ def _numbers(student) -> str:
 def _parity(parity, meta) -> str:
   """The comparison of the file with the network."""
   task = tasks.task_of(parity)
-  differ, pixels = _logits(parity), '' if task.single else ' of a pixel'
+  differ = _logits(parity)
+  each = '' if task.prediction == 'image' else f' of a {task.prediction}'
   scores, unit = parity[task.score], f', {task.unit}' if task.unit else ''
   lines = [
     ('', ''),
@@ -205,7 +206,7 @@ def _parity(parity, meta) -> str:
       parity['examples'],
     ),
     *differ,
-    (f'same top class{pixels}, %', f'{100 * parity["agreement"]:.2f}'),
+    (f'same top class{each}, %', f'{100 * parity["agreement"]:.2f}'),
     (
       f'{task.title} of the file{unit}',
       f'{task.factor * scores["exported"]:.2f} (95 %: '

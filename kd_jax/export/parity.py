@@ -186,8 +186,9 @@ def judge(
   Raises:
     errors.DifferentError: the file differs by more.
   """
-  single = tasks.task_of(report).single
-  agreement, least = report['agreement'], AGREEMENT if single else PIXELS
+  task = tasks.task_of(report)
+  dense = task.axes != 'BK'
+  agreement, least = report['agreement'], PIXELS if dense else AGREEMENT
   # Comparisons are written so that a NaN fails.
   if exact and 'logits' not in report:
     exact, least = False, CLASSES
@@ -197,7 +198,7 @@ def judge(
       f'logits of the exported file differ by {largest:.2g} of the largest; '
       f'{LOGITS:g} is allowed'
     )
-  what = '' if single else 'the pixels of '
+  what = f'the {task.prediction}s of ' if dense else ''
   if not exact and not agreement >= least:
     raise errors.DifferentError(
       f'the exported file gives the same top class for {100 * agreement:.2f} % '

@@ -6,40 +6,50 @@ import jax
 import numpy as np
 import pytest
 
-from kd_jax import export, models, network_files
-from kd_jax.export import formats, parity, predict, stablehlo
+from kd_jax import export
+from kd_jax.export import formats, job, parity, predict, source, stablehlo
 from kd_jax.export.onnx import writer
 from kd_jax.models import base
 from tests.helpers import pixels
 
 Image = pytest.importorskip('PIL.Image')
-BUILD = dict(name='unet', classes=pixels.CLASSES, widths=[4, 4, 4, 4, 4])
 
 
-@pytest.fixture(scope='module')
-def network(tmp_path_factory):
-  """The folder of a U-Net that was never trained."""
-  folder = tmp_path_factory.mktemp('network') / 'net'
-  build = {**BUILD, 'inputs': [*pixels.SIZE, 3]}
-  module = models.make_network(**BUILD)
+@pytest.fixture
+def student(tmp_path, monkeypatch):
+  """A small network that was never trained, as if it were of the zoo."""
+  network = base.from_linen(pixels.Net())
   images = jax.ShapeDtypeStruct((1, *pixels.SIZE, 3), np.float32)
-  variables = jax.jit(lambda key: module.init(key, images))(jax.random.key(3))
-  network_files.save_network(folder, variables, {'build': build})
-  return folder
+  variables = jax.jit(lambda key: network.init(key, images))(jax.random.key(0))
+  build = {'name': 'net', 'classes': pixels.CLASSES}
+  spec = {'build': build | {'inputs': [*pixels.SIZE, 3]}, 'hash': 'x'}
+  monkeypatch.setattr(source, 'plain', lambda student: student)
+  return source.Student(tmp_path, network, variables, spec, None, {}, {})
 
 
-def make(network, out, format='onnx', **options):
-  return export.export(
-    network, out, format, data=pixels.data(), seconds=0.0, **options
+def make(student, out, quantize='', output='logits'):
+  """Exports it as ONNX; what parity.json holds."""
+  out.mkdir()
+  return job.write(
+    out,
+    'onnx',
+    job.choose('onnx', quantize, 'jax', output),
+    student,
+    pixels.data(),
+    quantize=quantize,
+    names='jax',
+    output=output,
+    license='',
+    examples=9,
+    seconds=0.0,
   )
 
 
-def test_the_same_classes_in_every_format(tmp_path):
+def test_the_same_classes_in_every_format(student, tmp_path):
   """Logits at half the size become classes at the size of the image."""
   pytest.importorskip('onnxruntime')
-  network, (images, _) = base.from_linen(pixels.Net()), pixels.split(3)
-  images = images.astype(np.float32) / 255
-  variables = jax.jit(network.init)(jax.random.key(0), images)
+  network, variables = student.network, student.variables
+  images = pixels.split(3)[0].astype(np.float32) / 255
   work = formats.Job(
     network, variables, (*pixels.SIZE, 3), {}, '', 'jax', None,
     output=formats.CLASSES,
@@ -55,13 +65,11 @@ def test_the_same_classes_in_every_format(tmp_path):
     assert (got == wanted).mean() >= parity.CLASSES
 
 
-@pytest.mark.slow
-def test_a_card_says_what_int8_costs_and_maps_are_drawn(network, tmp_path):
+def test_a_card_says_what_int8_costs_and_maps_are_drawn(student, tmp_path):
   pytest.importorskip('onnxruntime')
-  both = {'quantize': 'int8', 'output': 'classes'}
   reports = {
-    'int8': make(network, tmp_path / 'int8', quantize='int8'),
-    'both': make(network, tmp_path / 'both', **both),
+    'int8': make(student, tmp_path / 'int8', 'int8'),
+    'both': make(student, tmp_path / 'both', 'int8', 'classes'),
   }
   for name, report in reports.items():
     assert ('logits' in report) == (name == 'int8')
@@ -100,6 +108,6 @@ def test_a_card_says_what_int8_costs_and_maps_are_drawn(network, tmp_path):
     ),
   ],
 )
-def test_a_mistake_is_one_line(options, message, network, tmp_path):
+def test_a_mistake_is_one_line(options, message, tmp_path):
   with pytest.raises(ValueError, match=message):
-    make(network, tmp_path / 'out', **options)
+    export.export(tmp_path / 'net', tmp_path / 'out', **options)

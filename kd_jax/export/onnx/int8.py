@@ -94,15 +94,21 @@ def quantize_dynamic(source: pathlib.Path, target: pathlib.Path) -> None:
   check_room(source, target)
   need.package('onnxruntime')
   from onnxruntime import quantization
+  from onnxruntime.quantization import shape_inference
 
+  fused = target.with_name(f'{target.name}.fused')
+  shape_inference.quant_pre_process(
+    os.fspath(source), os.fspath(fused), skip_symbolic_shape=True
+  )
   quantization.quantize_dynamic(
-    os.fspath(source),
+    os.fspath(fused),
     os.fspath(target),
     op_types_to_quantize=['MatMul', 'Gather'],
     per_channel=True,
     weight_type=quantization.QuantType.QUInt8,
     extra_options={'MatMulConstBOnly': True},
   )
+  fused.unlink()
 
 
 def check_room(source: pathlib.Path, target: pathlib.Path) -> None:
