@@ -210,7 +210,8 @@ def _text(folder, described, chosen, words, top) -> list[dict]:
     )
   coder = inputs.tokenizer(folder, described)
   ids = inputs.tokens(coder, words, described)
-  at = _places(coder, ids, kind, len(described['inputs']) > 2)
+  decodes = 'decoder_input_ids' in (x['name'] for x in described['inputs'])
+  at = _places(coder, ids, kind, decodes)
   logits = make_run(folder, described, chosen)(inputs.batch(ids, described))[0]
   if kind == 'text':
     return [_row(words, logits, described, top)]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kd_jax import build, checkpoint, config, network_files, types
+from kd_jax import build, checkpoint, config, network_files, tasks, types
 from kd_jax.build import stored
 from kd_jax.compare import results
 from kd_jax.data import sources
@@ -66,7 +66,7 @@ def load(source: str | os.PathLike, name: str = '') -> Student:
     row for row in report.get('rows', ()) if row in report['students']
   ]
   name = name or next(iter(students), STUDENT)
-  folder = _finished(source, name)
+  folder = _finished(source, name, tasks.task_of(report).better)
   return _load(folder, folder.parents[1], source)
 
 
@@ -79,8 +79,14 @@ def run_of(folder: pathlib.Path) -> pathlib.Path | None:
   return run if (run / CONFIG).exists() else None
 
 
-def _finished(source: pathlib.Path, name: str) -> pathlib.Path:
-  """The folder of the network `name` of a run, of its best seed."""
+def _finished(source: pathlib.Path, name: str, better: int) -> pathlib.Path:
+  """The folder of the network `name` of a run, of its best seed.
+
+  Args:
+    source: the run.
+    name: of the network.
+    better: 1 where more of the score is better, -1 where less is.
+  """
   places = [source, *sorted(source.glob('seed_*'))]
   folders = [
     place / NETWORKS / name
@@ -99,7 +105,8 @@ def _finished(source: pathlib.Path, name: str) -> pathlib.Path:
       f"no finished network '{name}' in the run {source}; finished are: "
       f'{", ".join(known) or "none"}'
     )
-  return max(folders, key=_score)  # the first of equals
+  # The first of equals.
+  return max(folders, key=lambda folder: better * _score(folder))
 
 
 def _score(folder: pathlib.Path) -> float:

@@ -167,7 +167,8 @@ def shape_of(
   build = student.spec['build']
   options = {**kinds.defaults(text.NETWORKS[build['name']]), **build}
   names = tuple(text.example_inputs(build['name']))
-  if data is not None and _PAIRS in data.train.inputs:
+  pairs = data is not None and _PAIRS in data.train.inputs
+  if pairs and options.get('token_types'):
     names = (*names, _PAIRS)
   return formats.Text(names, length, options.get('context', 0))
 
