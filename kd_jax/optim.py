@@ -84,6 +84,54 @@ def adamw(
   return [optax.scale_by_adam(b1, b2, eps), _decay(decay)]
 
 
+def apart(
+  tx: optax.GradientTransformationExtraArgs,
+  name: str,
+  own: optax.GradientTransformationExtraArgs,
+  learning_rate: float,
+) -> optax.GradientTransformationExtraArgs:
+  """An optimizer for all parameters but those of a network with its own.
+
+  Args:
+    tx: of all others.
+    name: of the network; parameters are {'networks': {name: ..}, ..}.
+    own: its optimizer.
+    learning_rate: of it, constant; its weights do not decay.
+
+  Raises:
+    ValueError: `tx` takes the gradient in parts.
+  """
+  if isinstance(tx, OnParts):
+    raise ValueError(
+      f"optimizer '{', '.join(ON_PARTS)}' moves no network beside another; "
+      f'legal here: {", ".join(n for n in OPTIMIZERS if n not in ON_PARTS)}'
+    )
+
+  def cut(tree):
+    networks = {k: v for k, v in tree['networks'].items() if k != name}
+    return {**tree, 'networks': networks}, tree['networks'][name]
+
+  def init(params):
+    return tuple(t.init(p) for t, p in zip((tx, own), cut(params), strict=True))
+
+  def update(updates, state, params=None, *, hparams, **extra):
+    alone = {
+      'learning_rate': jnp.float32(learning_rate),
+      'weight_decay': jnp.float32(0),
+    }
+    (rest, its), states = zip(
+      *(
+        t.update(u, s, p, hparams=h, **extra)
+        for t, u, s, p, h in zip(
+          (tx, own), cut(updates), state, cut(params), (hparams, alone)
+        )
+      )
+    )
+    return {**rest, 'networks': {**rest['networks'], name: its}}, states
+
+  return optax.GradientTransformationExtraArgs(init, update)
+
+
 class Parts(NamedTuple):
   """The gradient in two: of the terms that read the labels, of the others."""
 

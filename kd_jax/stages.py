@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from kd_jax import terms, types
+from kd_jax.models import generators
 
 CONSTANT = 'constant'
 # What a network is in a scheme; comparison, sweeps and reports read this.
@@ -88,6 +89,29 @@ class Snapshot(NamedTuple):
   every: int
 
 
+class Maker(NamedTuple):
+  """What makes the images of a stage, by what a frozen teacher says of them.
+
+  Its signal is the teacher's outputs of the images, with those of its batch
+  norms (see `models.batch_norms`), and 'images'. A gradient by it reaches what
+  makes them; all other signals are of the images as constants.
+
+  Attributes:
+    name: of its signal, of its variables, and of the folder that keeps them.
+    generator: a network, or the images themselves.
+    teacher: the frozen network.
+    examples: of an epoch.
+    labels: classes i32 [examples] that the images are for; None: those that the
+      teacher finds likeliest.
+  """
+
+  name: str
+  generator: generators.Generator
+  teacher: str
+  examples: int
+  labels: Any = None
+
+
 class Stage(NamedTuple):
   """A set of terms trained for a number of steps.
 
@@ -109,6 +133,9 @@ class Stage(NamedTuple):
     roles: a network as it is kept -> what it is in the scheme: TEACHER,
       BASELINE (a student trained alone), ASSISTANT, GENERATION; the others
       are STUDENTs.
+    maker: what makes the stage's images, and learns too; None: nothing does.
+    transfer: makers of earlier stages, on whose images it trains. With either,
+      the stage sees none of the data set's training examples.
   """
 
   name: str
@@ -124,6 +151,13 @@ class Stage(NamedTuple):
   hands_on: Mapping[str, str] = {}
   built_as: Mapping[str, str] = {}
   roles: Mapping[str, str] = {}
+  maker: Maker | None = None
+  transfer: tuple[Maker, ...] = ()
+
+  @property
+  def learners(self) -> tuple[str, ...]:
+    """The students, and what makes images."""
+    return (*self.students, *([self.maker.name] if self.maker else []))
 
   @property
   def copies(self) -> dict[str, str]:
@@ -156,7 +190,7 @@ def check(stage: Stage) -> Stage:
     ValueError: for the first unknown signal or network, and for a term from
       which nothing learns.
   """
-  signals = {*stage.students, *stage.frozen, *stage.copies}
+  signals = {*stage.learners, *stage.frozen, *stage.copies}
   for name, source in stage.copies.items():
     if source not in stage.students:
       raise types.unknown('student', source, signals, of=f"copy '{name}'")
@@ -180,7 +214,7 @@ def check(stage: Stage) -> Stage:
     if not learns(stage, term.student):
       raise ValueError(
         f"{of} has the student '{term.student}', which does not learn in stage "
-        f"'{stage.name}'; those that do: {', '.join(stage.students)}"
+        f"'{stage.name}'; those that do: {', '.join(stage.learners)}"
       )
   if not stage.terms:
     raise ValueError(f"stage '{stage.name}' has no term to learn from")
@@ -196,7 +230,7 @@ def learns(stage: Stage, signal: str) -> bool:
   name = network_of(signal)
   if name in stage.views:
     return any(learns(stage, s) for s in stage.views[name].sources)
-  return name in stage.students
+  return name in stage.learners
 
 
 def moves(stage: Stage, params) -> types.PyTree:

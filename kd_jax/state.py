@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from kd_jax import stages, terms, types
 from kd_jax.methods import reused_head
-from kd_jax.models import adapt
+from kd_jax.models import adapt, batch_norms, generators
 from kd_jax.models import base as models
 
 OPTIMIZER = 'optimizer'
@@ -43,7 +43,8 @@ class Begin(NamedTuple):
   """Compiled initializers of a stage's state, shared by its lanes.
 
   Attributes:
-    networks: {student: (key, inputs) -> variables}.
+    networks: {student: (key, inputs) -> variables}; of what makes images
+      (key, batch) -> variables.
     optimizer: params -> opt_state.
   """
 
@@ -56,8 +57,11 @@ def begin(networks: Mapping[str, models.Network], stage: stages.Stage) -> Begin:
 
   They also serve stages that differ in seeds and hyperparameters alone.
   """
+  inits = {name: networks[name].init for name in stage.students}
+  if stage.maker is not None:
+    inits[stage.maker.name] = stage.maker.generator.init
   return Begin(
-    {name: jax.jit(networks[name].init) for name in stage.students},
+    {name: jax.jit(init) for name, init in inits.items()},
     jax.jit(stage.recipe.tx.init),
   )
 
@@ -98,6 +102,9 @@ def init_state(
     else first.networks[name](fold(rng, name), batch['inputs'])
     for name in stage.students
   }
+  if stage.maker is not None:
+    name = stage.maker.name
+    students[name] = first.networks[name](fold(rng, name), batch)
   if shapes is None:
     shapes = signal_shapes(networks, stage, batch)
   memories = init_terms(stage, shapes, rng)
@@ -138,6 +145,11 @@ def signal_shapes(networks, stage, batch) -> dict[str, dict]:
     )
     add_head = functools.partial(with_head, network)
     signals[name] = jax.eval_shape(add_head, variables, outputs)
+  if stage.maker is not None:
+    name = stage.maker.teacher
+    outputs = models.output_shapes(batch_norms.read(networks[name]), inputs)
+    images = {generators.IMAGES: inputs}
+    signals[stage.maker.name] = {**signals[name], **outputs, **images}
   signals |= {copy: signals[s] for copy, s in stage.copies.items()}
   signals |= {name: signals[s] for name, s in stage.strong.items()}
   combine = functools.partial(terms.with_views, stage.views)

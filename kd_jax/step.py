@@ -19,7 +19,7 @@ import optax
 from kd_jax import optim, stages, tasks, terms, types
 from kd_jax import state as states
 from kd_jax.models import base as models
-from kd_jax.models import compute
+from kd_jax.models import batch_norms, compute, generators
 
 
 class Halves(NamedTuple):
@@ -28,7 +28,8 @@ class Halves(NamedTuple):
   Attributes:
     prepare: (step, batch) -> batch, augmented and normalized.
     frozen_signals: (frozen, batch) -> signals of the frozen networks. They
-      are the same for any number of students and may be cached.
+      are the same for any number of students and may be cached. Of a stage that
+      makes its images: the frozen variables, which `update` applies to them.
     update: (state, signals, batch, axis_name=None) -> (state, metrics).
   """
 
@@ -137,6 +138,8 @@ def make_eval_step(
 @jax.named_scope('teacher')
 def _frozen_signals(networks, stage, reads, frozen, batch):
   """`Halves.frozen_signals`."""
+  if stage.maker is not None:
+    return {name: frozen[name] for name in stage.frozen}
   inputs = batch.get('teacher_inputs', batch['inputs'])
   cached = batch.get('signals', {})
   signals = {
@@ -159,29 +162,32 @@ def _update(networks, stage, task, state, signals, batch, axis_name=None):
 
   def loss(params):
     params = _noted(params, reached)
+    seen, fixed, made = _seen(
+      networks, stage, params, state, signals, batch, axis_name
+    )
     students, carried = _students(
-      networks, stage, params, state, batch, axis_name
+      networks, stage, params, state, seen, axis_name
     )
     all_signals = terms.with_views(
       stage.views,
-      {**signals, **students, **_copied(networks, stage, state, batch)},
-      batch,
+      {**fixed, **students, **_copied(networks, stage, state, seen)},
+      seen,
     )
     with jax.named_scope('loss'):
       summands, (memories, means) = terms.summands(
         stage.terms,
         _memories(params, state),
         all_signals,
-        batch,
+        seen,
         state.hparams,
         state.step,
         axis_name,
       )
     aux = (
-      carried,
+      {**carried, **made},
       memories,
       means,
-      _right(stage, task, students, batch, axis_name),
+      _right(stage, task, students, seen, axis_name),
     )
     return summands, aux
 
@@ -229,6 +235,47 @@ def _gradient(stage, loss, params):
     for kind in (True, False)
   ]
   return terms.total_of(summands), aux, optim.Parts(*grads)
+
+
+def _seen(networks, stage, params, state, signals, batch, axis_name):
+  """What the students see: the batch, or one whose images the stage makes.
+
+  Returns:
+    The batch, the signals of the frozen networks and of the maker, and the
+    maker's new collections.
+  """
+  maker = stage.maker
+  if maker is None:
+    return batch, signals, {}
+  name, frozen = maker.name, signals
+  variables = {
+    'params': params['networks'][name],
+    **state.carried['networks'][name],
+  }
+  # One key on all devices: they jitter alike.
+  rng = states.fold(jax.random.fold_in(state.rng, state.step), name)
+  images, collections = maker.generator.apply(
+    variables, batch, rng=rng, axis_name=axis_name
+  )
+  inputs = jax.lax.stop_gradient(images)
+  with jax.named_scope('teacher'):
+    judge = batch_norms.read(networks[maker.teacher])
+    judged = states.signal_of(judge, frozen[maker.teacher], images)
+    fixed = {
+      other: states.signal_of(networks[other], frozen[other], inputs)
+      for other in stage.frozen
+      if other != maker.teacher
+    }
+  fixed[maker.teacher] = jax.lax.stop_gradient(judged)
+  fixed[name] = {**judged, generators.IMAGES: images}
+  labels = batch['labels']
+  if maker.labels is None:
+    labels = judged['logits'].argmax(-1).astype(labels.dtype)
+  return (
+    {**batch, 'inputs': inputs, 'labels': labels},
+    fixed,
+    {name: collections},
+  )
 
 
 @jax.named_scope('teacher')

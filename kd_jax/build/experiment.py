@@ -148,6 +148,8 @@ def _marked(experiment: Experiment) -> Experiment:
       labels.marked(
         stage, experiment.networks, example_batch(experiment, stage), some
       )
+      if not (stage.maker or stage.transfer)  # made images have labels
+      else stage
       for stage in experiment.stages
     ]
   )
@@ -219,6 +221,7 @@ def check(experiment: Experiment) -> None:
     ValueError: one line, naming the stage.
   """
   for stage in experiment.stages:
+    check_made(experiment, stage)
     check_views(experiment, stage)
     begin = functools.partial(state.init_state, experiment.networks, stage)
     try:
@@ -244,6 +247,30 @@ def check_window(experiment: Experiment) -> None:
       f'profile {window!r} begins after the last step: the longest stage has '
       f'{longest}'
     )
+
+
+def check_made(experiment: Experiment, stage: stages.Stage) -> None:
+  """Refuses what a stage on made images cannot have.
+
+  Raises:
+    ValueError: cached teachers, an augmentation while images are made, or a
+      teacher in micro-batches, out of which its batch norms cannot be read.
+  """
+  if not (stage.maker or stage.transfer):
+    return
+  of = f"stage '{stage.name}' is on images that the scheme makes"
+  if experiment.cache is not None:
+    raise ValueError(
+      f"{of}, and teacher_outputs='cache' stores what is said of the data "
+      "set; use teacher_outputs='live'"
+    )
+  if stage.maker is None:
+    return
+  if stage.students and experiment.config['train']['augment']:
+    raise ValueError(f'{of} at each step; train.augment must be ()')
+  if 'microbatches' in experiment.specs[stage.maker.teacher]:
+    name = f'networks.{stage.maker.teacher}.microbatches'
+    raise ValueError(f'{of} by gradients of its teacher; leave {name} out')
 
 
 def check_views(experiment: Experiment, stage: stages.Stage) -> None:
@@ -292,7 +319,9 @@ def example_batch(experiment: Experiment, stage: stages.Stage) -> dict:
     'index': jax.ShapeDtypeStruct((size,), jnp.int32),
     'mask': mask,
   }
-  if train.labelled is not None:
+  if stage.maker or stage.transfer:
+    batch['labels'] = jax.ShapeDtypeStruct((size,), jnp.int32)
+  elif train.labelled is not None:
     batch['labelled'] = jax.ShapeDtypeStruct((size,), jnp.float32)
   if stage.recipe.augment is not None:
     key = jax.random.key(0)

@@ -79,7 +79,7 @@ def is_alone(stage: stages.Stage) -> bool:
     term == schemes.hard(stage.students[0])._replace(method=term.method)
     and all(t.teacher == terms.LABELS for t in of.values())
     and term.method.hparams in ({'smoothing': 0.0}, {})
-    and not (stage.frozen or stage.starts or stage.trains)
+    and not (stage.frozen or stage.starts or stage.trains or stage.transfer)
   )
 
 

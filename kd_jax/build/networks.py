@@ -220,6 +220,8 @@ def make_cast(c, data, loaded, outputs) -> schemes.Cast:
     outputs,
     data.train.labels.shape[0] // c.train.batch_size,
     tasks.make_task(data.task).hard,
+    tuple(_input_shape(data).get('inputs', ())),
+    tasks.make_task(data.task).single,
   )
 
 

@@ -8,7 +8,8 @@ from kd_jax.models import base, convolution, layers
 class CNN(nn.Module):
   """Blocks of 3x3 convolutions, each with a max pool, then dense layers.
 
-  Inputs [B, H, W, C], H and W large enough for all pools.
+  Inputs [B, H, W, C], H and W large enough for all pools. With `norm` a batch
+  norm follows each convolution, before its ReLU.
   Outputs: 'conv1', 'conv2', ... (after ReLU) and 'conv1_pre', ... (before)
   in order through all blocks, 'pool1', ... after each block, 'hidden1', ...
   and 'hidden1_pre', ... of the dense layers, 'features' [B, D] (the last of
@@ -25,6 +26,7 @@ class CNN(nn.Module):
   dropout: float = 0.0
   dtype: str = 'float32'
   pooled: bool = False
+  norm: bool = False
 
   @nn.compact
   def __call__(self, x, train=False):
@@ -37,9 +39,12 @@ class CNN(nn.Module):
       for width in widths:
         count += 1
         name = f'conv{count}'
-        x = outputs[f'{name}_pre'] = convolution.conv(
+        x = convolution.conv(
           width, (3, 3), dtype=dtype, kernel_init=layers.he_in, name=name
         )(x)
+        if self.norm:
+          x = layers.batch_norm(train, dtype=dtype, name=f'bn{count}')(x)
+        outputs[f'{name}_pre'] = x
         x = outputs[name] = nn.relu(x)
       if i <= len(self.blocks):
         x = outputs[f'pool{i}'] = layers.max_pool(x)
@@ -85,22 +90,24 @@ def cnn(
   dropout: float = 0.0,
   dtype: str = 'float32',
   pooled: bool = False,
+  norm: bool = False,
 ) -> base.Network:
   """conv h/4-pool-h/2-pool, h, K: the sizes of progressive distillation.
 
   With `pooled` h is a convolution as well, and K reads its mean over space, as
-  methods on class maps and regions need.
+  methods on class maps and regions need. With `norm` a batch norm follows each
+  convolution.
   """
   if pooled and dropout:
     raise ValueError(f'dropout={dropout} is of dense layers: pooled has none')
   if hidden < 4 or hidden % 4:
     raise ValueError(f'hidden must be a positive multiple of 4; got {hidden}')
   blocks = ((hidden // 4,), (hidden // 2,))
-  return _network(blocks, (hidden,), classes, dropout, dtype, pooled)
+  return _network(blocks, (hidden,), classes, dropout, dtype, pooled, norm)
 
 
-def _network(blocks, hidden, classes, dropout, dtype, pooled=False):
+def _network(blocks, hidden, classes, dropout, dtype, pooled=False, norm=False):
   layers.compute_dtype(dtype)
   dropout = layers.rate('dropout', dropout)
-  module = CNN(blocks, hidden, classes, dropout, dtype, pooled)
+  module = CNN(blocks, hidden, classes, dropout, dtype, pooled, norm)
   return base.from_linen(module, head='logits')

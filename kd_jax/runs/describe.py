@@ -24,7 +24,7 @@ def describe(experiment: build.Experiment) -> str:
 def _describe(stage: stages.Stage) -> str:
   rows = [
     f'stage {stage.name}: {stage.recipe.steps} steps of '
-    f'{stage.recipe.batch_size}; learns: {", ".join(stage.students)}; '
+    f'{stage.recipe.batch_size}; learns: {", ".join(stage.learners)}; '
     f'frozen: {", ".join(stage.frozen) or "none"}'
   ]
   for name, term in stage.terms.items():

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Mapping
 
 from kd_jax import kinds, stages, types
-from kd_jax.schemes import offline, online, progressive, self_distillation
+from kd_jax.schemes import (
+  offline,
+  online,
+  progressive,
+  self_distillation,
+  synthesis,
+)
 from kd_jax.schemes.base import Cast, hard
 
 __all__ = ['SCHEMES', 'Cast', 'hard', 'make_stages']
@@ -22,6 +28,8 @@ SCHEMES: Mapping[str, Callable[..., list[stages.Stage]]] = {
   'self_exits': self_distillation.self_exits,
   'self_label': self_distillation.self_label,
   'progressive': progressive.progressive,
+  'data_free': synthesis.data_free,
+  'inversion': synthesis.inversion,
 }
 
 
@@ -42,6 +50,7 @@ def make_stages(name: str, cast: Cast, /, **options) -> list[stages.Stage]:
     stages.check(stage)
   names = [name for stage in trained for name in stage.kept.values()]
   names += [f'{name}_best' for name in names]
+  names += [stage.maker.name for stage in trained if stage.maker]
   for name in names:
     if names.count(name) > 1:
       raise ValueError(

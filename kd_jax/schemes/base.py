@@ -25,6 +25,8 @@ class Cast(NamedTuple):
     outputs: {network: names of its outputs}.
     per_epoch: updates of an epoch of `train`.
     hard: the method by which networks learn from the labels.
+    inputs: the shape of an example, [H, W, C]; of text ().
+    single: whether an example has a single prediction.
   """
 
   networks: tuple[str, ...]
@@ -38,6 +40,8 @@ class Cast(NamedTuple):
   outputs: Mapping[str, Sequence[str]] = {}
   per_epoch: int = 1
   hard: str = 'cross_entropy'
+  inputs: tuple[int, ...] = ()
+  single: bool = True
 
 
 def need(cast: Cast, *names: str) -> None:

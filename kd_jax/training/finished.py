@@ -82,7 +82,14 @@ def status(experiment, stage, folder: pathlib.Path | None) -> resume.Status:
 
 def _names(stage) -> list[str]:
   """The folders of the networks that a stage leaves."""
-  return [n for name in stage.kept.values() for n in (name, f'{name}_best')]
+  best = [f'{name}_best' for name in stage.kept.values()]
+  return [*_rows(stage).values(), *best]
+
+
+def _rows(stage) -> dict[str, str]:
+  """{student, or what makes images: the name under which it is kept}."""
+  makers = [stage.maker.name] if stage.maker else []
+  return {**stage.kept, **{name: name for name in makers}}
 
 
 def read(experiment, stage, folder) -> Outcome | None:
@@ -108,10 +115,9 @@ def read(experiment, stage, folder) -> Outcome | None:
   parallel.meet(f'{stage.name} is looked at')
   if any(variables is None for variables in networks.values()):
     return None
-  names = list(stage.kept.values())
   return Outcome(
-    {name: networks[name] for name in names},
-    best={name: networks[f'{name}_best'] for name in names},
+    {name: networks[name] for name in _rows(stage).values()},
+    best={name: networks[f'{name}_best'] for name in stage.kept.values()},
   )
 
 
@@ -177,13 +183,16 @@ def write(
   """Writes the finished networks of a stage; returns what `read` would."""
   select, kept, best = experiment.options['select'], {}, {}
   identity = experiment.identities[stage.name]
-  for student, name in stage.kept.items():
-    finished = trained[student]
-    kept[name], best[name] = getattr(finished, select), finished.best
+  for student, name in _rows(stage).items():
+    finished, judged = trained[student], student in stage.students
+    kept[name] = getattr(finished, select)
+    if judged:
+      best[name] = finished.best
     if folder is None or jax.process_index():
       continue
     spec = {
-      'build': experiment.specs[student],
+      # What makes images is no network of the table, and loads as none.
+      'build': experiment.specs[student] if judged else {'name': name},
       'identity': dict(identity),
       'made_by': identities.fingerprint(identity),
       'versions': checkpoint.versions(),
@@ -196,10 +205,8 @@ def write(
       'validation': dict(finished.scores),
       'cost': dict(finished.cost),
     }
-    for row, variables, selected in (
-      (f'{name}_best', best[name], 'best'),
-      (name, kept[name], select),
-    ):
+    rows = [(f'{name}_best', best[name], 'best')] if judged else []
+    for row, variables, selected in (*rows, (name, kept[name], select)):
       _write(
         folder / 'networks' / row,
         variables,

@@ -237,4 +237,9 @@ def results(
         'extra_bytes': sum(x.nbytes for x in held),
       },
     )
+  if lane.stage.maker is not None:
+    name = lane.stage.maker.name
+    last = jax.device_get(states.variables_of(lane.state, name, lane.stage))
+    cost = {'seconds_per_step': seconds}
+    trained[name] = finished.Finished(last, last, {}, cost)
   return trained

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from kd_jax import build, errors, identities, metrics, stages, types
-from kd_jax.training import cached_teachers, finished, loop, resume
+from kd_jax.training import cached_teachers, finished, loop, made, resume
 
 
 def run(
@@ -172,11 +172,15 @@ def _add(many, i, new: finished.Outcome) -> None:
 
 
 def _groups(many, members: Iterable[int], k) -> list[list[int]]:
-  """Groups that train together: with the same frozen networks in memory."""
+  """Groups that train together: with the same frozen networks in memory.
+
+  Likewise the images of earlier stages on which they train.
+  """
   groups = {}
   for i in members:
-    frozen = many.experiments[i].stages[k].frozen
-    key = tuple(id(many.outcomes[i].networks[name]) for name in frozen)
+    stage = many.experiments[i].stages[k]
+    names = (*stage.frozen, *(maker.name for maker in stage.transfer))
+    key = tuple(id(many.outcomes[i].networks[name]) for name in names)
     groups.setdefault(key, []).append(i)
   return list(groups.values())
 
@@ -185,6 +189,7 @@ def _train_group(many, k, group, plan) -> None:
   """Trains stage k of some experiments as lanes, and writes their networks."""
   experiment = many.experiments[group[0]]
   networks = many.outcomes[group[0]].networks
+  experiment = made.on_images(experiment, experiment.stages[k], networks)
   frozen = {name: networks[name] for name in experiment.stages[k].frozen}
   entries = [_entry(many, i, k) for i in group]
   last = k + 1 == len(experiment.stages)

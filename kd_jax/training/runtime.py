@@ -96,8 +96,9 @@ def make_runtime(
   )
 
   def make_chunks(state, frozen, most):
-    # Several processes would have to agree on where a chunk ends.
-    if not on_device or jax.process_count() > 1:
+    # Several processes would have to agree on where a chunk ends. What makes
+    # images needs the frozen variables in its update, not N copies of them.
+    if not on_device or jax.process_count() > 1 or stage.maker is not None:
       return None
     index = functools.partial(_index, recipe, split.labels.shape[0])
     read = None if teachers is None else teachers.read
@@ -137,7 +138,7 @@ def make_runtime(
 
 def reads_of(stage, shapes, batch) -> dict[str, set[str]]:
   """{frozen network: those of its outputs that the loss depends on}."""
-  if not stage.frozen:
+  if not stage.frozen or stage.maker is not None:
     return {}
   begin = functools.partial(states.init_terms, stage, shapes)
   memories = jax.eval_shape(begin, jax.random.key(0))

@@ -37,6 +37,8 @@ CASES = {
   'progressive_from_ensemble': 'digits_progressive.py:ensemble',
   'two_phase': 'digits_two_phase.py',
   'head_start': 'digits_two_phase.py:head_start',
+  'data_free': 'digits_data_free.py',
+  'inversion': 'digits_inversion.py',
 }
 
 CONVOLUTIONAL = ('branches', 'exits', 'two_phase', 'head_start')
@@ -73,6 +75,11 @@ def small(case: str, **changes) -> config.ConfigDict:
     )
   if case.startswith('snapshot'):
     c.scheme.every = 1
+  if case == 'inversion':
+    c.networks.teacher = dict(name='cnn', hidden=8, norm=True)
+    c.scheme.update(images=24, steps=20)
+  if case == 'data_free':
+    c.scheme.update(codes=8, width=8)
   for key, value in changes.items():
     c[key] = value
   return c
@@ -147,8 +154,12 @@ def test_a_scheme_is_the_same_on_any_devices(case, data):
 
   frozen = {n: drawn(n, 1) for n in last.frozen if n in made.networks}
   starts = {name: drawn(student, 2) for student, name in last.starts.items()}
+  images = {
+    maker.name: maker.generator.init(jax.random.key(3), {})
+    for maker in last.transfer
+  }
   alone = made._replace(
-    stages=[last], loaded={**made.loaded, **frozen, **starts}
+    stages=[last], loaded={**made.loaded, **frozen, **starts, **images}
   )
   results = {
     way: training.run(
