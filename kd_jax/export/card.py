@@ -6,6 +6,7 @@ from typing import Any
 from kd_jax import tasks
 from kd_jax.compare import table
 from kd_jax.export import meta as meta_of
+from kd_jax.export import parity as compared
 from kd_jax.export import source
 from kd_jax.models import base
 
@@ -206,7 +207,7 @@ def _parity(parity, meta) -> str:
       parity['examples'],
     ),
     *differ,
-    (f'same top class{each}, %', f'{100 * parity["agreement"]:.2f}'),
+    (f'{compared.agreed(task)}{each}, %', f'{100 * parity["agreement"]:.2f}'),
     (
       f'{task.title} of the file{unit}',
       f'{task.factor * scores["exported"]:.2f} (95 %: '

@@ -226,7 +226,7 @@ def summary(chosen: formats.Format, report: Mapping[str, Any]) -> str:
   return (
     f'{chosen.file}: {report["bytes"]:,} bytes; in {report["runtime"]} with '
     f'default options, on {report["examples"]} test images, {logits}'
-    f'same top class {100 * report["agreement"]:.2f} %, {task.title} '
+    f'{parity.agreed(task)} {100 * report["agreement"]:.2f} %, {task.title} '
     f'{task.factor * scores["exported"]:.2f}{unit} (in JAX '
     f'{task.factor * scores["jax"]:.2f}{unit}); 1 image takes '
     f'{times["exported"]:.2g} ms (in JAX {times["jax"]:.2g} ms)'

@@ -155,6 +155,15 @@ def _of_sums(task: tasks.Task, parts: Iterator[tuple]) -> dict[str, Any]:
   }
 
 
+def agreed(task: tasks.Task) -> str:
+  """What 'agreement' is a share of, in words."""
+  return {
+    tasks.ONE: 'same top class',
+    tasks.EACH: 'same classes',
+    tasks.NUMBER: f'within {100 * MEAN:g} % of the largest',
+  }[task.says]
+
+
 def _same(task: tasks.Task, ours: np.ndarray, theirs: np.ndarray):
   """Where two networks say the same: the class, or a number nearly."""
   if task.says == tasks.EACH:

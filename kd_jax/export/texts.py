@@ -244,7 +244,8 @@ def summary(
     f'{chosen.file}: {report["bytes"]:,} bytes; in {report["runtime"]}, logits '
     f'of {report["examples"]} {words} differ by at most '
     f'{logits["largest"]:.1e} relative to the largest, by {logits["mean"]:.1e} '
-    f'in the mean; same top class {100 * report["agreement"]:.2f} %{score}'
+    f'in the mean; {parity.agreed(task)} {100 * report["agreement"]:.2f} %'
+    f'{score}'
   )
 
 
