@@ -1,15 +1,17 @@
 """Runs on text: one call, laws of padding, packing and splits, clear lines."""
 
 import functools
+import types
 
 import jax
 import numpy as np
 import pytest
 
 import kd_jax
-from kd_jax import build, metrics, tasks, training
+from kd_jax import build, checkpoint, metrics, tasks, training
 from kd_jax.data import pipeline, sources
-from kd_jax.training import runtime
+from kd_jax.export import source
+from kd_jax.training import halving, lane, runtime
 from tests.helpers import texts, tiny
 
 ROWS = texts.sentences(16)
@@ -70,6 +72,7 @@ def equal(found, want=None):
     assert row[name] == pytest.approx(wanted_row[name], rel=1e-5), name
 
 
+@pytest.mark.slow
 def test_a_step_moves_the_student():
   start = texts.network().init(jax.random.key(0), PLAIN[0])
   assert tiny.distance(plain()[0], start) > 1e-2
@@ -118,6 +121,7 @@ def test_scores_are_those_of_any_layout():
   assert ends == len(ROWS) and (PLAIN[1] >= 0).sum() == count
 
 
+@pytest.mark.slow
 def test_the_score_is_that_of_the_labels_as_they_are():
   """Nothing shifts them: the logits at a place speak of the label there."""
   of = made(PLAIN)
@@ -250,3 +254,40 @@ def test_a_network_has_the_tokens_of_the_data():
   c.networks.student = small
   with pytest.raises(ValueError, match='one prediction for each token'):
     build.make_experiment(c, texts.data('tagging'))
+
+
+def test_what_ranks_runs_takes_the_least_perplexity(tmp_path):
+  """Successive halving, and the seed that is exported."""
+  scores = {'good': 3.0, 'bad': 9.0}
+  folders = [tmp_path / name for name in scores]
+  lanes = {}
+  for k, folder in enumerate(folders):
+    stage = types.SimpleNamespace(recipe=types.SimpleNamespace(steps=8))
+    session = training.Session(folder, metrics.silent())
+    score = {'validation_perplexity/student': scores[folder.name]}
+    lanes[k] = lane.Lane(stage, session, None, 4, None, {}, scores=score)
+    network = folder / 'networks' / 'student'
+    network.mkdir(parents=True)
+    spec = {'validation': {'last': scores[folder.name]}, 'select': 'last'}
+    checkpoint.write_json(network / 'network.json', spec)
+  pruner = halving.make_pruner(folders, 2, tasks.LANGUAGE)
+  dropped = pruner(lanes)
+  assert list(dropped) == [1] and 'dropped at step 4' in str(dropped[1])
+  for k, folder in enumerate(folders):
+    folder.rename(tmp_path / f'seed_{k}')
+  best = source._finished(tmp_path, 'student', tasks.LANGUAGE.better)
+  assert best.parents[1].name == 'seed_0'
+  assert source._finished(tmp_path, 'student', 1).parents[1].name == 'seed_1'
+
+
+@pytest.mark.slow
+def test_a_cached_teacher_and_chunks_of_steps_change_nothing(tmp_path):
+  changes = {'train.batch_size': 4, 'teacher.batch_size': 4}
+  want = trained(PLAIN, **changes, steps_at_once=1)
+  cached = trained(
+    PLAIN, **changes, steps_at_once=1, teacher_outputs='cache',
+    **{'cache.folder': str(tmp_path)},
+  )  # fmt: skip
+  equal(cached, want)
+  student, _ = trained(PLAIN, **changes, steps_at_once=3)
+  assert tiny.distance(student, want[0]) < 2e-5
