@@ -290,10 +290,12 @@ def output_names(networks, data) -> dict[str, tuple[str, ...]]:
     outputs = networks_base.output_shapes(network, inputs)
     shape = getattr(outputs.get('logits'), 'shape', None)
     if shape is not None and len(shape) != len(axes):
+      each = tasks.make_task(data.task).prediction
+      each = 'sequence' if data.vocabulary and each == 'image' else each
       raise ValueError(
         f"network '{name}' gives logits {list(shape)} of one example, and the "
         f"task '{data.task}' of the data set '{data.name}' has one prediction "
-        f'for each {tasks.make_task(data.task).prediction}; legal: '
+        f'for each {each}; legal: '
         f'[{", ".join(axes)}]'
       )
     names[name] = tuple(outputs)

@@ -8,6 +8,7 @@ import numpy as np
 from kd_jax import build, tasks, types
 from kd_jax.compare import fidelity, predict, roles, statistics, verdict
 from kd_jax.compare import measured as measures
+from kd_jax.compare import shown as pieces
 from kd_jax.data import pipeline
 
 # Examples whose images are kept for the report.
@@ -47,7 +48,7 @@ def measure(
     moments,
     np.bincount(hard, minlength=experiment.data.classes).tolist(),
     judged(line, logits, labels),
-    arrays(line, logits, labels, split),
+    arrays(line, logits, labels, split, experiment.data),
   )
 
 
@@ -109,21 +110,26 @@ def picks(line, logits, labels) -> dict[str, list[int]]:
   return fidelity.examples(labels, *(logits[row] for row in rows))
 
 
-def arrays(line, logits, labels, split) -> dict[str, np.ndarray]:
-  """The arrays stored beside the report: logits, labels, a few images."""
+def arrays(line, logits, labels, split, data) -> dict[str, np.ndarray]:
+  """The arrays stored beside the report: logits, labels, a few examples."""
   picked = picks(line, logits, labels)
   shown = np.array(
     [i for kind, n in SHOWN.items() for i in picked[kind][:n]], np.int64
   )
-  images = np.zeros((0, 1, 1, 1), np.uint8)
-  # Text and vectors are no pictures.
-  if isinstance(split.inputs, Mapping) or len(split.inputs.shape) != 4:
+  images, texts = np.zeros((0, 1, 1, 1), np.uint8), {}
+  named = isinstance(split.inputs, Mapping)
+  if not named and len(split.inputs.shape) != 4:  # vectors are no pictures
     shown = shown[:0]
   if shown.size:
-    images = np.asarray(pipeline.take(split, shown)['inputs'])
+    batch = pipeline.take(split, shown)
+    if named:
+      texts = {'pieces': pieces.texts(data, batch)}
+    else:
+      images = np.asarray(batch['inputs'])
   return {
     'labels': fidelity.hard(labels),
     'shown': shown,
     'images': measures.pixels(images),
+    **texts,
     **{f'logits/{row}': x for row, x in logits.items()},
   }

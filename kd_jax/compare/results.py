@@ -174,8 +174,13 @@ def _run(folder: pathlib.Path) -> Run:
 def _with_logits(run: Run, arrays: Mapping[str, np.ndarray]) -> Run:
   logits, labels = _under(arrays, 'logits'), arrays['labels']
   _match(run.report, labels, logits)
-  images = dict(zip(arrays['shown'].tolist(), arrays['images']))
-  return run._replace(labels=labels, logits=logits, images=images)
+  images, pieces = (
+    dict(zip(arrays['shown'].tolist(), arrays.get(kind, ())))
+    for kind in ('images', 'pieces')
+  )
+  return run._replace(
+    labels=labels, logits=logits, images=images, pieces=pieces
+  )
 
 
 def _with_sums(run: Run, arrays: Mapping[str, np.ndarray]) -> Run:

@@ -95,9 +95,7 @@ def _text(data, task, batch, truth, answers, losses) -> dict[str, np.ndarray]:
     'answers/ROW', texts of what was asked for there ('' where nothing was) and
     of what each network answers; 'losses/ROW' f32, in nats, NaN likewise.
   """
-  batch = jax.device_get(batch)
-  ids, real = np.asarray(batch['inputs']['input_ids']), tokens.real(batch)
-  real = np.ones(ids.shape) if real is None else np.asarray(real)
+  ids, real = _said(jax.device_get(batch))
   language, asked = task is tasks.LANGUAGE, truth != tasks.VOID
   ahead = language and _is_ahead(ids, truth)
 
@@ -106,7 +104,7 @@ def _text(data, task, batch, truth, answers, losses) -> dict[str, np.ndarray]:
     return np.concatenate([first, x], axis=1) if ahead else x
 
   say, places = texts_of(data, task), moved(asked, False)
-  pieces = _texts(pieces_of(data), ids, real > 0)
+  pieces = _texts(pieces_of(data), ids, real)
   if ahead:
     pieces = np.concatenate([pieces, np.full_like(pieces[:, :1], '')], axis=1)
   truth = moved(_texts(say, truth, asked), '')
@@ -122,6 +120,25 @@ def _text(data, task, batch, truth, answers, losses) -> dict[str, np.ndarray]:
       for row, x in losses.items()
     },
   }
+
+
+def _said(batch) -> tuple[np.ndarray, np.ndarray]:
+  """The tokens that labels are of, i [n, L], and which are real, bool."""
+  inputs = batch['inputs']
+  if 'decoder_input_ids' in inputs:
+    ids, real = (
+      inputs['decoder_input_ids'],
+      inputs.get('decoder_attention_mask'),
+    )
+  else:
+    ids, real = inputs['input_ids'], tokens.real(batch)
+  ids = np.asarray(ids)
+  return ids, np.ones(ids.shape, bool) if real is None else np.asarray(real) > 0
+
+
+def texts(data, batch) -> np.ndarray:
+  """The text of each token of a batch [n, L], '' of padding."""
+  return _texts(pieces_of(data), *_said(jax.device_get(batch)))
 
 
 def _is_ahead(ids: np.ndarray, labels: np.ndarray) -> bool:

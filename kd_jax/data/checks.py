@@ -117,9 +117,10 @@ def _tokens(values: object, name: str, where: str) -> np.ndarray:
 
 
 def shape(inputs: np.ndarray | Mapping[str, np.ndarray]) -> tuple[int, ...]:
-  """[N, H, W, C] of images; [N, L] of text, its tokens."""
-  named = isinstance(inputs, Mapping)
-  return tuple((inputs['input_ids'] if named else inputs).shape)
+  """[N, H, W, C] of images; [N, L] of the tokens that labels may be of."""
+  if isinstance(inputs, Mapping):
+    inputs = inputs.get('decoder_input_ids', inputs['input_ids'])
+  return tuple(inputs.shape)
 
 
 def rank(shape: tuple[int, ...], where: str) -> None:

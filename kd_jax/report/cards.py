@@ -1,4 +1,4 @@
-"""Prepares the examples of a report: images and the networks' answers."""
+"""Prepares the examples of a report: images or texts, and the answers."""
 
 import base64
 import io
@@ -10,6 +10,7 @@ import numpy as np
 from kd_jax.compare import fidelity, results
 
 CARDS = {'learned': 12, 'lost': 4}
+LETTERS = 400  # of a text
 BARS, LINES = 10, 4  # classes that are drawn: upright, or with long names
 
 
@@ -24,9 +25,10 @@ def cards(
   Over several seeds the mean of their probabilities decides.
 
   Returns:
-    {'learned', 'lost': [{'image', 'truth', 'index', 'networks'}]}; a network
-    has its title, color, answer, whether it is right, and its bars: the same
-    classes for all, or, where names are long, the likeliest of each.
+    {'learned', 'lost': [{'image', 'text', 'truth', 'index', 'networks'}]}, with
+    an image or a text; a network has its title, color, answer, whether it is
+    right, and its bars: the same classes for all, or, where names are long, the
+    likeliest of each.
   """
   student, alone = next(iter(result.report['students'].items()))
   rows = [result.report['teacher'], alone, student]
@@ -38,6 +40,7 @@ def cards(
     for row in rows
   }
   images = {k: v for run in result.runs for k, v in run.images.items()}
+  pieces = {k: v for run in result.runs for k, v in run.pieces.items()}
   picked = fidelity.examples(labels, *(logits[row] for row in rows))
   classes = result.report['data']['classes']
   long = max(map(len, classes)) > 3
@@ -51,7 +54,8 @@ def cards(
     return {
       'index': index,
       'truth': classes[labels[index]],
-      'image': data_uri(images[index]),
+      'image': data_uri(images[index]) if index in images else '',
+      'text': ''.join(pieces[index])[:LETTERS] if index in pieces else '',
       'long': long,
       'networks': [
         {
@@ -72,7 +76,7 @@ def cards(
     }
 
   return {
-    kind: [card(i) for i in picked[kind] if i in images][:most]
+    kind: [card(i) for i in picked[kind] if i in {**images, **pieces}][:most]
     for kind, most in CARDS.items()
   }
 

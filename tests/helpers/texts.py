@@ -79,9 +79,10 @@ def data(task: str = 'language', **options) -> sources.Data:
   more = {'vocabulary': VOCABULARY, 'task': task, 'validation': 8}
   if task in CLASSES:
     more['classes'] = CLASSES[task]
+  if task in ('language', 'classification'):
+    more['pieces'] = lambda ids: [f'w{i} ' for i in ids]
   if task == 'language':
-    more |= {'pieces': lambda ids: [f'w{i} ' for i in ids]}
-    more |= {'bytes_per_token': 3.0}
+    more['bytes_per_token'] = 3.0
   return sources.make_data('arrays', **{**given, **more, **options})
 
 

@@ -3,13 +3,14 @@
 import functools
 import pathlib
 import re
+import shutil
 import tempfile
 
 import numpy as np
 import pytest
 
-from kd_jax import tasks
-from kd_jax.compare import results, seeds, table
+from kd_jax import report, tasks
+from kd_jax.compare import by_logits, results, roles, seeds, table
 from tests.helpers import texts
 
 TASKS = ('language', 'classification', 'tagging', 'regression', 'multilabel')
@@ -57,7 +58,7 @@ def language():
 
 @pytest.mark.slow
 def test_tokens_have_the_loss_of_their_label(language):
-  report, run = language
+  written, run = language
   for index, pieces in run.pieces.items():
     row = texts.sentences(texts.TEST, 1)[index]
     assert [x for x in pieces.tolist() if x] == [f'w{k} ' for k in row]
@@ -68,26 +69,48 @@ def test_tokens_have_the_loss_of_their_label(language):
       assert np.isfinite(loss).sum() == len(row) - 1 and np.isnan(loss[0])
       nll = run.sums[name]['nll'][index]
       assert np.nansum(loss) == pytest.approx(nll, rel=1e-5)
-  for entries in report['tokens'].values():
+  for entries in written['tokens'].values():
     for entry in entries:
       assert entry['count'] > 0 and re.fullmatch(r'w\d+ ', entry['piece'])
       assert set(entry['losses']) == set(texts.ROWS)
-  learned = report['tokens']['learned'][0]['losses']
+  learned = written['tokens']['learned'][0]['losses']
   assert learned['student'] < learned['baseline']
-  lost = report['tokens']['lost'][0]['losses']
+  lost = written['tokens']['lost'][0]['losses']
   assert lost['student'] > lost['baseline']
 
 
 @pytest.mark.slow
 def test_less_perplexity_is_better(language):
-  report, _ = language
-  networks = report['networks']
+  written, _ = language
+  networks = written['networks']
   ours, theirs = (
     networks[row]['perplexity'] for row in ('student', 'baseline')
   )
-  assert report['verdict']['difference'] == pytest.approx(ours - theirs)
+  assert written['verdict']['difference'] == pytest.approx(ours - theirs)
   bits = networks['student']['nll'] / (3 * np.log(2))
   assert networks['student']['bits_per_byte'] == pytest.approx(bits)
   for row in texts.ROWS:
     low, high = networks[row]['interval']
     assert low < networks[row]['perplexity'] < high
+
+
+@pytest.mark.slow
+def test_a_classified_text_is_shown_as_text(tmp_path):
+  shutil.copytree(compared('classification') / 'seed_0', tmp_path / 'run')
+  of = texts.experiment('classification')
+  line = roles.make_lineup(of, texts.variables(of))
+  test = of.data.test()
+  right = np.eye(2, dtype=np.float32)[test.labels]
+  logits = {'teacher': right, 'baseline': -right, 'student': right}
+  arrays = by_logits.arrays(line, logits, test.labels, test, of.data)
+  written = results.read_report(tmp_path / 'run')
+  results.write(tmp_path / 'run', written, arrays)
+  page = report.write(tmp_path / 'run').read_text()
+  run = results.read(tmp_path / 'run').runs[0]
+  assert len(run.pieces) == texts.TEST and not run.images
+  for index, pieces in run.pieces.items():
+    row = texts.sentences(texts.TEST, 1)[index]
+    text = ''.join(pieces)
+    assert text == ''.join(f'w{k} ' for k in row)
+    assert f'<div class="note">{text}</div>' in page
+    assert f'test sequence {index}' in page
