@@ -1,10 +1,10 @@
 """SST-2: a small BERT teaches one of a single layer what a review thinks.
 
 Data: 67,349 phrases of film reviews, negative or positive; GLUE's 872 sentences
-for validation choose, the 1,821 of the Treebank's test set test. 8,192 word pieces,
-trained here; rows of 40. Teacher: three layers of 128, from scratch (nothing is
-pretrained here, so 80 % and not 93). Student: one layer of 16. 0.9 of the soft
-loss at T = 2 and 0.1 of the hard one; three seeds with one teacher.
+for validation choose, the 1,821 of the Treebank's test set test. 8,192 word
+pieces, trained here; rows of 40. Teacher: three layers of 128, from scratch
+(nothing is pretrained here, so 80 % and not 93). Student: one layer of 16. 0.9
+of the soft loss at T = 2 and 0.1 of the hard one; three seeds with one teacher.
 
   export KD_JAX_RAW_DIR=DIR  # that holds sst2/{train,validation,test}.tsv.gz
   python -m experiments.launch --config experiments/configs/sst2.py \
