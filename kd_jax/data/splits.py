@@ -48,8 +48,9 @@ class Data(NamedTuple):
 
   Of text: mean and std are (), vocabulary is the number of tokens (0: no text),
   bytes_per_token of the test set's labels (None: not known), pieces(ids) the
-  text of each token, tokenizer its file (tokenizer.json), or ''. label_names
-  may be () where classes are tokens.
+  text of each token, tokenizer its file (tokenizer.json), or '', buckets the
+  lengths that its batches are cut to (see `buckets`), or (). label_names may be
+  () where classes are tokens.
   """
 
   name: str
@@ -69,6 +70,7 @@ class Data(NamedTuple):
   bytes_per_token: float | None = None
   pieces: Callable[[Sequence[int]], list[str]] | None = None
   tokenizer: str = ''
+  buckets: tuple[int, ...] = ()
 
 
 def finish(

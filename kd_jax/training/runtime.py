@@ -12,7 +12,7 @@ import numpy as np
 from kd_jax import build, device, parallel, stages, tasks, terms, types
 from kd_jax import state as states
 from kd_jax import step as steps
-from kd_jax.data import pipeline, sources, stream
+from kd_jax.data import buckets, pipeline, sources, stream
 from kd_jax.training import cached_teachers, chunks
 
 EVAL_BATCH = 256
@@ -90,6 +90,7 @@ def make_runtime(
     experiment.config['precision'],
   )
   per_epoch = experiment.data.train.labels.shape[0] // recipe.batch_size
+  lengths = _lengths(experiment.data)
   split, on_device = _place(experiment.data.train, placement, teachers)
   signals, update = compile_halves(
     placement, halves, split if on_device else None
@@ -98,9 +99,12 @@ def make_runtime(
   def make_chunks(state, frozen, most):
     # Several processes would have to agree on where a chunk ends. What makes
     # images needs the frozen variables in its update, not N copies of them.
+    # The batches of a chunk have one length.
     if not on_device or jax.process_count() > 1 or stage.maker is not None:
       return None
-    index = functools.partial(_index, recipe, split.labels.shape[0])
+    if lengths is not None:
+      return None
+    index = _make_index(recipe, split.labels.shape[0])
     read = None if teachers is None else teachers.read
     return chunks.make_chunks(
       placement, halves, split, index, read, state, frozen, most
@@ -124,7 +128,7 @@ def make_runtime(
     signals,
     update,
     halves,
-    make_feed(split, recipe, placement, teachers),
+    make_feed(split, recipe, placement, teachers, lengths),
     make_chunks,
     make_validate(experiment, stage),
     count_flops,
@@ -212,6 +216,7 @@ def make_feed(
   recipe: stages.Recipe,
   placement: parallel.Placement,
   teachers: cached_teachers.CachedTeachers | None = None,
+  lengths: np.ndarray | None = None,
 ) -> stream.Feed:
   """Makes step -> batch, a pure function of (seed, step).
 
@@ -219,22 +224,28 @@ def make_feed(
   the batch is gathered here, on several by the step (see `compile_halves`).
   Batches of another are put on the devices in advance; a data set or cache
   that does not fit the memory is read ahead from disk.
+
+  With `lengths`, the buckets i [N] of texts, a batch is of one bucket; on one
+  device, with live teachers, it is cut to that bucket's length.
   """
   streamed = _streamed(split, teachers)
   split, on_device = _place(split, placement, teachers)
   single = placement.name == 'one'
+  index_of = _make_index(recipe, split.labels.shape[0], lengths)
 
   def examples(step):
-    index = _index(recipe, split.labels.shape[0], step)
+    index = index_of(step)
     index = pipeline.shard(index, jax.process_index(), jax.process_count())
     batch = (
       {'index': index.astype(np.int32)}
       if on_device and not single
       else pipeline.take(split, index)
     )
-    if teachers is None:
-      return batch
-    return {**batch, 'signals': teachers.read(step, index)}
+    if teachers is not None:
+      return {**batch, 'signals': teachers.read(step, index)}
+    if lengths is not None and single:
+      return buckets.cut(batch, int(lengths[index].max()))
+    return batch
 
   if on_device and single:
     return stream.Feed(examples)
@@ -246,9 +257,21 @@ def make_feed(
   return stream.ahead_on_device(feed, placement.split, recipe.steps)
 
 
-def _index(recipe, size: int, step: int) -> np.ndarray:
-  """The examples of a step's batch, i [B]."""
-  return pipeline.indices(recipe.data_seed, step, size, recipe.batch_size)
+def _make_index(recipe, size: int, lengths=None) -> Callable:
+  """Makes step -> the examples of its batch, i [B]."""
+  if lengths is not None:
+    return buckets.make_indices(recipe.data_seed, lengths, recipe.batch_size)
+  return lambda step: pipeline.indices(
+    recipe.data_seed, step, size, recipe.batch_size
+  )
+
+
+def _lengths(data: sources.Data) -> np.ndarray | None:
+  """The bucket of each training text, i64 [N]; None without buckets."""
+  if not data.buckets:
+    return None
+  mask = np.asarray(data.train.inputs['attention_mask'])
+  return buckets.lengths(mask, data.buckets)
 
 
 def _streamed(split, teachers) -> bool:

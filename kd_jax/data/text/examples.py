@@ -1,12 +1,13 @@
 """From texts to a data set: cut, tokenized, in rows, with the task's labels."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kd_jax import kinds, tasks, types
+from kd_jax.data import buckets as lengths
 from kd_jax.data import splits
 from kd_jax.data.text import (
   corpora,
@@ -32,6 +33,7 @@ class How(NamedTuple):
   objective: str
   hidden: float
   copies: int
+  buckets: tuple[int, ...]
 
 
 def make_how(
@@ -45,6 +47,7 @@ def make_how(
   objective: str = 'causal',
   hidden: kinds.Inside = 0.15,
   copies: kinds.Count = 1,
+  buckets: Sequence[int] = (),
 ) -> How:
   """The options that every data set of text takes.
 
@@ -63,6 +66,8 @@ def make_how(
       hidden ones (see `rows.masked`); 'translation', a decoder's next token.
     hidden: share of the tokens that 'masked' hides.
     copies: how often each row is there, hidden otherwise each time.
+    buckets: lengths; a batch is of rows that the same of them holds, and is cut
+      to it (see `data.buckets`): faster, for texts of unlike length, padded.
   """
   for word, value, legal in (
     ('layout', layout, rows.LAYOUTS),
@@ -72,7 +77,7 @@ def make_how(
       raise types.unknown(word, value, legal)
   return How(
     tokenizer, vocabulary, lowercase, length, target_length or length, layout,
-    objective, hidden, copies,
+    objective, hidden, copies, lengths.check(buckets, length, 'text'),
   )  # fmt: skip
 
 
@@ -120,6 +125,15 @@ def make_data(
   how, task, where = make_how(**how), tasks.make_task(task), f"'{name}'"
   if len(mean) or len(std):
     raise ValueError(f'mean={mean}, std={std} of {where}, which is text')
+  language = task.name == tasks.LANGUAGE.name
+  if how.buckets and language and how.layout != 'padded':
+    raise ValueError(
+      f"{where} has buckets and layout='{how.layout}'; legal: 'padded'"
+    )
+  if how.buckets and how.objective == 'translation':
+    raise ValueError(
+      f"{where} has buckets and objective='translation', which reads two rows"
+    )
   if held is not None:
     validation = 0
   if test is None and not more_test:
@@ -129,7 +143,7 @@ def make_data(
   )
   held = held if held is not None else cut_out
   tokenizer = _tokenizer(how, train, data_dir)
-  if task.name == tasks.LANGUAGE.name:
+  if language:
     classes, names = classes or tokenizer.size, ()
   else:
     classes = classes or labelling.count(train.labels, task, names)
@@ -152,6 +166,7 @@ def make_data(
     bytes_per_token=tokenizer.bytes_per_token or None,
     pieces=tokenizer.spell,
     tokenizer=tokenizer.json,
+    buckets=how.buckets,
   )
 
 
