@@ -174,6 +174,65 @@ def signal_of(network, variables, inputs) -> dict:
   return with_head(network, variables, outputs)
 
 
+def seen(
+  networks: Mapping[str, models.Network],
+  stage: stages.Stage,
+  params: types.PyTree,
+  state: State,
+  signals: Mapping[str, types.PyTree],
+  batch: types.Batch,
+  axis_name: str | None = None,
+) -> tuple[types.Batch, Mapping[str, types.Outputs], dict[str, types.PyTree]]:
+  """What the students see: the batch, or one whose images the stage makes.
+
+  Args:
+    networks: {name: Network}.
+    stage: that is trained.
+    params: of the state, by which the loss is differentiated.
+    state: before the step.
+    signals: what `Halves.frozen_signals` returned: the frozen variables, where
+      the stage makes its images.
+    batch: prepared; its images are not looked at then.
+    axis_name: the mapped axis.
+
+  Returns:
+    The batch, the signals of the frozen networks and of the maker, and
+    {maker: its new collections}.
+  """
+  maker = stage.maker
+  if maker is None:
+    return batch, signals, {}
+  name, frozen = maker.name, signals
+  variables = {
+    'params': params['networks'][name],
+    **state.carried['networks'][name],
+  }
+  # One key on all devices: they jitter alike.
+  rng = fold(jax.random.fold_in(state.rng, state.step), name)
+  images, collections = maker.generator.apply(
+    variables, batch, rng=rng, axis_name=axis_name
+  )
+  inputs = jax.lax.stop_gradient(images)
+  with jax.named_scope('teacher'):
+    judge = batch_norms.read(networks[maker.teacher])
+    judged = signal_of(judge, frozen[maker.teacher], images)
+    fixed = {
+      other: signal_of(networks[other], frozen[other], inputs)
+      for other in stage.frozen
+      if other != maker.teacher
+    }
+  fixed[maker.teacher] = jax.lax.stop_gradient(judged)
+  fixed[name] = {**judged, generators.IMAGES: images}
+  labels = batch['labels']
+  if maker.labels is None:
+    labels = judged['logits'].argmax(-1).astype(labels.dtype)
+  return (
+    {**batch, 'inputs': inputs, 'labels': labels},
+    fixed,
+    {name: collections},
+  )
+
+
 def with_head(network, variables, outputs) -> dict:
   """The outputs and, where it is known, the network's last classifier."""
   if network.head is None:

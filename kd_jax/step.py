@@ -19,7 +19,7 @@ import optax
 from kd_jax import optim, stages, tasks, terms, types
 from kd_jax import state as states
 from kd_jax.models import base as models
-from kd_jax.models import batch_norms, compute, generators
+from kd_jax.models import compute
 
 
 class Halves(NamedTuple):
@@ -162,7 +162,7 @@ def _update(networks, stage, task, state, signals, batch, axis_name=None):
 
   def loss(params):
     params = _noted(params, reached)
-    seen, fixed, made = _seen(
+    seen, fixed, made = states.seen(
       networks, stage, params, state, signals, batch, axis_name
     )
     students, carried = _students(
@@ -235,47 +235,6 @@ def _gradient(stage, loss, params):
     for kind in (True, False)
   ]
   return terms.total_of(summands), aux, optim.Parts(*grads)
-
-
-def _seen(networks, stage, params, state, signals, batch, axis_name):
-  """What the students see: the batch, or one whose images the stage makes.
-
-  Returns:
-    The batch, the signals of the frozen networks and of the maker, and the
-    maker's new collections.
-  """
-  maker = stage.maker
-  if maker is None:
-    return batch, signals, {}
-  name, frozen = maker.name, signals
-  variables = {
-    'params': params['networks'][name],
-    **state.carried['networks'][name],
-  }
-  # One key on all devices: they jitter alike.
-  rng = states.fold(jax.random.fold_in(state.rng, state.step), name)
-  images, collections = maker.generator.apply(
-    variables, batch, rng=rng, axis_name=axis_name
-  )
-  inputs = jax.lax.stop_gradient(images)
-  with jax.named_scope('teacher'):
-    judge = batch_norms.read(networks[maker.teacher])
-    judged = states.signal_of(judge, frozen[maker.teacher], images)
-    fixed = {
-      other: states.signal_of(networks[other], frozen[other], inputs)
-      for other in stage.frozen
-      if other != maker.teacher
-    }
-  fixed[maker.teacher] = jax.lax.stop_gradient(judged)
-  fixed[name] = {**judged, generators.IMAGES: images}
-  labels = batch['labels']
-  if maker.labels is None:
-    labels = judged['logits'].argmax(-1).astype(labels.dtype)
-  return (
-    {**batch, 'inputs': inputs, 'labels': labels},
-    fixed,
-    {name: collections},
-  )
 
 
 @jax.named_scope('teacher')

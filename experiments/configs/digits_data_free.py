@@ -12,18 +12,24 @@ learns from the teacher at T = 1, without labels, as here.
 """
 
 from experiments.configs import digits
+from kd_jax import config
 
 
-def get_config():
-  """digits.py, whose last stage sees none of the data."""
+def get_config(arg: str = ''):
+  """digits.py, whose last stage sees none of the data.
+
+  `arg` 'dafl' leaves out what the source has not: that the generator matches
+  the statistics of the teacher's batch norms too.
+  """
+  config.one_of(arg, 'dafl')
   c = digits.get_config()
-  c.networks.teacher = dict(name='cnn', hidden=64)
+  c.networks.teacher = dict(name='cnn', hidden=64, norm=True)
   c.networks.student = dict(name='cnn', hidden=16)
-  c.scheme = dict(
-    name='data_free', codes=32, width=16, learning_rate=0.01, activation=0.1
-  )
+  c.scheme = dict(name='data_free', codes=32, width=16, learning_rate=0.01)
+  if arg != 'dafl':
+    c.scheme.statistics = 1.0
   del c.terms.hard
   c.terms.soft = dict(method='kd', temperature=1.0)
   c.teacher.epochs = 20
-  c.train.steps, c.train.batch_size = 1500, 128
+  c.train.steps, c.train.batch_size = 600, 128
   return c

@@ -21,9 +21,16 @@ def get_config():
   c.networks.teacher = dict(name='cnn', hidden=64, norm=True)
   c.networks.student = dict(name='cnn', hidden=16)
   c.scheme = dict(
-    name='inversion', images=256, rounds=2, steps=500, statistics=1.0, jitter=1
+    name='inversion',
+    images=256,
+    rounds=2,
+    steps=300,
+    statistics=1.0,
+    variation=2e-3,
+    jitter=1,
   )
   del c.terms.hard
   c.terms.soft = dict(method='kd', temperature=c.get_ref('temperature'))
+  c.train.epochs = 40
   c.train.augment = (dict(name='shift', pixels=1),)
   return c

@@ -26,6 +26,7 @@ def get_config(arg: str = 'all'):
   c = digits.get_config()
   c.networks.teacher = dict(name='cnn', hidden=64)
   c.networks.student = dict(name='cnn', hidden=16)
+  c.train.epochs = 40
   if arg == 'all':
     return c
   c.networks.teacher = dict(load=TEACHER)
