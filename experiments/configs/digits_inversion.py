@@ -6,7 +6,8 @@ The student alone, to which the report compares it, is the same network with all
 of the data and the same steps.
 
 Source: Yin et al. 2020, https://arxiv.org/abs/1912.08795. The teacher is a
-small CNN with two batch norms.
+small CNN with two batch norms. Weights and steps were not tuned: 1 for the
+statistics, of networks with few channels, where the source has 100.
 
   python -m experiments.launch \
     --config experiments/configs/digits_inversion.py --workdir runs/inversion
@@ -21,16 +22,9 @@ def get_config():
   c.networks.teacher = dict(name='cnn', hidden=64, norm=True)
   c.networks.student = dict(name='cnn', hidden=16)
   c.scheme = dict(
-    name='inversion',
-    images=256,
-    rounds=2,
-    steps=300,
-    statistics=1.0,
-    variation=2e-3,
-    jitter=1,
+    name='inversion', images=256, rounds=2, steps=500, statistics=1.0, jitter=1
   )
   del c.terms.hard
   c.terms.soft = dict(method='kd', temperature=c.get_ref('temperature'))
-  c.train.epochs = 40
   c.train.augment = (dict(name='shift', pixels=1),)
   return c
