@@ -10,7 +10,7 @@ from kd_jax import build, network_files
 from kd_jax.build import networks
 
 WORDS = ['a', 'film', 'good', 'bad', 'and', 'much', 'too', 'long', 'for', 'me']
-TINY = dict(vocabulary=80, length=16)
+TINY = dict(vocabulary=80, length=16, buckets=[8])
 
 
 @pytest.fixture(scope='module')
