@@ -33,7 +33,7 @@ def padded(rows, length: int = LENGTH, prompt: int = 1) -> tuple[dict, object]:
   The labels are the next tokens, but for the first `prompt` of them.
   """
   shape = len(rows), length
-  ids, mask = np.full(shape, PAD), np.zeros(shape, int)
+  ids, mask = np.full(shape, PAD, np.int32), np.zeros(shape, np.int32)
   labels = np.full(shape, -100)
   for k, row in enumerate(rows):
     ids[k, : len(row)], mask[k, : len(row)] = row, 1
