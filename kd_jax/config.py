@@ -14,7 +14,8 @@ from kd_jax import kinds, types, user_file
 
 ConfigDict = ml_collections.ConfigDict
 OPEN = ('data', 'networks', 'scheme', 'terms', 'views')  # take keys of any name
-OPEN_ENDS = ('optimizer.options.', 'optimizer.schedule.')  # and so do these
+# And so do these.
+OPEN_ENDS = ('optimizer.options.', 'optimizer.schedule.', 'cache.distribution.')
 ALPHA_WEIGHTS = ('soft', 'hard')
 
 # The kinds of the plain keys; all others have the type of their default.
@@ -140,6 +141,9 @@ def default() -> ConfigDict:
   c.cache.folder = ''  # of the caches of teachers; '': WORKDIR/cache
   c.cache.outputs = ('logits',)  # and features, by the names of outputs
   c.cache.top_k = 0  # largest logits, the rest as one tail; 0: all
+  # name=.., options: what is stored in place of logits, see kd_jax.cache.forms:
+  # all, top_k (k, dtype; the default of a language), sampled (n, seed), hidden.
+  c.cache.distribution = open_dict()
   c.cache.dtype = 'float32'  # bfloat16, int8: see kd_jax.cache.encoding
   c.steps_at_once = 0  # in one program; 0: 100 on a GPU, on CPU as is faster
   c.checkpoint_every = 0  # steps between; 0: epochs 15 s apart
@@ -155,6 +159,7 @@ def _locked(c: ConfigDict) -> ConfigDict:
   c.lock()
   for name in OPEN:
     c[name].unlock()
+  c.cache.distribution.unlock()
   for part in (c.train, c.teacher):
     part.optimizer.options.unlock()
     part.optimizer.schedule.unlock()

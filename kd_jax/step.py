@@ -18,6 +18,7 @@ import optax
 
 from kd_jax import optim, stages, tasks, terms, types
 from kd_jax import state as states
+from kd_jax.methods import chunks
 from kd_jax.models import base as models
 from kd_jax.models import compute
 
@@ -294,12 +295,35 @@ def _right(stage, task, signals, batch, axis_name) -> dict[str, jax.Array]:
   """The part of each student's predictions that is right; 0 without labels."""
   return {
     name: terms.masked_mean(
-      task.right(signals[name]['logits'], batch['labels']),
+      _hits(stage, task, name, signals[name], batch['labels']),
       terms.of_labelled(batch.get('mask'), batch),
       axis_name,
     )
     for name in stage.students
   }
+
+
+def _hits(stage, task, name, outputs, labels) -> jax.Array:
+  """`Task.right` of a student: in chunks where a term of it is, see `chunks`.
+
+  Its logits are then of no use to anything else, and are not computed.
+  """
+  by_term = {
+    term.method.chunk for term in stage.terms.values() if term.student == name
+  } - {None}
+  if not by_term:
+    return task.right(outputs['logits'], labels)
+  size, hidden = min(by_term)
+  places = outputs[hidden].shape[:-1]
+  if labels.shape[: len(places)] != places:  # maps of another size
+    return task.right(outputs['logits'], labels)
+  return chunks.values(
+    lambda z, rest: task.right(z['student'], rest['labels']),
+    size,
+    hidden,
+    {'labels': labels},
+    student=jax.lax.stop_gradient(outputs),
+  )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -28,6 +28,7 @@ Leaving the others in one bin loses what the two sides differ within it, at most
 m (KL between the tails), m their mass; at k = V nothing.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -97,9 +98,14 @@ def sample(key: jax.Array, logits: jax.Array, n: int) -> Sampled:
     logits: z [..., V].
     n: static.
   """
-  shape = (n, *logits.shape[:-1])
-  drawn = jax.random.categorical(key, logits, shape=shape)
-  drawn = jnp.sort(jnp.moveaxis(drawn, 0, -1), axis=-1)
+  # By the sums of p up to each class: no array is larger than the logits.
+  cdf = jnp.cumsum(jnp.exp(numerics.log_probs(logits)), axis=-1)
+  u = jax.random.uniform(key, (*logits.shape[:-1], n)) * cdf[..., -1:]
+  search = jnp.vectorize(
+    lambda cdf, u: jnp.searchsorted(cdf, u, side='right'),
+    signature='(v),(n)->(n)',
+  )
+  drawn = jnp.minimum(search(cdf, jnp.sort(u, axis=-1)), cdf.shape[-1] - 1)
   first = jnp.concatenate(
     [jnp.ones_like(drawn[..., :1], bool), drawn[..., 1:] != drawn[..., :-1]], -1
   )
@@ -194,21 +200,24 @@ def unpack_sampled(rows: np.ndarray) -> Sampled:
 
 
 def identity(
-  teacher: str, tokenizer: str, ids: np.ndarray, positions: np.ndarray
+  tokenizer: str, inputs: Mapping[str, np.ndarray]
 ) -> Mapping[str, str]:
-  """What identifies the distributions of some tokens.
+  """What identifies the distributions of some tokens, beside their teacher.
 
   Args:
-    teacher: hash of its content.
-    tokenizer: hash of its file.
-    ids: i32 [B, L] of the tokens as the teacher saw them.
-    positions: i32 [B, L], which restart where sequences are packed.
+    tokenizer: its file (tokenizer.json), or '' where ids came without one.
+    inputs: the tokens as the teacher saw them, i32 [N, L] by name: 'input_ids',
+      and 'positions' where they restart, as in packed rows.
   """
-  tokens = {'ids': np.asarray(ids), 'positions': np.asarray(positions)}
+  ids = np.asarray(inputs['input_ids'], np.int32)
+  positions = inputs.get('positions')
+  if positions is None:
+    positions = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
   return {
-    'teacher': teacher,
-    'tokenizer': tokenizer,
-    'tokens': checkpoint.content_hash(tokens),
+    'tokenizer': hashlib.sha256(tokenizer.encode()).hexdigest(),
+    'tokens': checkpoint.content_hash(
+      {'ids': ids, 'positions': np.asarray(positions, np.int32)}
+    ),
   }
 
 

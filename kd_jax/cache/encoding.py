@@ -20,18 +20,22 @@ classes and the tail) loses only the differences within the tail: a KL over
 bins is never above the KL over classes. At other temperatures the tail has the
 mass of K - k equal logits. t never exceeds the k stored logits, so the order
 of the k classes and the predicted class stay the same.
+
+With a `distribution` (see `forms`) it holds some classes of the logits in their
+place, which are read as such: nothing of the size of all classes is made.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from kd_jax import types
+from kd_jax.cache import forms
 
 DTYPES = ('float32', 'bfloat16', 'int8')
-LOGITS = 'logits'
+LOGITS = forms.LOGITS
 
 
 class Layout(NamedTuple):
@@ -41,11 +45,14 @@ class Layout(NamedTuple):
     shapes: {output: its shape for one example}.
     dtype: of the stored numbers, one of DTYPES.
     top_k: number of stored logits; 0 stores all of them.
+    distribution: what is stored in place of logits, as `forms.settle` returns
+      it; {}: they are.
   """
 
   shapes: Mapping[str, tuple[int, ...]]
   dtype: str = 'float32'
   top_k: int = 0
+  distribution: Mapping[str, Any] = {}
 
 
 def check(layout: Layout) -> Layout:
@@ -79,6 +86,10 @@ def record(layout: Layout) -> np.dtype:
   fields = []
   for name in sorted(layout.shapes):
     shape = tuple(layout.shapes[name])
+    if _in_form(layout, name):
+      form = forms.make_form(layout.distribution)
+      fields.append((name, form.record(shape[-1]), shape[:-1]))
+      continue
     if layout.top_k and name == LOGITS:
       classes = np.min_scalar_type(shape[-1] - 1).newbyteorder('<')
       fields.append((f'{name}.classes', classes, (*shape[:-1], layout.top_k)))
@@ -89,10 +100,31 @@ def record(layout: Layout) -> np.dtype:
   return np.dtype(fields)
 
 
+def names(layout: Layout) -> list[str]:
+  """The names of the outputs that are read of a record."""
+  return [
+    read
+    for name in layout.shapes
+    for read in (
+      forms.make_form(layout.distribution).names
+      if _in_form(layout, name)
+      else [name]
+    )
+  ]
+
+
 def pack(layout: Layout, outputs: types.Outputs) -> np.ndarray:
-  """Outputs [B, ...] as records [B] of type `record(layout)`."""
+  """Outputs [B, ...] as records [B] of type `record(layout)`.
+
+  Those of a distribution have their own names (`forms.reduce`).
+  """
   rows = np.empty(len(next(iter(outputs.values()))), record(layout))
   for name in layout.shapes:
+    if _in_form(layout, name):
+      form = forms.make_form(layout.distribution)
+      stored = tuple(outputs[key] for key in form.names)
+      rows[name] = form.pack(rows.dtype[name].base, stored)
+      continue
     values = np.asarray(outputs[name], np.float32)
     if layout.top_k and name == LOGITS:
       rows[f'{name}.classes'], values = _largest(values, layout.top_k)
@@ -103,9 +135,14 @@ def pack(layout: Layout, outputs: types.Outputs) -> np.ndarray:
 
 
 def unpack(layout: Layout, rows: np.ndarray) -> dict[str, np.ndarray]:
-  """Decodes `pack`, within its error: f32 outputs [B, ...]."""
+  """Decodes `pack`, within its error: f32 outputs [B, ...], classes i32."""
   outputs = {}
   for name, shape in layout.shapes.items():
+    if _in_form(layout, name):
+      form = forms.make_form(layout.distribution)
+      stored = form.unpack(np.ascontiguousarray(rows[name]))
+      outputs |= zip(form.names, stored, strict=True)
+      continue
     values = _values(layout, rows, name)
     if layout.top_k and name == LOGITS:
       full = np.repeat(values[..., -1:], shape[-1], axis=-1)
@@ -114,6 +151,11 @@ def unpack(layout: Layout, rows: np.ndarray) -> dict[str, np.ndarray]:
       values = full
     outputs[name] = values
   return outputs
+
+
+def _in_form(layout: Layout, name: str) -> bool:
+  """Whether an output is stored as a distribution."""
+  return bool(layout.distribution) and name == LOGITS
 
 
 def _largest(logits: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

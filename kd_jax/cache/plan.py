@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from kd_jax import checkpoint, stages, types
-from kd_jax.cache import encoding
+from kd_jax.cache import distributions, encoding, forms
 from kd_jax.models import base as models
 
 # Augmentations after which a batch has no image of its own for each example.
@@ -27,6 +27,7 @@ class Plan(NamedTuple):
     folder: of the caches; '' is a folder in the run's own.
     outputs: names of outputs; a cache stores those that its teacher has.
     dtype, top_k: how they are stored (see `encoding`).
+    distribution: what is stored in place of logits (see `forms`); {}: they are.
     views: augmented images of each example.
     identity: everything that identifies a cache, except the teacher.
   """
@@ -35,6 +36,7 @@ class Plan(NamedTuple):
   outputs: tuple[str, ...]
   dtype: str
   top_k: int
+  distribution: Mapping[str, Any]
   views: int
   identity: Mapping[str, Any]
 
@@ -43,12 +45,13 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
   """The plan of a config (as JSON); None where teachers are live.
 
   Raises:
-    ValueError: for a dtype that is none, a folder that cannot be one, or
-      augmentation that cannot be replayed.
+    ValueError: for a dtype that is none, a distribution that cannot be stored,
+      a folder that cannot be one, or augmentation that cannot be replayed.
   """
   spec, train = settings['cache'], settings['train']
   if spec['dtype'] not in encoding.DTYPES:
     raise types.unknown('cache.dtype', spec['dtype'], encoding.DTYPES)
+  distribution, outputs = forms.settle(spec, data)
   if settings['teacher_outputs'] == 'live':
     return None
   if spec['folder']:
@@ -77,15 +80,26 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
     'preprocessing': {'mean': data.mean, 'std': data.std},
     'top_k': spec['top_k'],
     'dtype': spec['dtype'],
+    # Caches without them keep the identity that they always had.
+    **({'distribution': distribution} if distribution else {}),
+    **_of_tokens(data),
   }
   return Plan(
     spec['folder'],
-    tuple(spec['outputs']),
+    outputs,
     spec['dtype'],
     spec['top_k'],
+    distribution,
     identity['views'],
     identity,
   )
+
+
+def _of_tokens(data) -> Mapping[str, str]:
+  """The tokenizer and the tokens of a data set of text; {} of another."""
+  if not data.vocabulary:
+    return {}
+  return distributions.identity(data.tokenizer, data.train.inputs)
 
 
 def check_folder(folder: str) -> None:
@@ -119,7 +133,9 @@ def layout_of(
   }
   if not shapes:
     raise types.unknown('cache.outputs', ', '.join(plan.outputs), outputs)
-  return encoding.check(encoding.Layout(shapes, plan.dtype, plan.top_k))
+  return encoding.check(
+    encoding.Layout(shapes, plan.dtype, plan.top_k, plan.distribution)
+  )
 
 
 def identity_of(
@@ -138,7 +154,8 @@ def identity_of(
       their hash out.
   """
   spec = {k: v for k, v in spec.items() if k != 'inputs'}
-  identity = {'network': spec, 'outputs': list(layout.shapes), **plan.identity}
+  names = encoding.names(layout)
+  identity = {'network': spec, 'outputs': names, **plan.identity}
   if variables is None:
     return identity
   content = checkpoint.content_hash(jax.device_get(dict(variables)))
@@ -168,10 +185,19 @@ def shapes_of(
   size = stage.recipe.batch_size
   return {
     'signals': {
-      name: {
-        output: jax.ShapeDtypeStruct((size, *shape), jnp.float32)
-        for output, shape in layout_of(plan, outputs).shapes.items()
-      }
+      name: _read_shapes(layout_of(plan, outputs), size)
       for name, outputs in shapes.items()
     }
   }
+
+
+def _read_shapes(layout: encoding.Layout, size: int) -> dict:
+  """The shapes of what is read for a batch of a teacher's records."""
+  read = {}
+  for name, shape in layout.shapes.items():
+    batch = size, *shape
+    if layout.distribution and name == encoding.LOGITS:
+      read |= forms.shapes(layout.distribution, batch)
+    else:
+      read[name] = jax.ShapeDtypeStruct(batch, jnp.float32)
+  return read

@@ -39,7 +39,7 @@ class Cache(NamedTuple):
   """An open cache.
 
   Attributes:
-    read: (examples i [B], view) -> f32 outputs [B, ...], NumPy.
+    read: (examples i [B], view) -> outputs [B, ...], NumPy: f32, classes i32.
     manifest: the index: identity, layout, shards.
     in_memory: whether all records are in memory; else `read` reads files.
   """
@@ -212,7 +212,9 @@ def open_cache(
   manifest = _read_json(folder, MANIFEST)
   spec = manifest['layout']
   shapes = {name: tuple(shape) for name, shape in spec['shapes'].items()}
-  layout = encoding.Layout(shapes, spec['dtype'], spec['top_k'])
+  layout = encoding.Layout(
+    shapes, spec['dtype'], spec['top_k'], spec.get('distribution', {})
+  )
   parts = [
     shards.Shard(s['view'], s['start'], s['stop']) for s in manifest['shards']
   ]

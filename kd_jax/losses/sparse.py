@@ -21,6 +21,11 @@ from kd_jax.losses import divergences, numerics
 
 Array = numerics.Array
 
+# Outputs of a teacher of which some classes are known, and of one of which some
+# classes are drawn, in place of its logits.
+KNOWN = ('top_log_probs', 'top_classes', 'top_log_rest')
+DRAWN = ('sampled_classes', 'sampled_weights')
+
 VARIANTS = ('tail', 'renormalize', 'renormalize_teacher')
 SUPPORTS = ('teacher', 'student')
 
@@ -82,7 +87,11 @@ def known_bins(
 
 
 def pair(
-  student: Array, log_top: Array, classes: Array, log_rest: Array
+  student: Array,
+  log_top: Array,
+  classes: Array,
+  log_rest: Array,
+  variant: str = 'tail',
 ) -> tuple[Array, Array]:
   """Both sides as logits of the known classes and, with one, the tail.
 
@@ -94,14 +103,22 @@ def pair(
   Args:
     student: logits z_s [B, ..., K].
     log_top, classes, log_rest: as in `topk_kl`.
+    variant: one of VARIANTS. Of 'renormalize_teacher' the teacher has a tail of
+      mass 0 where the student has its own, so that a KL from the teacher is
+      that to the student's whole softmax.
 
   Returns:
-    (student's, teacher's) [B, ..., k + 1], or [B, ..., K] where k = K.
+    (student's, teacher's) [B, ..., k + 1]; [B, ..., k] where `variant` is
+    'renormalize', or k = K.
   """
-  whole = classes.shape[-1] == student.shape[-1]
-  variant = 'renormalize' if whole else 'tail'
-  ours = bins(numerics.log_probs(student), classes, variant)
-  return ours, known_bins(log_top, log_rest, 1.0, variant)
+  numerics.need_variant(variant, VARIANTS)
+  if classes.shape[-1] == student.shape[-1]:
+    variant = 'renormalize'
+  if variant == 'renormalize_teacher':
+    log_rest = jnp.full_like(log_rest, -jnp.inf)
+  kept = 'renormalize' if variant == 'renormalize' else 'tail'
+  ours = bins(numerics.log_probs(student), classes, kept)
+  return ours, known_bins(log_top, log_rest, 1.0, kept)
 
 
 def topk_kl(

@@ -36,6 +36,7 @@ from kd_jax.methods import (
   features,
   hints,
   information,
+  known,
   layer_attention,
   mgd,
   regions,
@@ -75,7 +76,7 @@ METHODS = {
   'cross_entropy': base.on_labels(logits.cross_entropy),
   'uskd': base.only('image', teacher_free.uskd),
   # Logits.
-  'kd': base.on_logits(logits.kd, binned=True),
+  'kd': base.on_logits(logits.kd, binned=known.FORWARD),
   'dkd': base.on_logits(decoupled.dkd),
   'rld': base.on_logits(decoupled.rld, alpha_temperature=kinds.Temperature),
   'nkd': base.on_logits(decoupled.nkd),
@@ -96,16 +97,18 @@ METHODS = {
   'ttm': base.on_logits(logits.ttm),
   'wsld': base.on_logits(logits.wsld),
   'logit_mse': base.on_logits(logits.logit_mse),
-  'forward_kl': base.on_logits(divergences.forward_kl, binned=True),
-  'reverse_kl': base.on_logits(divergences.reverse_kl, binned=True),
+  'forward_kl': base.on_logits(divergences.forward_kl, binned=known.FORWARD),
+  'reverse_kl': base.on_logits(divergences.reverse_kl, binned=known.TAIL),
   'generalized_jsd': base.on_logits(
-    divergences.generalized_jsd, binned=True, beta=kinds.Share
+    divergences.generalized_jsd, binned=known.TAIL, beta=kinds.Share
   ),
-  'skew_kl': base.on_logits(divergences.skew_kl, binned=True),
-  'skew_reverse_kl': base.on_logits(divergences.skew_reverse_kl, binned=True),
-  'symmetric_kl': base.on_logits(divergences.symmetric_kl, binned=True),
-  'js': base.on_logits(divergences.js, binned=True),
-  'tv': base.on_logits(divergences.tv, binned=True),
+  'skew_kl': base.on_logits(divergences.skew_kl, binned=known.TAIL),
+  'skew_reverse_kl': base.on_logits(
+    divergences.skew_reverse_kl, binned=known.TAIL
+  ),
+  'symmetric_kl': base.on_logits(divergences.symmetric_kl, binned=known.TAIL),
+  'js': base.on_logits(divergences.js, binned=known.TAIL),
+  'tv': base.on_logits(divergences.tv, binned=known.TAIL),
   'ofa': base.on_logits(decoupled.ofa),
   'ofa_exits': base.only('image', exits.ofa_exits),
   'wkd_l': transport.wkd_l,

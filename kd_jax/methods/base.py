@@ -9,8 +9,8 @@ import jax
 
 from kd_jax import kinds, types
 from kd_jax.losses import logits as logit_losses
-from kd_jax.losses import sparse, spatial, tokens
-from kd_jax.methods import chunks
+from kd_jax.losses import numerics, spatial, tokens
+from kd_jax.methods import chunks, known
 
 NOTHING = {'params': {}, 'state': {}}
 
@@ -35,9 +35,6 @@ LEGAL: Mapping[str, Any] = {
 
 # What a loss takes of a batch of text: no options, unless a maker says so.
 MASKS = ('tokens', 'segments', 'by_query', 'counts')
-
-# Outputs of a teacher of which some classes are known (see `losses.sparse`).
-KNOWN = ('top_log_probs', 'top_classes', 'top_log_rest')
 
 # The axes of the logits that a method compares, by its `predictions`.
 _AXES = {'image': '[B, K]', 'pixel': '[B, H, W, K]'}
@@ -68,6 +65,8 @@ class Method(NamedTuple):
     needs: keys of a batch that an augmentation must have made.
     tokens: whether values [B, L] of text are of its tokens: the real ones
       count, with or without a label.
+    chunk: (predictions, output): it makes the student's logits of so many
+      predictions at a time out of this output; None: it reads them whole.
   """
 
   init: Callable[..., types.Variables]
@@ -79,6 +78,7 @@ class Method(NamedTuple):
   predictions: str = 'any'
   needs: tuple[str, ...] = ()
   tokens: bool = False
+  chunk: tuple[int, str] | None = None
 
 
 def nothing(key, student, teacher) -> types.Variables:
@@ -198,6 +198,13 @@ def check_logits(
     student, teacher: outputs or their shapes.
     places: whether maps of logits must be of one size.
   """
+  known.check(name, teacher, known.NONE, {}, {})
+  if chunks.FINAL in teacher and 'logits' not in teacher:
+    raise ValueError(
+      f"method '{name}' needs chunk= (such as 256): the cache of its teacher "
+      'holds hidden states, of which it makes the logits of some tokens at a '
+      'time'
+    )
   if 'logits' not in teacher:
     raise ValueError(f"method '{name}' needs a teacher that has logits")
   ours, theirs = student['logits'].shape, teacher['logits'].shape
@@ -224,7 +231,7 @@ def on_logits(
   function: Callable,
   batchwise: bool = False,
   counted: Sequence[str] = (),
-  binned: bool = False,
+  binned: tuple[str, ...] = known.NONE,
   **legal,
 ) -> Callable:
   """Makes the maker of a method that compares two logits.
@@ -234,8 +241,11 @@ def on_logits(
       and static options) -> [B, ...], from `kd_jax.losses`.
     batchwise: whether it couples the examples of a batch.
     counted: options that count classes: at most K of them, where given.
-    binned: whether it takes a teacher that has `KNOWN` in place of logits, as a
-      cache of tokens holds: it then compares those classes and the tail.
+    binned: what it reads of a teacher that has some classes in place of logits,
+      as a cache of tokens holds: `known.TAIL`, with the others as one class,
+      or in every way (`known.FORWARD`), which only a divergence from the
+      teacher may: one that reads the student's probabilities falls as the
+      student moves its mass out of the classes.
     **legal: {option: kind} where `LEGAL` does not say it.
 
   Returns:
@@ -243,7 +253,8 @@ def on_logits(
     logits first (logit standardization, Sun et al. 2024). `chunk=n` computes
     the logits of n predictions at a time out of the outputs `hidden` ('final')
     and the heads: for vocabularies so large that no array of all logits should
-    be alive. What couples the examples has neither.
+    be alive. What couples the examples has neither. `others` says what becomes
+    of the classes that a cache does not hold: one of `binned`.
   """
   hparams = hparams_of(function)
   labelled = wants_labels(function)
@@ -255,6 +266,8 @@ def on_logits(
     standardize = options.pop('standardize', False)
     chunk = options.pop('chunk', None)
     hidden = options.pop('hidden', None) or chunks.FINAL
+    others = options.pop('others', None)
+    numerics.need_variant(others or known.TAIL[0], binned or known.TAIL)
 
     def compare(student, teacher, labels, hparams, **masks):
       if standardize:
@@ -266,10 +279,24 @@ def on_logits(
     def init(key, student, teacher):
       del key
       sides = {'student': student, 'teacher': teacher}
-      if binned and knows(teacher):
-        return _check_known(name, compare, student, teacher, numbers)
+      known.check(name, teacher, binned, numbers, options)
+      if known.names(teacher):
+        sides.pop('teacher')
+      elif others:
+        raise ValueError(
+          f"method '{name}' with others= needs a teacher of which a cache "
+          "holds the largest classes: cache.distribution=dict(name='top_k')"
+        )
       if chunk:
         chunks.check(name, hidden, **sides)
+      if known.names(teacher):
+        batch = {'labels': None}
+        check(
+          name, lambda *x: loss(NOTHING, *x, batch, numbers), student, teacher
+        )
+        return NOTHING
+      if chunk:
+        teacher = chunks.with_logits(teacher, hidden)
       check_logits(name, student, teacher)
       shape = student['logits'].shape
       counts = {k: v for k, v in options.items() if k in counted}
@@ -282,15 +309,24 @@ def on_logits(
 
     def loss(variables, student, teacher, batch, hparams):
       labels = batch['labels'] if labelled else None
-      if binned and knows(teacher):
-        bins = sparse.pair(student['logits'], *(teacher[n] for n in KNOWN))
-        return compare(*bins, labels, hparams), variables['state']
-      if chunk:
-        value = chunks.values(
-          lambda z, y: compare(z['student'], z['teacher'], y, hparams),
+      if known.names(teacher):
+        value = known.values(
+          lambda *sides: compare(*sides, labels, hparams),
+          student,
+          teacher,
+          others or known.TAIL[0],
           chunk,
           hidden,
-          labels,
+        )
+        return value, variables['state']
+      if chunk:
+        value = chunks.values(
+          lambda z, rest: compare(
+            z['student'], z['teacher'], rest.get('labels'), hparams
+          ),
+          chunk,
+          hidden,
+          {'labels': labels} if labelled else {},
           student=student,
           teacher=teacher,
         )
@@ -308,26 +344,14 @@ def on_logits(
       value = computed(*pair, labels, hparams, **masks)
       return value, variables['state']
 
-    return Method(init, loss, numbers, batchwise)
+    return Method(
+      init, loss, numbers, batchwise, chunk=chunk and (chunk, hidden)
+    )
 
   chunked = {} if batchwise else chunks.OPTIONS
-  legal = {**legal, 'standardize': bool, **chunked}
+  ways = known.OPTIONS if binned == known.FORWARD else {}
+  legal = {**legal, 'standardize': bool, **chunked, **ways}
   return documented(make, function, legal)
-
-
-def knows(teacher: Mapping) -> bool:
-  """Whether a teacher has some classes of its distributions, and no logits."""
-  return 'logits' not in teacher and all(name in teacher for name in KNOWN)
-
-
-def _check_known(name, compare, student, teacher, numbers) -> types.Variables:
-  """The init of a method on known classes: traces it on shapes."""
-
-  def loss(student, teacher):
-    return compare(*sparse.pair(student, *teacher), None, numbers)
-
-  check(name, loss, student['logits'], [teacher[n] for n in KNOWN])
-  return NOTHING
 
 
 def on_labels(function: Callable) -> Callable:
@@ -358,10 +382,12 @@ def on_labels(function: Callable) -> Callable:
       labels = batch['labels']
       if chunk:
         value = chunks.values(
-          lambda z, y: function(z['student'], y, **options, **hparams),
+          lambda z, rest: function(
+            z['student'], rest['labels'], **options, **hparams
+          ),
           chunk,
           hidden,
-          labels,
+          {'labels': labels},
           student=student,
         )
         return value, variables['state']
@@ -369,6 +395,6 @@ def on_labels(function: Callable) -> Callable:
       value = function(logits, labels, **options, **hparams)
       return value, variables['state']
 
-    return Method(init, loss, numbers)
+    return Method(init, loss, numbers, chunk=chunk and (chunk, hidden))
 
   return documented(make, function, chunks.OPTIONS)

@@ -49,23 +49,31 @@ def values(
   compare: Callable[..., jax.Array],
   chunk: int,
   hidden: str,
-  labels: jax.Array | None,
+  rest: Mapping[str, jax.Array],
   **sides: Mapping,
 ) -> jax.Array:
   """The values of predictions f32 [B, ...], `chunk` of them at a time.
 
   Args:
-    compare: ({side: logits [n, K]}, labels [n] or None) -> f32 [n].
+    compare: ({side: logits [n, K]}, {name: [n, ...]}) -> f32 [n].
     chunk: static.
     hidden: name of the output that the head reads.
-    labels: i32 [B, ...], for what compares them too.
+    rest: {name: [B, ..., ...]}, what else a prediction has: labels, or what is
+      known of the teacher.
     **sides: outputs with `hidden` and the head.
   """
-  rest = {} if labels is None else {'labels': labels}
   return heads.in_chunks(
-    lambda logits, rest: compare(logits, rest.get('labels')),
+    compare,
     {who: outputs[teacher_head.HEAD] for who, outputs in sides.items()},
     {who: outputs[hidden] for who, outputs in sides.items()},
     rest,
     chunk,
   )
+
+
+def with_logits(outputs: Mapping, hidden: str) -> Mapping:
+  """The shapes of outputs, with those of logits that a head is to make."""
+  if 'logits' in outputs:
+    return outputs
+  head, x = outputs[teacher_head.HEAD], outputs[hidden]
+  return {**outputs, 'logits': jax.eval_shape(heads.logits, head, x)}

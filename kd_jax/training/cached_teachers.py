@@ -8,8 +8,17 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from kd_jax import build, errors, identities, metrics, stages, terms, types
-from kd_jax.cache import plan, store
+from kd_jax import (
+  build,
+  checkpoint,
+  errors,
+  identities,
+  metrics,
+  stages,
+  terms,
+  types,
+)
+from kd_jax.cache import encoding, forms, plan, store
 from kd_jax.data import pipeline
 from kd_jax.models import base as models
 from kd_jax.training import finished
@@ -19,7 +28,7 @@ class CachedTeachers(NamedTuple):
   """The cached teachers of a stage.
 
   Attributes:
-    read: (step, examples i [B]) -> {teacher: f32 outputs [B, ...]}.
+    read: (step, examples i [B]) -> {teacher: outputs [B, ...]}.
     in_memory: whether the outputs of all teachers are in memory.
   """
 
@@ -154,7 +163,21 @@ def _open(experiment, stage, name, variables, prepare, session, tick):
     )
     for line in progress:
       line.close()
+    _say_bytes(folder, _layout(experiment, name), name)
   return store.open_cache(folder, identity)
+
+
+def _say_bytes(folder, layout: encoding.Layout, name: str) -> None:
+  """Says what a prediction takes in a cache of distributions."""
+  if not layout.distribution:
+    return
+  files = sum(path.stat().st_size for path in folder.glob('*.array_record'))
+  index = checkpoint.read_json(folder / store.MANIFEST)
+  examples = sum(s['stop'] - s['start'] for s in index['shards'])
+  words = forms.in_words(
+    layout.distribution, files / examples, layout.shapes[encoding.LOGITS]
+  )
+  metrics.say(f'cache of {name}: {words}')
 
 
 def make_compute(
@@ -168,13 +191,16 @@ def make_compute(
   """
   placement, split = experiment.placement, experiment.data.train
   network, per_epoch = experiment.networks[name], _per_epoch(experiment, stage)
-  names = _layout(experiment, name).shapes
+  layout = _layout(experiment, name)
 
   def outputs_of(variables, step, batch, *, axis_name=None):
     batch = prepare(step, batch)
     inputs = batch.get('teacher_inputs', batch['inputs'])
     outputs, _ = network.apply(variables, inputs, train=False)
-    outputs = {name: outputs[name] for name in names}
+    outputs = {name: outputs[name] for name in layout.shapes}
+    if layout.distribution:
+      logits = outputs.pop(encoding.LOGITS)
+      outputs |= forms.reduce(layout.distribution, logits, batch['index'], step)
     return outputs if axis_name is None else terms.gather(outputs, axis_name)
 
   compiled = placement.compile(outputs_of, 2)

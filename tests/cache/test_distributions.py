@@ -121,13 +121,15 @@ def test_what_cannot_be_stored_is_one_line():
 
 
 def test_other_tokens_positions_or_tokenizers_are_another_cache():
-  ids, places = np.arange(6).reshape(2, 3), np.arange(6).reshape(2, 3)
-  first = distributions.identity('t', 'k', ids, places)
-  assert first == distributions.identity('t', 'k', ids.copy(), places)
-  for other in (
-    ('u', 'k', ids, places),
-    ('t', 'l', ids, places),
-    ('t', 'k', ids + 1, places),
-    ('t', 'k', ids, places % 3),
+  ids = np.arange(6).reshape(2, 3)
+  tokens = {'input_ids': ids}
+  first = distributions.identity('k', tokens)
+  assert first == distributions.identity(
+    'k', {'input_ids': ids.copy(), 'positions': [[0, 1, 2]] * 2}
+  )
+  for tokenizer, inputs in (
+    ('l', tokens),
+    ('k', {'input_ids': ids + 1}),
+    ('k', {**tokens, 'positions': [[0, 1, 0]] * 2}),
   ):
-    assert first != distributions.identity(*other)
+    assert first != distributions.identity(tokenizer, inputs)

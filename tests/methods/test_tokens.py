@@ -13,7 +13,6 @@ import pytest
 from kd_jax import kinds, methods, terms
 from kd_jax.build import terms as build_terms
 from kd_jax.losses import heads, sparse
-from kd_jax.methods import base
 from tests.helpers import marks
 from tests.helpers.methods import harness, texts
 
@@ -204,7 +203,7 @@ def test_a_teacher_of_which_some_classes_are_known(name):
     method = methods.make_method(name, temperature=temperature)
     log_top, classes = jax.lax.top_k(log_p, k)
     known = log_top, classes, sparse.log_tail(log_top)
-    teacher = dict(zip(base.KNOWN, known, strict=True))
+    teacher = dict(zip(sparse.KNOWN, known, strict=True))
     shapes = map(harness.signals.shapes_of, (text.student, teacher))
     variables = method.init(jax.random.key(0), *shapes)
     for side in (teacher, text.teacher):
