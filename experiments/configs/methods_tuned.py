@@ -1,21 +1,21 @@
 """Every method with its weight and temperature tuned, on two tasks of digits.
 
 Few labels: 200 of scikit-learn's 1,797 digits, 8x8, train teacher and student,
-500 validate, 1,097 test. The teacher, convolutions of 24,010 parameters, is
+500 validate, 1,097 test. The teacher, convolutions of 23,946 parameters, is
 trained once, with shifted images; the student has 1,674. Wrong labels: 800
 train, half of their labels wrong, 300 validate, 697 test; the same teacher's
-network, with mixed images too, and a student of 6,138.
+network, with mixed images too, and a student of 6,218.
 The student alone is tuned first, rate and decay by 8 trials of two seeds
 (`--sweep arg=alone`, `arg=alone@noisy`); every method then trains with that
 rate and decay, and its weight and temperature are tuned by as many:
 loss = CE + weight * method. The ten seeds that are tested are none of those
 that chose.
 
-  python -m experiments.launch --config experiments/configs/methods_tuned.py \\
-    --workdir runs/methods_tuned --sweep methods_tuned --search optuna \\
+  python -m experiments.launch --config experiments/configs/methods_tuned.py \
+    --workdir runs/methods_tuned --sweep methods_tuned --search optuna \
     --trials 8
-  python -m experiments.launch --config experiments/configs/methods_tuned.py \\
-    --workdir runs/methods_noisy --sweep methods_noisy --search optuna \\
+  python -m experiments.launch --config experiments/configs/methods_tuned.py \
+    --workdir runs/methods_noisy --sweep methods_noisy --search optuna \
     --trials 8
 """
 
