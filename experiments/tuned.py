@@ -1,12 +1,12 @@
-"""The tuned methods: their rows as a small file, and table and picture of it.
+"""The tuned methods: their rows as small files, and table and picture of them.
 
-  python -m experiments.tuned --rows runs/methods_tuned
+  python -m experiments.tuned --rows runs/methods_tuned runs/methods_noisy
   python -m experiments.tuned
 
 The first one writes ROWS, a line of JSON for each method that is finished in
-the folder of `configs/methods_tuned.py`; the second one draws the table in
-experiments/README.md, the sentence in README.md and the picture, out of that
-file alone.
+the folders of `configs/methods_tuned.py`, few labels and wrong labels; the
+second one draws the table in experiments/README.md, the sentence in README.md
+and the picture, out of those files alone.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import json
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,39 +26,55 @@ from kd_jax.report import notebook, pictures
 from kd_jax.runs import search, sweep_run, tuned
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROWS = HERE / 'results/methods_tuned.jsonl'
+FEW, WRONG = 'few labels', 'wrong labels'
+ROWS = {
+  FEW: HERE / 'results/methods_tuned.jsonl',
+  WRONG: HERE / 'results/methods_noisy.jsonl',
+}
+SWEEPS = {
+  FEW: methods_tuned.sweep_methods_tuned,
+  WRONG: methods_tuned.sweep_methods_noisy,
+}
 PICTURE = HERE / 'methods_tuned.svg'
 SECTION = 'methods tuned'
-WEIGHT, SOFTNESS = 'terms.soft.weight', ('terms.soft.temperature',)
-SOFTNESS += ('terms.soft.t_norm',)
-BEST = 5  # methods that the sentence names
+WEIGHT = 'terms.soft.weight'
+SOFTNESS = ('terms.soft.temperature', 'terms.soft.t_norm')
+BEST = 4  # methods that the sentence names
+HOLDS = (verdict.HELPED, verdict.HURT)
+
+Row = Mapping[str, Any]
+Tables = Mapping[str, Sequence[Row]]  # {task: rows}
 
 
-def rows_of(workdir: pathlib.Path) -> list[dict]:
+def rows_of(workdir: pathlib.Path, task: str) -> list[dict]:
   """A row for each finished setting of a folder, in the sweep's order.
+
+  Args:
+    workdir: of the sweep of the task.
+    task: a key of SWEEPS.
 
   Returns:
     'method'; 'trials', [[values, accuracy on validation or None]]; 'chosen',
-    the values of the best; 'validation', 'test', 'alone' and 'teacher', an
-    accuracy a seed ('teacher' None without one); 'difference', 'low', 'high'
-    and 'p' of test and alone, before Holm's correction; 'ms' of a step;
-    'parameters' and 'bytes' beside the student.
+    the values of the best; 'validation', the mean over seeds; 'test', 'alone'
+    and 'teacher', an accuracy a seed ('teacher' one, or None without);
+    'difference', 'low', 'high' and 'p' of test and alone, before Holm's
+    correction; 'examples' of the test; 'ms' of a step; 'parameters' and
+    'bytes' beside the student.
   """
-  settings = sweep.expand(methods_tuned.sweep_methods_tuned())
   return [
     row_of(workdir, name, setting['arg'])
-    for name, setting in settings.items()
+    for name, setting in sweep.expand(SWEEPS[task]()).items()
     if (workdir / name / results.REPORT).exists()
   ]
 
 
-def row_of(workdir: pathlib.Path, name: str, method: str) -> dict:
+def row_of(workdir: pathlib.Path, name: str, arg: str) -> dict:
   """The row of a setting; see `rows_of`.
 
   Args:
     workdir: of the sweep.
     name: of the setting's folder.
-    method: that it trains.
+    arg: of its config.
   """
   report = results.read_report(workdir / name)
   networks, judged = report['networks'], report['verdict']
@@ -71,7 +88,7 @@ def row_of(workdir: pathlib.Path, name: str, method: str) -> dict:
     return [round(x, 6) for x in networks[network]['accuracy']['values']]
 
   return {
-    'method': method,
+    'method': methods_tuned.parts_of(arg)[0],
     'chosen': study.best_trial.params,
     'trials': [[trial.params, trial.value] for trial in study.get_trials()],
     'validation': round(row['validation'], 6),
@@ -79,69 +96,94 @@ def row_of(workdir: pathlib.Path, name: str, method: str) -> dict:
     'alone': accuracies('baseline'),
     'teacher': accuracies('teacher')[0] if 'teacher' in networks else None,
     **{key: row[key] for key in ('difference', 'low', 'high', 'p')},
+    'examples': judged['examples'],
     'ms': round(1000 * row['seconds_per_step'], 3),
     'parameters': row['extra_parameters'],
     'bytes': row['extra_bytes'],
   }
 
 
-def read(path: pathlib.Path = ROWS) -> list[dict]:
-  """The rows of the file."""
-  return [json.loads(line) for line in path.read_text().splitlines()]
+def read(paths: Mapping[str, pathlib.Path] = ROWS) -> dict[str, list[dict]]:
+  """{task: the rows of its file} of the files that are there."""
+  return {
+    task: [json.loads(line) for line in path.read_text().splitlines()]
+    for task, path in paths.items()
+    if path.exists()
+  }
 
 
-def write(rows: Sequence[Mapping], path: pathlib.Path = ROWS) -> None:
+def write(rows: Sequence[Row], path: pathlib.Path) -> None:
   """Writes rows, one a line."""
   path.parent.mkdir(exist_ok=True)
   path.write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
 
 
-def corrected(rows: Sequence[Mapping]) -> dict[str, dict]:
-  """{method: its comparison, corrected for their number}, the best first."""
+def corrected(tables: Tables) -> dict[tuple[str, str], dict]:
+  """{(task, method): its comparison, corrected for the number of all}."""
   verdicts = {
-    row['method']: {'p': row['p'], 'outcome': _outcome(row)}
-    for row in sorted(rows, key=lambda row: -row['difference'])
+    (task, row['method']): {'p': row['p'], 'outcome': _outcome(row)}
+    for task, rows in tables.items()
+    for row in rows
   }
   return family.correct(verdicts)
 
 
-def _outcome(row: Mapping) -> str:
+def _outcome(row: Row) -> str:
   """What the interval of a row says before the correction."""
   if row['low'] > 0:
     return verdict.HELPED
   return verdict.HURT if row['high'] < 0 else verdict.SAME
 
 
-def table(rows: Sequence[Mapping]) -> str:
+def ranked(tables: Tables) -> list[str]:
+  """The methods by their mean difference over the tasks, the best first."""
+  gains = {}
+  for rows in tables.values():
+    for row in rows:
+      gains.setdefault(row['method'], []).append(row['difference'])
+  return sorted(gains, key=lambda name: -np.mean(gains[name]))
+
+
+def table(tables: Tables) -> str:
   """The Markdown table, the best on test first."""
-  lines = [
-    '| method | weight | T | validation, % | test, % | against the student '
-    'alone, points | p (Holm) | ms/step | extra parameters |',
-    '|---|---:|---:|---:|---:|---:|---:|---:|---:|',
-  ]
-  of = {row['method']: row for row in rows}
-  for name, comparison in corrected(rows).items():
-    row = of[name]
-    softness = [row['chosen'][k] for k in SOFTNESS if k in row['chosen']]
-    weight = row['chosen'].get(WEIGHT)
-    held = comparison['outcome'] in (verdict.HELPED, verdict.HURT)
-    title = f'**`{name}`**' if held else f'`{name}`'
-    difference, low, high = (
-      f'{100 * row[key]:+.1f}' for key in ('difference', 'low', 'high')
-    )
-    cells = [
-      title,
-      '-' if weight is None else f'{weight:.2g}',
-      f'{softness[0]:.1f}' if softness else '-',
-      f'{100 * row["validation"]:.1f}',
-      moments(row['test']),
-      f'{difference} ({low} to {high})',
-      family.shown_p(comparison),
-      f'{row["ms"]:.1f}',
-      f'{row["parameters"]:,}',
-    ]
+  heads = ['method']
+  for task in tables:
+    heads += [f'{task}: points against alone', 'p (Holm)', 'weight, T']
+  heads += ['ms/step', 'extra parameters']
+  rule = ['---'] + ['---:'] * (len(heads) - 1)
+  lines = [f'| {" | ".join(heads)} |', f'|{"|".join(rule)}|']
+  of = {
+    (task, row['method']): row for task, rows in tables.items() for row in rows
+  }
+  comparisons = corrected(tables)
+  for name in ranked(tables):
+    cells, last = [f'`{name}`'], None
+    for task in tables:
+      row = of.get((task, name))
+      cells += _cells(row, comparisons.get((task, name)))
+      last = row or last
+    cells += [f'{last["ms"]:.1f}', f'{last["parameters"]:,}']
     lines.append(f'| {" | ".join(cells)} |')
   return '\n'.join(lines)
+
+
+def _cells(row: Row | None, comparison: Mapping | None) -> list[str]:
+  """Difference, p and chosen values of a method on a task."""
+  if row is None:
+    return ['-', '-', '-']
+  difference, low, high = (
+    f'{100 * row[key]:+.1f}' for key in ('difference', 'low', 'high')
+  )
+  if comparison['outcome'] in HOLDS:
+    difference = f'**{difference}**'
+  chosen = row['chosen']
+  shown = [f'{chosen[WEIGHT]:.2g}'] if WEIGHT in chosen else []
+  shown += [f'{chosen[key]:.1f}' for key in SOFTNESS if key in chosen]
+  return [
+    f'{difference} ({low} to {high})',
+    family.shown_p(comparison),
+    ', '.join(shown) or '-',
+  ]
 
 
 def moments(values: Sequence[float]) -> str:
@@ -149,70 +191,98 @@ def moments(values: Sequence[float]) -> str:
   return f'{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=1):.1f}'
 
 
-def summary(rows: Sequence[Mapping]) -> str:
-  """What the table shows and what it cannot, in words."""
-  first = next(row for row in rows if row['teacher'] is not None)
-  seeds, least = len(first['alone']), least_told(rows)
-  trials = len(first['trials'])
-  return (
-    f'{len(rows)} rivals, each tuned by {trials} trials of {tuned.SEEDS} seeds '
-    f'on 500 images, then {seeds} other seeds on 1,097 test images. Teacher '
-    f'{100 * first["teacher"]:.1f} %, student alone {moments(first["alone"])}. '
-    f'{family.sentence(corrected(rows))} '
-    f'Told at all after the correction are differences of {least:.1f} points '
-    'and more at the median spread; twice the seeds would tell '
-    f'{least_told(rows, 2):.1f}.'
+def summary(tables: Tables) -> str:
+  """What was compared, and what holds, in words."""
+  comparisons = corrected(tables)
+  lines = []
+  for task, rows in tables.items():
+    taught = next(row for row in rows if row['teacher'] is not None)
+    seeds, trials = len(taught['alone']), len(taught['trials'])
+    lines.append(
+      f'On {task} {len(rows)} rivals, {trials} trials each of {tuned.SEEDS} '
+      f'seeds, then {seeds} other seeds on {taught["examples"]:,} test images: '
+      f'teacher {100 * taught["teacher"]:.1f} %, student alone '
+      f'{moments(taught["alone"])}; {_holding(comparisons, task)}. '
+      f'Differences of {least_told(rows, len(comparisons)):.1f} points and '
+      'more can hold at the median spread, with twice the seeds of '
+      f'{least_told(rows, len(comparisons), 2):.1f}.'
+    )
+  return '\n'.join(
+    [
+      *lines,
+      f"In bold: what holds after Holm's correction for all "
+      f'{len(comparisons)} comparisons (at most 5 % for any false one).',
+    ]
   )
 
 
-def least_told(rows: Sequence[Mapping], more: int = 1) -> float:
-  """Points of a difference whose p is 5 % over the number of rows.
+def _holding(comparisons: Mapping, task: str) -> str:
+  """'7 help, 2 hurt' of a task."""
+  outcomes = [c['outcome'] for (of, _), c in comparisons.items() if of == task]
+  helped, hurt = (outcomes.count(outcome) for outcome in HOLDS)
+  return f'{helped} help and {hurt} hurt'
 
-  At the median over rows of the standard deviation of the seeds' differences.
+
+def least_told(rows: Sequence[Row], comparisons: int, more: int = 1) -> float:
+  """Points of a difference whose p is 5 % over the number of comparisons.
+
+  At the median over rows of the standard deviation of the seeds' differences;
+  the spread over test examples comes in addition.
 
   Args:
-    rows: of the file.
+    rows: of a task.
+    comparisons: of the family.
     more: times the seeds that were taken.
   """
-  seeds = len(rows[0]['test'])
   spread = np.median(
     [np.std(np.subtract(r['test'], r['alone']), ddof=1) for r in rows]
   )
-  level = 1 - (1 - statistics.LEVEL) / len(rows)
-  unit = np.zeros(more * seeds)
-  unit[: len(unit) // 2], unit[len(unit) // 2 :] = 1, -1
+  level = 1 - (1 - statistics.LEVEL) / comparisons
+  unit = np.arange(more * len(rows[0]['test'])) % 2.0
   low, high = statistics.over_seeds(unit, level)
   return 100 * spread * (high - low) / 2 / unit.std(ddof=1)
 
 
-def sentence(rows: Sequence[Mapping]) -> str:
+def sentence(tables: Tables) -> str:
   """The sentence of the front page."""
-  comparisons = corrected(rows)
-  better = [k for k, c in comparisons.items() if c['outcome'] == verdict.HELPED]
-  worse = [k for k, c in comparisons.items() if c['outcome'] == verdict.HURT]
-  of = {row['method']: row for row in rows}
-  named = ', '.join(
-    f'`{name}` {100 * of[name]["difference"]:+.1f}' for name in better[:BEST]
-  )
-  best = f', at most {named} points' if named else ''
+  comparisons, parts = corrected(tables), []
+  for task, rows in tables.items():
+    best = sorted(rows, key=lambda row: -row['difference'])
+    named = ', '.join(
+      f'`{row["method"]}` {100 * row["difference"]:+.1f}'
+      for row in best[:BEST]
+      if comparisons[task, row['method']]['outcome'] == verdict.HELPED
+    )
+    count = _holding(comparisons, task)
+    parts.append(f'on {task} {count}' + (f' ({named} points)' if named else ''))
+  most = max(len(rows) for rows in tables.values())
   return (
-    f'Of {len(rows)} methods with tuned weights on 200 labelled digits, '
-    f'{len(better)} beat the student alone{best}, and {len(worse)} hurt it '
-    f"(Holm's correction, {len(rows[0]['test'])} seeds)."
+    f'- **Which one to take?** [{most} methods, tuned alike]'
+    f'(experiments/README.md#methods): {"; ".join(parts)}.'
   )
 
 
-def picture(rows: Sequence[Mapping]) -> str:
-  """Test accuracy of every method with its interval over seeds, as an SVG."""
-  ranked = sorted(rows, key=lambda row: -row['difference'])
-  points = [_point(row['method'], 'student', row['test']) for row in ranked]
-  points.append(_point('student alone', 'alone', rows[0]['alone']))
-  return notebook.show(pictures.scores(points)).text
+def picture(tables: Tables) -> str:
+  """What every method adds or takes on each task, beside each other."""
+  order, panels = ranked(tables), []
+  for rows in tables.values():
+    of = {row['method']: row for row in rows}
+    points = [
+      _point(name, 'student', of[name]['test']) for name in order if name in of
+    ]
+    points.append(_point('student alone', 'alone', rows[0]['alone']))
+    panels.append(pictures.scores(points))
+  return notebook.show(*panels).text
 
 
 def _point(title: str, color: str, values: Sequence[float]) -> pictures.Point:
   low, high = statistics.over_seeds(values)
   return pictures.Point(title, color, float(np.mean(values)), low, high)
+
+
+def text(tables: Tables) -> str:
+  """What the page of the experiments shows."""
+  return f'{summary(tables)}\n\n{table(tables)}'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -221,22 +291,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     prog='python -m experiments.tuned', description=__doc__.split('\n')[0]
   )
   parser.add_argument(
-    '--rows', type=pathlib.Path, metavar='DIR', help='write ROWS of this folder'
+    '--rows',
+    type=pathlib.Path,
+    nargs='+',
+    metavar='DIR',
+    help='write ROWS of these folders: few labels, then wrong labels',
   )
   options = parser.parse_args(argv)
   try:
-    if options.rows is not None:
-      rows = rows_of(options.rows)
-      write(rows)
-      print(f'{ROWS}: {len(rows)} methods')
-      return 0
-    rows = read()
+    for workdir, task in zip(options.rows or (), ROWS):
+      rows = rows_of(workdir, task)
+      write(rows, ROWS[task])
+      print(f'{ROWS[task]}: {len(rows)} methods')
+    tables = read()
   except (OSError, ValueError) as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return 2
-  timing.keep(HERE / 'README.md', SECTION, f'{summary(rows)}\n\n{table(rows)}')
-  timing.keep(HERE.parent / 'README.md', SECTION, sentence(rows))
-  PICTURE.write_text(picture(rows))
+  if options.rows is None:
+    timing.keep(HERE / 'README.md', SECTION, text(tables))
+    timing.keep(HERE.parent / 'README.md', SECTION, sentence(tables))
+    PICTURE.write_text(picture(tables))
   return 0
 
 
