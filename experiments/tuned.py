@@ -13,6 +13,7 @@ import argparse
 import json
 import pathlib
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from experiments.benchmarks import timing
 from experiments.configs import methods_tuned
-from kd_jax import sweep
+from kd_jax import sweep, tasks
 from kd_jax.compare import family, results, statistics, verdict
 from kd_jax.report import notebook, pictures
 from kd_jax.runs import search, sweep_run, tuned
@@ -244,22 +245,26 @@ def least_told(rows: Sequence[Row], comparisons: int, more: int = 1) -> float:
 
 
 def sentence(tables: Tables) -> str:
-  """The sentence of the front page."""
+  """The point of the front page."""
   comparisons, parts = corrected(tables), []
   for task, rows in tables.items():
-    best = sorted(rows, key=lambda row: -row['difference'])
+    helped = [
+      row
+      for row in sorted(rows, key=lambda row: -row['difference'])
+      if comparisons[task, row['method']]['outcome'] == verdict.HELPED
+    ]
     named = ', '.join(
       f'`{row["method"]}` {100 * row["difference"]:+.1f}'
-      for row in best[:BEST]
-      if comparisons[task, row['method']]['outcome'] == verdict.HELPED
+      for row in helped[:BEST]
     )
     count = _holding(comparisons, task)
     parts.append(f'on {task} {count}' + (f' ({named} points)' if named else ''))
   most = max(len(rows) for rows in tables.values())
-  return (
-    f'- **Which one to take?** [{most} methods, tuned alike]'
-    f'(experiments/README.md#methods): {"; ".join(parts)}.'
+  whole = (
+    f'- **Which one to take?** Of [{most} that were tuned alike]'
+    f'(experiments/README.md#methods) {"; ".join(parts)}.'
   )
+  return textwrap.fill(whole, 142, subsequent_indent='  ')
 
 
 def picture(tables: Tables) -> str:
@@ -271,7 +276,7 @@ def picture(tables: Tables) -> str:
       _point(name, 'student', of[name]['test']) for name in order if name in of
     ]
     points.append(_point('student alone', 'alone', rows[0]['alone']))
-    panels.append(pictures.scores(points))
+    panels.append(pictures.scores(points, tasks.CLASSIFICATION))
   return notebook.show(*panels).text
 
 
@@ -282,7 +287,10 @@ def _point(title: str, color: str, values: Sequence[float]) -> pictures.Point:
 
 def text(tables: Tables) -> str:
   """What the page of the experiments shows."""
-  return f'{summary(tables)}\n\n{table(tables)}'
+  return (
+    f'{summary(tables)}\n\n<details><summary>The table, the best on average '
+    f'first</summary>\n\n{table(tables)}\n\n</details>'
+  )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
