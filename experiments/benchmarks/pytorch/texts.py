@@ -44,6 +44,8 @@ def _gpt2(size: text.Size) -> nn.Module:
       resid_pdrop=0.0,
       embd_pdrop=0.0,
       attn_pdrop=0.0,
+      bos_token_id=0,
+      eos_token_id=0,
       use_cache=False,
     )
   )
