@@ -1,10 +1,27 @@
 """A language model learns from a larger one: bytes of Python's own manual.
 
+Data: the 470 kB of `pydoc_data.topics`, byte by byte, in rows of 128: 2,920 to
+train, 366 to validate, 365 to test. They differ from version to version of
+Python, as the fingerprint tells. Both networks are Llamas, the teacher of
+115,008 parameters, the student of 18,120. The student alone has the hard loss;
+the distilled one 0.1 of it and 0.9 of KD at T = 1, the same network, optimizer,
+rate, epochs and seed.
+
+Expected, one seed, so no verdict (Python 3.11.2, test perplexity a byte):
+teacher 5.77, student alone 7.95, distilled 7.67: 0.27 less (95 % interval over
+the 365 test rows 0.21 to 0.34; what other seeds would give is not known). In
+bits a byte 2.53, 2.99 and 2.94. Nothing was tuned, neither for the student
+alone nor for the distilled one, and none has converged: this is what is learned
+in 546 steps. The student alone's rate comes first: `--sweep alone`.
+
+142 s of CPU time (`user`), measured on a busy machine whose clock on the wall
+says nothing (36 minutes); on two idle cores less than three minutes is meant.
+
   python -m experiments.launch --config experiments/configs/pydoc.py \
     --workdir runs/pydoc
 """
 
-from kd_jax import config
+from kd_jax import config, sweep
 
 
 def get_config():
@@ -30,3 +47,13 @@ def get_config():
     part.optimizer.clip_norm = 1.0
     part.optimizer.schedule = dict(name='cosine', warmup=50)
   return c
+
+
+def sweep_alone():
+  """The learning rate of the student; look at the student alone."""
+  return sweep.grid('train.optimizer.learning_rate', 4e-3, 8e-3, 1.6e-2)
+
+
+def sweep_softness():
+  """How much the teacher counts."""
+  return sweep.grid('alpha', 0.5, 0.9, 1.0)
