@@ -34,7 +34,9 @@ def test_no_option_takes_what_it_is_not(name, value):
 
 def test_a_maker_tells_what_its_loss_takes():
   known = kinds.of_options(methods.METHODS['kd'])
-  assert set(known) == {'temperature', 'standardize', 'chunk', 'hidden'}
+  assert set(known) == {
+    'temperature', 'standardize', 'chunk', 'hidden', 'others'
+  }  # fmt: skip
   known = kinds.of_options(methods.METHODS['at'])
   assert set(known) == {'power', 'variant', 'layers', 'adapter'}
 
