@@ -257,12 +257,11 @@ def sentence(tables: Tables) -> str:
       f'`{row["method"]}` {100 * row["difference"]:+.1f}'
       for row in helped[:BEST]
     )
-    count = _holding(comparisons, task)
-    parts.append(f'on {task} {count}' + (f' ({named} points)' if named else ''))
-  most = max(len(rows) for rows in tables.values())
+    count = f'of {len(rows)} on {task} {_holding(comparisons, task)}'
+    parts.append(count + (f' ({named} points)' if named else ''))
   whole = (
-    f'- **Which one to take?** Of [{most} that were tuned alike]'
-    f'(experiments/README.md#methods) {"; ".join(parts)}.'
+    '- **Which one to take?** [All tuned alike](experiments/README.md#methods),'
+    f' {"; ".join(parts)}.'
   )
   return textwrap.fill(whole, 142, subsequent_indent='  ')
 
