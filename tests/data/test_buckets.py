@@ -75,9 +75,17 @@ def test_only_padding_is_cut():
 def test_buckets_that_are_not_legal(options, message):
   with pytest.raises(ValueError, match=message):
     sources.make_data('pydoc', **options)
-  assert sources.make_data(
-    'pydoc', layout='padded', buckets=[16, 64]
-  ).buckets == (16, 64, 128)
+
+
+def test_buckets_are_other_data():
+  """Their batches come in another order: no network alone is shared."""
+  plain, cut, other = (
+    sources.make_data('pydoc', layout='padded', limit=20, **options)
+    for options in ({}, dict(buckets=[16, 64]), dict(buckets=[32]))
+  )
+  assert plain.buckets == () and cut.buckets == (16, 64, 128)
+  prints = {plain.fingerprint, cut.fingerprint, other.fingerprint}
+  assert len(prints) == 3
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import numpy as np
 
 from kd_jax import kinds, tasks, types
 from kd_jax.data import buckets as lengths
-from kd_jax.data import splits
+from kd_jax.data import checks, splits
 from kd_jax.data.text import (
   corpora,
   labelling,
@@ -162,6 +162,11 @@ def make_data(
     label_names=tuple(names), validation=0, split_seed=split_seed, limit=limit,
     task=task.name, ignore=ignore, vocabulary=tokenizer.size,
   )  # fmt: skip
+  if how.buckets:  # they order the batches, which a network alone has too
+    fingerprint = checks.fingerprint(
+      [], of=data.fingerprint, buckets=how.buckets
+    )
+    data = data._replace(fingerprint=fingerprint)
   return data._replace(
     bytes_per_token=tokenizer.bytes_per_token or None,
     pieces=tokenizer.spell,
