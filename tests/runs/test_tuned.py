@@ -52,6 +52,7 @@ def test_the_best_trial_of_each_is_trained_anew(file, tmp_path):
     return tuned.run(file, FEW, SETTINGS, 3, workdir, lambda: False)
 
   rows = go()
+  assert (workdir / 'sweep.html').exists()
   assert [row['setting'] for row in rows] == ['arg=2', 'arg=4']
   assert {row['comparisons'] for row in rows} == {2}
   for row in rows:
@@ -61,12 +62,14 @@ def test_the_best_trial_of_each_is_trained_anew(file, tmp_path):
     assert row['values']['alpha'] == study.best_trial.params['alpha']
     # No trial was compared, which is what reads the test set.
     assert not list(folder.rglob('report.json'))
+    assert not list((workdir / row['setting']).rglob('report.html'))
     trials = {path.name for path in folder.glob('trial_*/seed_*')}
     runs = {path.name for path in (workdir / row['setting']).glob('seed_*')}
     assert runs == {'seed_0', 'seed_1'} and trials == {'seed_2', 'seed_3'}
   # Again, after a kill before the second one: the first is not done again.
-  report = workdir / 'arg=2/report.json'
+  report = workdir / 'arg=2/seed_0/report.json'
   before = report.stat().st_mtime_ns
   checkpoint.move_aside(workdir / 'arg=4')
-  assert go() == rows
+  for new, old in zip(go(), rows, strict=True):
+    assert new | {'seconds_per_step': old['seconds_per_step']} == old
   assert report.stat().st_mtime_ns == before
