@@ -286,7 +286,7 @@ def test_a_cached_teacher_and_chunks_of_steps_change_nothing(tmp_path):
   want = trained(PLAIN, **changes, steps_at_once=1)
   cached = trained(
     PLAIN, **changes, steps_at_once=1, teacher_outputs='cache',
-    **{'cache.folder': str(tmp_path)},
+    **{'cache.folder': str(tmp_path), 'cache.distribution.name': 'all'},
   )  # fmt: skip
   equal(cached, want)
   student, _ = trained(PLAIN, **changes, steps_at_once=3)
