@@ -76,7 +76,9 @@ def test_the_first_screen_holds_exactly_two_commands():
 
 LAUNCHES = [c for c in commands() if 'experiments.launch' in c]
 NEEDY = [c for c in LAUNCHES if any('DIR' in word for word in c)]
-READY = [c for c in LAUNCHES if c not in NEEDY]
+# Their teacher is of the launch before.
+NEXT = [c for c in LAUNCHES if any('unlabelled.py:' in word for word in c)]
+READY = [c for c in LAUNCHES if c not in NEEDY and c not in NEXT]
 
 
 @pytest.mark.parametrize('words', NEEDY, ids=' '.join)
@@ -85,6 +87,17 @@ def test_a_launch_on_raw_files_says_that_they_are_missing(words, capsys):
   argv = after(words, 'experiments.launch')
   assert cli.main([*argv, '--dry_run']) == errors.USER
   assert 'DIR' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('words', NEXT, ids=' '.join)
+def test_a_launch_with_the_teacher_of_another_says_that_it_is_missing(
+  words, capsys, tmp_path, monkeypatch
+):
+  argv = after(words, 'experiments.launch')
+  argv[1] = str(ROOT / argv[1])
+  monkeypatch.chdir(tmp_path)
+  assert cli.main([*argv, '--dry_run']) == errors.USER
+  assert 'no network in runs/unlabelled/all' in capsys.readouterr().err
 
 
 # Builds the experiments of all methods.
