@@ -397,6 +397,8 @@ OPTIONS = [
 
 @pytest.mark.parametrize('text, words', OPTIONS)
 def test_options(text, words, file, capsys):
+  if 'optuna' in text:
+    pytest.importorskip('optuna')
   refused(capsys, words, '--config', file, '--dry_run', *text.split())
 
 
