@@ -69,12 +69,12 @@ PAIRS = {
 }
 
 
-# That of `experiments/configs/scenes.py`, with its rate and weights.
+# That of `experiments/configs/scenes.py`, with its weights.
 SCENES = Maps(
   (12, 24, 48, 80, 128), (4, 8, 12, 16, 24), (64, 96, 3), 11, 8
 )  # fmt: skip
 SCENES_RATE, SCENES_DECAY = 1e-3, 1e-4
-PIXELS, CHANNELS, CHANNELS_TEMPERATURE = 1.0, 3.0, 4.0
+PIXELS, CHANNELS, CHANNELS_TEMPERATURE = 1.0, 0.3, 4.0
 VOID = 255
 VOID_SHARE = 0.05
 
