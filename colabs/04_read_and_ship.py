@@ -211,7 +211,8 @@ for name, sizes in times.items():
 
 # %%
 meta = json.loads(pathlib.Path('shipped/meta.json').read_text())
-print(meta['prepare']['formula'], meta['input']['shape'])
+(wanted,) = meta['inputs']
+print(meta['prepare']['formula'], wanted['shape'])
 if meta['format'] == 'onnx':
   import onnxruntime
 
@@ -222,7 +223,7 @@ if meta['format'] == 'onnx':
     file = pathlib.Path(folder, 'model.onnx')
     if file.exists():
       session = onnxruntime.InferenceSession(file)
-      (answer,) = session.run(None, {meta['input']['name']: inputs})
+      (answer,) = session.run(None, {wanted['name']: inputs})
       print(f'{file} says {answer.argmax()}; it is {run.labels[index]}')
 
 # %% [markdown]
