@@ -51,7 +51,7 @@ def methods(
           name,
           f'{timing.spread(mine).median * 1e3:.1f}',
           timing.shown(timing.ratio(mine, plain)),
-          *(f'{facts[1][key] / 1e6:.2f}' for key in ('temporary', 'held')),
+          *(f'{facts[1][key] / 1e6:.3f}' for key in ('temporary', 'held')),
         ]
       )
       sides.ask(ours, 'drop', name)

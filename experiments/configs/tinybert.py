@@ -22,7 +22,8 @@ FOLDER: BERT-base, fine-tuned on SST-2, in Hugging Face's format. TinyBERT-4
 1 has a constant rate there, stage 2 3e-5; its student begins with the general
 distillation of another corpus (load it by `networks.student.init_from`), and
 its training set is 20 times larger by augmentation, to which the authors owe
-most of the gain. Published on GLUE's test set: 92.6 %, BERT-base 93.4.
+most of the gain. Published on GLUE's test set: 92.6 %, BERT-base 93.4 (from
+memory).
 
 Source: Jiao et al. 2020, https://arxiv.org/abs/1909.10351, tables 1 and 6;
 task_distill.py of Pretrained-Language-Model, commit 0598f02.
