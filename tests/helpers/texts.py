@@ -2,16 +2,16 @@
 
 import pathlib
 
-import jax
 import numpy as np
 
 from kd_jax import build, checkpoint, compare, config, report
 from kd_jax.data import sources
 from kd_jax.models import base, text
+from tests.helpers import pixels
 
 VOCABULARY, LENGTH, TEST = 17, 12, 9
 PAD = 0  # also the last token of a sequence
-ROWS = {'teacher': 'teacher', 'baseline': 'student', 'student': 'student'}
+ROWS, variables = pixels.ROWS, pixels.variables
 NAMES = ('noun', 'verb', 'end')
 
 
@@ -149,17 +149,6 @@ def experiment(task: str = 'language', of=None, **changes) -> build.Experiment:
   return build.make_experiment(
     settings(task, **changes), of or data(task), given=given
   )
-
-
-def variables(of: build.Experiment, seed: int = 0) -> dict:
-  """{row: initial variables of its network}, another draw for each row."""
-  inputs = build.example_inputs(of.data)
-  return {
-    row: jax.device_get(
-      of.networks[name].init(jax.random.key(10 * seed + k), inputs)
-    )
-    for k, (row, name) in enumerate(ROWS.items())
-  }
 
 
 def run(folder: pathlib.Path, task: str = 'language', seed: int = 0) -> dict:

@@ -3,12 +3,11 @@
 import itertools
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.benchmarks import settings, sides
+from experiments.benchmarks import settings
 from experiments.benchmarks.pytorch import models as torch_models
 from experiments.benchmarks.pytorch import networks as twins
 from experiments.benchmarks.pytorch import on_device
@@ -59,10 +58,7 @@ def make(pair: settings.Maps, name: str) -> nn.Module:
 
 def batch_of(pair: settings.Maps, seed: int = 0) -> tuple:
   """The images and label maps that kd_jax's side has too."""
-  images, labels = settings.maps(pair, seed)
-  images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-  images = torch.from_numpy(images).to(memory_format=torch.channels_last)
-  return images, torch.from_numpy(labels).long()
+  return twins.tensors(*settings.maps(pair, seed))
 
 
 def loss_of(logits, teacher, labels) -> torch.Tensor:
@@ -93,47 +89,19 @@ def kl(student, teacher, axis) -> torch.Tensor:
 
 def make_step(student: nn.Module) -> Callable:
   """(images, labels, teacher's logits) -> loss, after a step of AdamW."""
-  optimizer = torch.optim.AdamW(
+  adam = torch.optim.AdamW(
     student.parameters(),
     lr=settings.SCENES_RATE,
     weight_decay=settings.SCENES_DECAY,
   )
-
-  def step(images, labels, logits):
-    loss = loss_of(student(images), logits, labels)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
-
-  return step
+  return twins.stepping(student, adam, loss_of)
 
 
 def step_tasks(pair: settings.Maps) -> dict[str, Callable]:
   """{'step', 'student', 'teacher': () -> Task} of the pair."""
-  on_device.prepare('cpu')
-  batches = [batch_of(pair, i) for i in range(settings.BATCHES)]
-  teacher = make(pair, 'teacher').eval()
-
-  def over(function, given):
-    turns = itertools.cycle(given)
-
-    def run(count):
-      for each in itertools.islice(turns, count):
-        function(*each)
-
-    return sides.Task(run)
-
-  def whole():
-    step = make_step(make(pair, 'student'))
-    return over(lambda x, y: step(x, y, twins.ask(teacher, x)), batches)
-
-  def student():
-    given = [(x, y, twins.ask(teacher, x)) for x, y in batches]
-    return over(make_step(make(pair, 'student')), given)
-
-  return {
-    'step': whole,
-    'student': student,
-    'teacher': lambda: over(lambda x, y: twins.ask(teacher, x), batches),
-  }
+  return twins.tasks_of(
+    [batch_of(pair, i) for i in range(settings.BATCHES)],
+    make(pair, 'teacher').eval(),
+    lambda: make_step(make(pair, 'student')),
+    on_device.prepare('cpu'),
+  )

@@ -163,18 +163,11 @@ def make(name: str, classes: int) -> nn.Module:
 
 def make_step(student: nn.Module, teacher: nn.Module) -> Callable:
   """(images, labels) -> loss, after the teacher's forward and a step of SGD."""
-  optimizer = torch.optim.SGD(
+  sgd = torch.optim.SGD(
     student.parameters(), lr=settings.SGD_RATE, momentum=settings.MOMENTUM
   )
-
-  def step(images, labels):
-    loss = twins.hinton(student(images), twins.ask(teacher, images), labels)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.detach()
-
-  return step
+  step = twins.stepping(student, sgd, twins.hinton)
+  return lambda images, labels: step(images, labels, twins.ask(teacher, images))
 
 
 def tasks(pair: settings.Pair, device: str = 'cpu') -> dict[str, Callable]:

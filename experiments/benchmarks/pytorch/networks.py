@@ -3,6 +3,7 @@
 Written as one writes PyTorch: eager, channels_last, default options.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -62,7 +63,11 @@ def student_of(pair: settings.Pair) -> nn.Module:
 
 def batch_of(pair: settings.Pair, seed: int = 0) -> tuple:
   """The images and labels that kd_jax's side has too."""
-  images, labels = settings.examples(pair, seed)
+  return tensors(*settings.examples(pair, seed))
+
+
+def tensors(images: np.ndarray, labels: np.ndarray) -> tuple:
+  """Images [B, H, W, C] as [B, C, H, W], channels_last; labels as integers."""
   images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
   images = torch.from_numpy(images).to(memory_format=torch.channels_last)
   return images, torch.from_numpy(labels).long()
@@ -82,10 +87,23 @@ def hinton(logits, teacher, labels) -> torch.Tensor:
 
 def make_step(student: nn.Module) -> Callable:
   """(images, labels, teacher's logits) -> loss, after a step of Adam."""
-  optimizer = torch.optim.Adam(student.parameters(), lr=settings.ADAM_RATE)
+  adam = torch.optim.Adam(student.parameters(), lr=settings.ADAM_RATE)
+  return stepping(student, adam, hinton)
+
+
+def stepping(
+  student: nn.Module, optimizer: torch.optim.Optimizer, loss_of: Callable
+) -> Callable:
+  """(images, labels, teacher's logits) -> loss, after a step.
+
+  Args:
+    student: that learns.
+    optimizer: of its parameters.
+    loss_of: (logits, teacher's logits, labels) -> loss.
+  """
 
   def step(images, labels, logits):
-    loss = hinton(student(images), logits, labels)
+    loss = loss_of(student(images), logits, labels)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -107,30 +125,45 @@ def step_tasks(pair: settings.Pair, device: str = 'cpu') -> dict[str, Callable]:
     tuple(x.to(device) for x in batch_of(pair, i))
     for i in range(settings.BATCHES)
   ]
-  teacher = teacher_of(pair).to(device)
+  return tasks_of(
+    batches,
+    teacher_of(pair).to(device),
+    lambda: make_step(student_of(pair).to(device)),
+    device,
+  )
+
+
+def tasks_of(
+  batches: list, teacher: nn.Module, make: Callable, device: torch.device
+) -> dict[str, Callable]:
+  """{'step', 'student', 'teacher': () -> Task}, the batches in turns.
+
+  Args:
+    batches: (images, labels) on the device.
+    teacher: in evaluation.
+    make: () -> (images, labels, teacher's logits) -> loss, after a step.
+    device: that is waited for.
+  """
 
   def over(function, given):
-    place = {'next': 0}
+    turns = itertools.cycle(given)
 
     def run(count):
-      for _ in range(count):
-        function(*given[place['next'] % len(given)])
-        place['next'] += 1
+      for each in itertools.islice(turns, count):
+        function(*each)
       on_device.wait(device)
 
     return sides.Task(run)
 
   def whole():
-    step = make_step(student_of(pair).to(device))
+    step = make()
     return over(lambda x, y: step(x, y, ask(teacher, x)), batches)
-
-  def student():
-    given = [(x, y, ask(teacher, x)) for x, y in batches]
-    return over(make_step(student_of(pair).to(device)), given)
 
   return {
     'step': whole,
-    'student': student,
+    'student': lambda: over(
+      make(), [(x, y, ask(teacher, x)) for x, y in batches]
+    ),
     'teacher': lambda: over(lambda x, y: ask(teacher, x), batches),
   }
 

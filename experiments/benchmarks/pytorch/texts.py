@@ -18,15 +18,22 @@ def network(name: str, size: text.Size) -> nn.Module:
   return _MAKERS[name](size).train()
 
 
+def _sizes(size: text.Size, wider: int) -> dict[str, int]:
+  """A size in the words of BERT and Llama; the hidden layer is `wider`."""
+  return {
+    'vocab_size': size.vocabulary,
+    'hidden_size': size.width,
+    'num_hidden_layers': size.depth,
+    'num_attention_heads': size.heads,
+    'intermediate_size': wider * size.width,
+    'max_position_embeddings': size.length,
+  }
+
+
 def _bert(size: text.Size) -> nn.Module:
   return transformers.BertForMaskedLM(
     transformers.BertConfig(
-      vocab_size=size.vocabulary,
-      hidden_size=size.width,
-      num_hidden_layers=size.depth,
-      num_attention_heads=size.heads,
-      intermediate_size=4 * size.width,
-      max_position_embeddings=size.length,
+      **_sizes(size, 4),
       hidden_dropout_prob=0.0,
       attention_probs_dropout_prob=0.0,
     )
@@ -53,15 +60,7 @@ def _gpt2(size: text.Size) -> nn.Module:
 
 def _llama(size: text.Size) -> nn.Module:
   return transformers.LlamaForCausalLM(
-    transformers.LlamaConfig(
-      vocab_size=size.vocabulary,
-      hidden_size=size.width,
-      num_hidden_layers=size.depth,
-      num_attention_heads=size.heads,
-      intermediate_size=2 * size.width,
-      max_position_embeddings=size.length,
-      use_cache=False,
-    )
+    transformers.LlamaConfig(**_sizes(size, 2), use_cache=False)
   )
 
 

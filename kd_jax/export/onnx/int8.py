@@ -50,13 +50,8 @@ def quantize(
   onnx = need.package('onnx')
   need.package('onnxruntime')
   from onnxruntime import quantization
-  from onnxruntime.quantization import shape_inference
 
-  # Operations are fused first: the quantizer would round between them.
-  fused = target.with_name(f'{target.name}.fused')
-  shape_inference.quant_pre_process(
-    os.fspath(source), os.fspath(fused), skip_symbolic_shape=True
-  )
+  fused = fuse(source, target)
   quantization.quantize_static(
     os.fspath(fused),
     os.fspath(target),
@@ -80,6 +75,20 @@ def quantize(
   onnx.save(model, os.fspath(target))
 
 
+def fuse(source: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+  """Writes a file beside `target`, `source` with its operations fused.
+
+  The quantizer would round between them.
+  """
+  from onnxruntime.quantization import shape_inference
+
+  fused = target.with_name(f'{target.name}.fused')
+  shape_inference.quant_pre_process(
+    os.fspath(source), os.fspath(fused), skip_symbolic_shape=True
+  )
+  return fused
+
+
 def quantize_dynamic(source: pathlib.Path, target: pathlib.Path) -> None:
   """Writes an 8-bit file of a network for text.
 
@@ -94,12 +103,8 @@ def quantize_dynamic(source: pathlib.Path, target: pathlib.Path) -> None:
   check_room(source, target)
   need.package('onnxruntime')
   from onnxruntime import quantization
-  from onnxruntime.quantization import shape_inference
 
-  fused = target.with_name(f'{target.name}.fused')
-  shape_inference.quant_pre_process(
-    os.fspath(source), os.fspath(fused), skip_symbolic_shape=True
-  )
+  fused = fuse(source, target)
   quantization.quantize_dynamic(
     os.fspath(fused),
     os.fspath(target),
