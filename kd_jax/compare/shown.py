@@ -161,8 +161,8 @@ def pieces_of(data) -> Callable[[np.ndarray], list[str]]:
 
   def pieces(ids):
     ids = np.asarray(ids).tolist()
-    given = data.pieces(ids) if data.pieces else [f'{i} ' for i in ids]
-    return [text[:LONGEST] for text in given]
+    texts = data.pieces(ids) if data.pieces else [f'{i} ' for i in ids]
+    return [text[:LONGEST] for text in texts]
 
   return pieces
 

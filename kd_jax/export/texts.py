@@ -192,11 +192,11 @@ def load(
     data = sources.read_data(student, config)
   if data is None:
     return None
-  given = data.train.inputs['input_ids'].shape[1]
-  if length and length != given:
+  known = data.train.inputs['input_ids'].shape[1]
+  if length and length != known:
     raise ValueError(
-      f"--length {length}: the sequences of '{data.name}' have {given}; legal: "
-      f'0 (any) or {given}'
+      f"--length {length}: the sequences of '{data.name}' have {known}; legal: "
+      f'0 (any) or {known}'
     )
   origin.check_answers(student, data)
   return data

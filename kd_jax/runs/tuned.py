@@ -34,16 +34,16 @@ def spaces(
     ValueError: for a key that a setting has and its search too; otherwise as
       `search.space_of`.
   """
-  found = {}
+  spaces = {}
   for name, setting in sweep.expand(settings).items():
     space = search.space_of(jobs.split(file, setting)[0])
-    both = space.keys() & setting.keys()
-    if both:
+    shared = space.keys() & setting.keys()
+    if shared:
       raise ValueError(
-        f"'{both.pop()}' is in the sweep and in search_space(); leave one out"
+        f"'{shared.pop()}' is in the sweep and in search_space(); leave one out"
       )
-    found[name] = space
-  return found
+    spaces[name] = space
+  return spaces
 
 
 def check(

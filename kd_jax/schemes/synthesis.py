@@ -67,7 +67,7 @@ def data_free(
   base.need_term(cast, teacher)
   _need_images(cast, 'data_free')
   name = 'generator'
-  made = {
+  losses = {
     'one_hot': (one_hot, synthesis.one_hot()),
     'entropy': (entropy, synthesis.information_entropy(variant)),
     'activation': (
@@ -90,7 +90,7 @@ def data_free(
       cast,
       student,
       (student,),
-      {**cast.terms, **_terms(cast, name, teacher, made)},
+      {**cast.terms, **_terms(cast, name, teacher, losses)},
       recipe=recipe,
       maker=stages.Maker(name, generator, teacher, size),
     ),
@@ -155,7 +155,7 @@ def inversion(
       f'{images} images in {rounds} rounds are fewer than the '
       f"batch_size={cast.train.batch_size} of 'train'"
     )
-  made = {
+  losses = {
     'cross_entropy': (cross_entropy, methods.make_method('cross_entropy')),
     'statistics': (statistics, synthesis.batch_norm(first)),
     'variation': (variation, synthesis.total_variation()),
@@ -184,7 +184,7 @@ def inversion(
         cast,
         maker.name,
         (),
-        _terms(cast, maker.name, teacher, made),
+        _terms(cast, maker.name, teacher, losses),
         recipe=recipe,
         maker=maker,
       )
@@ -216,11 +216,11 @@ def _features(cast: base.Cast, teacher: str) -> str:
 
 
 def _terms(
-  cast: base.Cast, name: str, teacher: str, made: Mapping[str, tuple]
+  cast: base.Cast, name: str, teacher: str, losses: Mapping[str, tuple]
 ) -> dict[str, terms.Term]:
   """The terms by which images are made, of {loss: (weight, method)}."""
   of = {}
-  for loss, (weight, method) in made.items():
+  for loss, (weight, method) in losses.items():
     key = f'made_{loss}'
     if key in cast.terms:
       raise ValueError(

@@ -240,13 +240,13 @@ def _language(corpus, tokens, encode, how, tokenizer, where, seed) -> tuple:
     targets = _ended(encode(corpus.targets), end)
     read, labels = rows.decoder(targets, how.target_length, pad, pad)
     return {**inputs, **read}, labels
-  given = None
+  prompts = None
   if corpus.targets is not None:
-    given = tokens.lengths
+    prompts = tokens.lengths
     tokens = rows.followed(tokens, encode(corpus.targets))
   # The beginning of a text that was cut is not ended.
   tokens = tokens if corpus.continuous else _ended(tokens, end)
-  return rows.causal(tokens, how.length, how.layout, pad, given)
+  return rows.causal(tokens, how.length, how.layout, pad, prompts)
 
 
 def _ended(tokens: tokenizing.Tokens, end: int | None) -> tokenizing.Tokens:

@@ -209,17 +209,17 @@ def text(
       ('train', train), ('test', test), ('validation', validation_files)
     )
   }  # fmt: skip
-  found = tuple(names)
-  if not found and task.name != tasks.LANGUAGE.name:
-    found = _names(files['train'], task, label_key)
-  read = functools.partial(read, names=found)
+  label_names = tuple(names)
+  if not label_names and task.name != tasks.LANGUAGE.name:
+    label_names = _names(files['train'], task, label_key)
+  read = functools.partial(read, names=label_names)
   if more_test is None:
     more_test = 0 if test else 0.1
   return examples.make_data(
     pathlib.Path(train).stem or 'text', read(files['train']),
     (lambda: read(files['test'])) if test else None,
     held=read(files['validation']) if validation_files else None,
-    names=found, classes=classes, more_test=more_test,
+    names=label_names, classes=classes, more_test=more_test,
     **{'task': task.name, **common},
   )  # fmt: skip
 
