@@ -48,7 +48,21 @@ def check_widths(width: int, heads: int, shared: int = 0) -> None:
 
 def dense(features: int, name: str, bias: bool = True) -> nn.Dense:
   """A linear layer on the last axis."""
-  return nn.Dense(features, use_bias=bias, kernel_init=normal, name=name)
+  return nn.Dense(
+    features, use_bias=bias, kernel_init=normal, dot_general=flat, name=name
+  )
+
+
+def flat(x, kernel, axes, **options) -> jax.Array:
+  """`jax.lax.dot_general` of [..., D] and [D, K], all tokens on one axis.
+
+  The same products; on the way back XLA multiplies two matrices on CPU up to
+  twice as fast as an array of three axes and a matrix.
+  """
+  del axes  # the last and the first, as of every linear layer
+  y = x.reshape(-1, x.shape[-1])
+  y = jax.lax.dot_general(y, kernel, (((1,), (0,)), ((), ())), **options)
+  return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
 def embed(count: int, features: int, name: str) -> nn.Embed:
