@@ -40,7 +40,7 @@ def get_config(arg: str = 'all'):
     method='kd', weight=c.get_ref('alpha'), temperature=c.get_ref('temperature')
   )
   c.teacher_outputs = 'cache'  # the student sees the images as they are
-  c.teacher.epochs, c.train.epochs = 25, 20
+  c.teacher.epochs, c.train.epochs = 60, 40
   c.teacher.augment = (dict(name='shift', pixels=2),)
   for part in (c.teacher, c.train):
     part.batch_size = 256

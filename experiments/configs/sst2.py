@@ -82,4 +82,4 @@ def get_config(arg=''):
 
 def sweep_alone():
   """The learning rate of the student."""
-  return sweep.grid('train.optimizer.learning_rate', 3e-3, 1e-2, 3e-2)
+  return sweep.grid('train.optimizer.learning_rate', 1e-3, 3e-3, 1e-2, 3e-2)
