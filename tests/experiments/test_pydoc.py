@@ -10,6 +10,7 @@ from kd_jax import build, cli
 
 FILE = 'experiments/configs/pydoc.py'
 SMALL = {
+  'seeds': 1,
   'data.limit': 48,
   'data.length': 32,
   'data.more_test': 0.01,
