@@ -117,22 +117,6 @@ def test_donation_has_no_warnings_and_consumes_the_state():
   assert not any(x.is_deleted() for x in jax.tree.leaves(frozen))
 
 
-def test_a_row_has_the_metrics_of_the_step_in_one_array():
-  networks, stage = tiny.networks(), tiny.offline()
-  pure = steps.make_halves(networks, stage).step
-  state = states.init_state(networks, stage, tiny.batch())
-  args = state, tiny.frozen(), tiny.batch()
-  apart, together = jax.jit(pure)(*args), jax.jit(steps.in_row(pure))(*args)
-  assert tiny.distance(*(s.params for s, _ in (apart, together))) == 0
-  row = jax.device_get(together[1])
-  assert row.values.shape == (len(apart[1]),)
-  assert dict(row.items()) == jax.device_get(apart[1])
-  lanes = steps.Row(row.names, np.stack([row.values, 2 * row.values]))
-  assert list(dict(lanes.items())['loss']) == [
-    x * apart[1]['loss'] for x in (1, 2)
-  ]
-
-
 def test_the_parts_of_a_step_have_names_in_a_profile():
   networks, stage = tiny.networks(), tiny.offline()
   state = states.init_state(networks, stage, tiny.batch())

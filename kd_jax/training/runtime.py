@@ -13,7 +13,7 @@ from kd_jax import build, device, parallel, stages, tasks, terms, types
 from kd_jax import state as states
 from kd_jax import step as steps
 from kd_jax.data import buckets, pipeline, sources, stream
-from kd_jax.training import cached_teachers, chunks
+from kd_jax.training import cached_teachers, chunks, packed
 
 EVAL_BATCH = 256
 EVAL_LOGITS = 1 << 24  # of a batch that is evaluated: 64 MB
@@ -28,7 +28,7 @@ class Runtime(NamedTuple):
     init: (stage, starts) -> state of a lane.
     signals: (step, frozen, batch) -> (signals of the frozen networks, prepared
       batch); compiled.
-    update: (state, signals, batch) -> (state, `steps.Row`); compiled, donates.
+    update: (state, signals, batch) -> (state, `packed.Row`); compiled, donates.
     halves: the two above as pure functions.
     feed: step -> batch on the devices; a `stream.Feed`.
     make_chunks: (state, frozen, most) -> `chunks.Chunks`; None where the data
@@ -175,7 +175,7 @@ def compile_halves(
         batch = {**pipeline.take(data, batch['index']), **batch}
       return halves.step(state, frozen, batch, axis_name=axis_name)
 
-    whole = placement.compile(steps.in_row(step), 2, (0,))
+    whole = placement.compile(packed.in_row(step), 2, (0,))
     return lambda step, frozen, batch: ((frozen, data), batch), whole
 
   def prepare_and_teach(step, frozen, batch):
@@ -185,7 +185,7 @@ def compile_halves(
 
   return (
     placement.compile(prepare_and_teach, 2),
-    placement.compile(steps.in_row(halves.update), 2, (0,)),
+    placement.compile(packed.in_row(halves.update), 2, (0,)),
   )
 
 

@@ -18,8 +18,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from kd_jax import parallel, types
-from kd_jax import step as steps
-from kd_jax.training import chunks
+from kd_jax.training import chunks, packed
 from kd_jax.training import runtime as runtimes
 
 AXIS = 'lanes'
@@ -149,7 +148,7 @@ def unrolled(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
     return many
 
   def update(stacked, signals, batch):
-    states, metrics = _unroll(steps.in_row(runtime.halves.update))(
+    states, metrics = _unroll(packed.in_row(runtime.halves.update))(
       _split(stacked), signals, batch
     )
     return _stack(states), metrics
@@ -178,7 +177,7 @@ def mapped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
   as with `unrolled`.
   """
   return _stacked(
-    _map(steps.in_row(runtime.halves.update)),
+    _map(packed.in_row(runtime.halves.update)),
     lambda programs: _map(programs.update),
     devices,
   )
@@ -200,7 +199,7 @@ def vmapped(runtime: runtimes.Runtime, devices: Devices = ()) -> Strategy:
   ten updates of a small network by SGD they agree to a relative 1e-4 (a test).
   """
   return _stacked(
-    jax.vmap(steps.in_row(runtime.halves.update), (0, None, None)),
+    jax.vmap(packed.in_row(runtime.halves.update), (0, None, None)),
     lambda programs: jax.vmap(programs.update, (0, None, None, None)),
     devices,
   )
@@ -212,7 +211,7 @@ def _stacked(
   """A strategy whose packed states are one tree with a leading axis.
 
   Args:
-    update: (stacked, signals, batch) -> (stacked, `steps.Row` [lanes, M]).
+    update: (stacked, signals, batch) -> (stacked, `packed.Row` [lanes, M]).
     make_chunk: `chunks.Chunks` -> (stacked, signals, batches, count) ->
       (stacked, metrics f32 [lanes, N, M]).
     devices: over which the lanes are spread; none: the first of this process.
