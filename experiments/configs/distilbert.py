@@ -33,7 +33,7 @@ transformers-research-projects, commit fccd0cd.
 Expected: not measured, neither the small one nor `published`.
 """
 
-from kd_jax import config
+from kd_jax import config, sweep
 
 # Where the first command leaves what the second one reads.
 TEACHER = 'runs/distilbert_teacher/networks/student'
@@ -58,6 +58,7 @@ def get_config(arg=''):
     c.baseline = False
     c.networks.student = dict(name='bert', **bert, depth=4)
     return c
+  c.seeds = 3
   c.temperature = 2.0
   c.terms.hard.weight = 2.0
   c.terms.soft = dict(
@@ -76,10 +77,15 @@ def get_config(arg=''):
     )  # fmt: skip
     c.networks.teacher.load = ''
     bert, start = {}, dict(network='teacher', layers=LAYERS)
-    c.baseline = False
+    c.seeds, c.baseline = 1, False
     c.train.epochs, c.train.batch_size = 3, 256
     c.train.optimizer.learning_rate = 5e-4
   c.networks.student = dict(
     name='distilbert', **bert, depth=len(start['layers']), init_from=start
   )
   return c
+
+
+def sweep_rates():
+  """The learning rate; look at the student alone's rows of metrics.jsonl."""
+  return sweep.grid('train.optimizer.learning_rate', 1e-3, 2e-3, 4e-3, 8e-3)
