@@ -27,6 +27,7 @@ def alone(tmp_path_factory):
   return folder
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(
   'strategy', ['loop', 'unrolled', pytest.param('map', marks=pytest.mark.slow)]
 )
@@ -50,12 +51,14 @@ def test_by_vmap_it_is_its_own_run_to_rounding(alone, tmp_path):
     assert tiny.distance(ours, theirs) < 1e-4
 
 
+@pytest.mark.bits
 def test_a_part_at_a_time_is_the_same(alone, tmp_path):
   grids.together(grids.settings(), tmp_path, loop.Plan('loop', lanes=2))
   for name in grids.SETTINGS:
     grids.same(tmp_path / name, alone / name)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(
   'strategy', marks.slow_but(['loop', 'map', 'vmap'], ['loop'])
 )
@@ -111,6 +114,7 @@ def test_a_lane_that_diverges_stops_alone(strategy, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.bits
 def test_seeds_of_one_config_are_lanes(tmp_path):
   c = grids.settings({'a': {'seeds': '2'}})['a']
   found = runs.launch(c, tmp_path / 'both')
@@ -156,6 +160,7 @@ def test_groups_share_what_is_read(tmp_path, monkeypatch):
   assert found[0] is found[1] is not found[2]
 
 
+@pytest.mark.bits
 def test_lanes_with_teachers_of_their_own(tmp_path):
   changes = {'a': {'teacher.seed': '5'}, 'b': {'teacher.seed': '6'}}
   grids.together(grids.settings(changes), tmp_path / 'grid')

@@ -30,6 +30,7 @@ def whole(tmp_path_factory):
   return folder
 
 
+@pytest.mark.bits
 def test_a_stopped_run_continues_bit_for_bit(whole, tmp_path, caplog):
   for steps in (3, 33, 20, 21):
     with pytest.raises(errors.StoppedError, match='step'):
@@ -126,6 +127,7 @@ def test_a_checkpoint_of_another_config_is_refused(whole, tmp_path):
   assert '30' in steps
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize('how', ['truncated', 'corrupted'])
 def test_a_damaged_checkpoint_falls_back(how, whole, tmp_path, caplog):
   with pytest.raises(errors.StoppedError):
@@ -176,7 +178,7 @@ def test_a_full_disk_is_a_clear_error(whole, tmp_path, caplog):
 
 
 def launch(folder, *more, devices: int = 1) -> subprocess.Popen:
-  """The launcher as a user starts it, with so many CPU devices."""
+  """The launcher as a user starts it and compiles, with so many devices."""
   command = [
     sys.executable,
     '-m',
@@ -192,7 +194,7 @@ def launch(folder, *more, devices: int = 1) -> subprocess.Popen:
   return subprocess.Popen(
     command,
     cwd=ROOT,
-    env=children.environment(devices),
+    env=children.as_a_user(devices),
     text=True,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
@@ -210,17 +212,22 @@ def wait_for(path: pathlib.Path, process, seconds=300) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize('way', ['one', 'mesh', 'pmap'])
 def test_sigkill_at_any_moment_loses_nothing(way, tmp_path):
-  """Killed at random steps and during saves: the end is bit-identical."""
+  """Killed at random steps and during saves: the end is bit-identical.
+
+  In each stage on one device; on several, in chunks, in the last one.
+  """
   calm, hard = tmp_path / 'calm', tmp_path / 'hard'
   more, devices = (), 1
-  if way != 'one':  # in chunks
+  kills = ('teacher', 8), ('baseline', 16), ('student', 24)
+  if way != 'one':
+    kills = kills[-1:]
     more = f'--config.parallel={way}', '--config.steps_at_once=10'
     devices = 4
   process = launch(calm, *more, devices=devices)
   _, errors = process.communicate(timeout=600)
   assert process.returncode == 0, errors
   rng = random.Random(0)
-  for stage, step in (('teacher', 8), ('baseline', 16), ('student', 24)):
+  for stage, step in kills:
     process = launch(hard, *more, devices=devices)
     wait_for(hard / 'checkpoints' / stage / str(step), process)
     time.sleep(rng.uniform(0, 0.03))
