@@ -1,8 +1,10 @@
 """Every method gives the same training on any devices.
 
 A stage trains a student by each of some methods, so that three programs serve
-them all: one device, a mesh of eight, and eight under pmap, which does not
-check that its replicas agree. Each student hears of its own method only.
+them all: single steps on one device, and all steps as a chunk on a mesh of
+eight and on eight under pmap, which does not check that its replicas agree.
+Each student hears of its own method only. Single steps on eight devices are the
+quick suite's, for one method of each kind.
 """
 
 import functools
@@ -77,9 +79,22 @@ def _shapes(part, shapes):
   return signals.pixels(shapes) if part == PIXELS else shapes
 
 
-def batch_of(part, seed, size=SIZE):
-  batch = signals.images(seed, size)
+@functools.cache
+def examples(part):
+  """The training set in its order, as one batch."""
+  batch = signals.images(0, signals.EXAMPLES)
+  where = np.argsort(batch['index'])
+  batch = {key: values[where] for key, values in batch.items()}
   return signals.maps(batch) if part == PIXELS else batch
+
+
+def index(step):
+  """The examples of a step."""
+  return np.random.default_rng(step).permutation(signals.EXAMPLES)[:SIZE]
+
+
+def batch_of(part, step):
+  return {key: values[index(step)] for key, values in examples(part).items()}
 
 
 @functools.cache
@@ -117,19 +132,14 @@ def train(name, part):
 def in_a_chunk(name, part):
   """As `train`, in one program that gathers from data on every device."""
   placement = parallel.choose(name, jax.devices()[:8])
-  examples = batch_of(part, 0, signals.EXAMPLES)
-  labels = examples['labels']
+  data = examples(part)
+  labels = data['labels']
   if part == PIXELS:
-    labels = np.where(examples['mask'] > 0, labels, tasks.VOID)
-  where = np.argsort(examples['index'])
-  split = splits.Split(examples['inputs'][where], labels[where])
+    labels = np.where(data['mask'] > 0, labels, tasks.VOID)
+  split = splits.Split(data['inputs'], labels)
   frozen, state = start(part)
   state = placement.replicate(state._replace(rng=jax.random.key(0)))
   frozen = placement.replicate(frozen)
-
-  def index(step):
-    return np.random.default_rng(step).permutation(signals.EXAMPLES)[:SIZE]
-
   halves = steps.make_halves(networks(part), stage(part))
   programs = chunks.make_chunks(
     placement, halves, placement.put(split), index, None, state, frozen, STEPS
@@ -161,14 +171,7 @@ def test_eight_devices_are_one_for_one_method_of_each_kind(placement, name):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', cases.CASES)
 @pytest.mark.parametrize('placement', ['mesh', 'pmap'])
-def test_eight_devices_are_one(placement, name):
-  agree(placement, name, part_of(name))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('name', cases.CASES)
-@pytest.mark.parametrize('placement', ['mesh', 'pmap'])
-def test_eight_devices_are_one_in_a_chunk(placement, name):
+def test_a_chunk_on_eight_devices_is_single_steps_on_one(placement, name):
   agree(placement, name, part_of(name), in_a_chunk)
 
 
