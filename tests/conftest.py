@@ -23,6 +23,7 @@ KD_JAX_NO_SKIPS=1 is for a machine that has everything optional: a skip is a
 failure, unless its reason begins with one of `RIGHTLY`.
 """
 
+import collections
 import functools
 import gc
 import importlib.metadata
@@ -34,6 +35,25 @@ import tempfile
 ON_CPU = os.environ.setdefault('JAX_PLATFORMS', 'cpu') == 'cpu'
 HURRIED = ON_CPU and os.environ.get('KD_JAX_TESTS_OPTIMIZED') != '1'
 RIGHTLY = ('by design: ', 'this system ')
+# What takes more than half a minute in the whole suite, the longest first.
+LONG = (
+  'colabs/test_notebooks.py',
+  'methods/test_devices.py',
+  'export/onnx/test_zoo.py',
+  'test_optimized.py',
+  'slurm/test_slurm.py',
+  'training/test_resume.py',
+  'training/test_chunks.py',
+  'training/test_loop.py',
+  'experiments/benchmarks/test_dense.py',
+  'test_golden.py',
+  'schemes/test_schemes.py',
+  'experiments/benchmarks/test_sides.py',
+  'experiments/test_scenes.py',
+  'methods/test_trains.py',
+  'experiments/test_hinton.py',
+  'training/test_tracing.py',
+)
 
 _flags = ['--xla_force_host_platform_device_count=8']
 if not ON_CPU:
@@ -113,6 +133,27 @@ def compiled_once():
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(runtime, 'make_runtime', make)
     yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+  """Has the longest files begin first and those of few tests last.
+
+  A process takes file by file, and waits at the end for the others.
+  """
+  first = {f'tests/{name}': i for i, name in enumerate(LONG)}
+  count = collections.Counter(map(file_of, items))
+
+  def place(item):
+    file = file_of(item)
+    return first.get(file, len(first)), -count[file], file
+
+  items.sort(key=place)
+
+
+def file_of(item) -> str:
+  """From the root."""
+  return item.nodeid.partition('::')[0]
 
 
 def refuse_skip(report) -> None:
