@@ -140,12 +140,18 @@ def _cifar10(*, raw_dir: str = '', data_dir: str = '', **common) -> Data:
 
 
 def _cifar100(
-  *, label_key: str = 'label', raw_dir: str = '', data_dir: str = '', **common
+  *,
+  label_key: str = 'label',
+  size: sizes.Size = 0,
+  raw_dir: str = '',
+  data_dir: str = '',
+  **common,
 ) -> Data:
   """CIFAR-100, 32x32x3, from an archive in `raw_dir`, else downloaded.
 
   Args:
     label_key: 'label' for the 100 classes, 'coarse_label' for the 20 groups.
+    size: side in pixels that images are scaled to; 0 leaves them at 32.
     raw_dir, data_dir, **common: those of every data set.
   """
   from kd_jax.data.readers import cifar
@@ -154,7 +160,7 @@ def _cifar100(
   options = {**cifar.NORMAL_100, **common}
   if label_key == 'coarse_label':
     options['label_names'] = tuple(cifar.GROUPS_100.split())
-  return _prepared('cifar100', path, label_key=label_key, **options)
+  return _prepared('cifar100', path, label_key=label_key, size=size, **options)
 
 
 def _arrays(
