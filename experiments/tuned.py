@@ -122,14 +122,14 @@ def write(rows: Sequence[Row], path: pathlib.Path) -> None:
 def corrected(tables: Tables) -> dict[tuple[str, str], dict]:
   """{(task, method): its comparison, corrected for the number of all}."""
   verdicts = {
-    (task, row['method']): {'p': row['p'], 'outcome': _outcome(row)}
+    (task, row['method']): {'p': row['p'], 'outcome': outcome(row)}
     for task, rows in tables.items()
     for row in rows
   }
   return family.correct(verdicts)
 
 
-def _outcome(row: Row) -> str:
+def outcome(row: Row) -> str:
   """What the interval of a row says before the correction."""
   if row['low'] > 0:
     return verdict.HELPED
@@ -172,19 +172,24 @@ def _cells(row: Row | None, comparison: Mapping | None) -> list[str]:
   """Difference, p and chosen values of a method on a task."""
   if row is None:
     return ['-', '-', '-']
+  chosen = row['chosen']
+  shown = [f'{chosen[WEIGHT]:.2g}'] if WEIGHT in chosen else []
+  shown += [f'{chosen[key]:.1f}' for key in SOFTNESS if key in chosen]
+  return [
+    shown_difference(row, comparison),
+    family.shown_p(comparison),
+    ', '.join(shown) or '-',
+  ]
+
+
+def shown_difference(row: Row, comparison: Mapping) -> str:
+  """'difference (low to high)' in points, bold where it holds."""
   difference, low, high = (
     f'{100 * row[key]:+.1f}' for key in ('difference', 'low', 'high')
   )
   if comparison['outcome'] in HOLDS:
     difference = f'**{difference}**'
-  chosen = row['chosen']
-  shown = [f'{chosen[WEIGHT]:.2g}'] if WEIGHT in chosen else []
-  shown += [f'{chosen[key]:.1f}' for key in SOFTNESS if key in chosen]
-  return [
-    f'{difference} ({low} to {high})',
-    family.shown_p(comparison),
-    ', '.join(shown) or '-',
-  ]
+  return f'{difference} ({low} to {high})'
 
 
 def moments(values: Sequence[float]) -> str:
@@ -238,10 +243,21 @@ def least_told(rows: Sequence[Row], comparisons: int, more: int = 1) -> float:
   spread = np.median(
     [np.std(np.subtract(r['test'], r['alone']), ddof=1) for r in rows]
   )
+  return 100 * half_width(spread, more * len(rows[0]['test']), comparisons)
+
+
+def half_width(spread: float, seeds: int, comparisons: int) -> float:
+  """Half of an interval over seeds, at 5 % over the number of comparisons.
+
+  Args:
+    spread: standard deviation of the seeds' differences.
+    seeds: at least two.
+    comparisons: of the family.
+  """
   level = 1 - (1 - statistics.LEVEL) / comparisons
-  unit = np.arange(more * len(rows[0]['test'])) % 2.0
+  unit = np.arange(seeds) % 2.0
   low, high = statistics.over_seeds(unit, level)
-  return 100 * spread * (high - low) / 2 / unit.std(ddof=1)
+  return spread * (high - low) / 2 / unit.std(ddof=1)
 
 
 def sentence(tables: Tables) -> str:

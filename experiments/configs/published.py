@@ -2,7 +2,8 @@
 
 CIFAR-100, from the READMEs of: RepDistiller (the last epoch; a mean over
 runs) up to `crd`; CTKD, mdistiller, DIST_KD and logit-standardization-KD (the
-best epoch on the test set) from `ctkd` to `mlkd+ls`; TTM, whose program is
+best epoch on the test set) from `ctkd` to `mlkd+ls`; ITRD for `review_kd`,
+which it quotes from the paper; TTM, whose program is
 RepDistiller's, and ICKD, without KL; SimKD for `simkd` and `srrl`, whose
 student alone is 73.09 and whose KD is 74.42; likewise `semckd`. `itrd`,
 `sskd` (of teachers that are up to 1.1 better) and `kd+dot` are of their own
@@ -36,6 +37,7 @@ ft      73.25 71.59 69.84 70.22 72.37 72.86 70.58 61.78 60.99 70.29 71.75 72.50 
 fsp     72.91 -     69.95 70.11 71.89 72.62 70.23 -     -     -     -     -     -
 nst     73.68 72.24 69.60 69.53 71.96 73.30 71.53 58.16 64.96 71.28 74.12 74.68 74.89
 crd     75.48 74.14 71.16 71.46 73.48 75.51 73.94 69.73 69.11 74.30 75.11 75.65 76.05
+review_kd 76.12 75.09 71.89 -   73.89 75.63 74.85 70.37 69.89 -     77.45 77.78 77.14
 ctkd    75.45 73.93 71.19 70.99 73.52 73.39 73.52 68.50 68.67 -     -     75.37 -
 dkd     76.24 74.81 71.97 71.06 74.11 76.32 74.68 69.71 70.35 -     76.45 77.07 76.70
 dist    -     74.43 71.75 -     -     76.31 -     -     68.66 -     76.34 77.35 -

@@ -10,7 +10,7 @@ from tests import recipes
 EVERY = recipes.every()
 PAIRS = pairs.CIFAR100 + pairs.IMAGENET
 # Without a row on these pairs: no README has one.
-UNPUBLISHED = ('kdsvd', 'ofd', 'review_kd', 'cat_kd')
+UNPUBLISHED = ('kdsvd', 'ofd', 'cat_kd')
 UNPUBLISHED += ('nkd', 'wsld', 'mgd', 'ofa', 'ofa+exits', 'rld', 'normkd')
 UNPUBLISHED += ('normkd+dkd', 'sdd_kd', 'sdd_dkd', 'sdd_nkd', 'wkd_l', 'wkd_f')
 UNPUBLISHED += ('afd',)
@@ -123,6 +123,7 @@ def test_the_numbers_beside_it():
   assert published.expected('KD', 'resnet32x4', 'resnet8x4') == 73.33
   assert published.expected('crd', 'wrn_40_2', 'shufflenet_v1') == 76.05
   assert published.expected('teacher', 'resnet50', 'vgg8') == 79.34
+  assert published.expected('review_kd', 'resnet56', 'resnet20') == 71.89
   assert published.expected('dkd', *pairs.IMAGENET[1]) == 72.05
   assert published.expected('fsp', 'wrn_40_2', 'wrn_40_1') is None
   for method in weights.CIFAR100:

@@ -185,6 +185,14 @@ def test_the_groups_of_cifar100(tmp_path, monkeypatch):
   np.testing.assert_array_equal(data.train.labels, _COARSE['train'])
   assert data.label_names[::19] == ('aquatic_mammals', 'vehicles_2')
   assert data.classes == len(data.label_names) == 20
+  small = sources.make_data(
+    'cifar100', size=16, data_dir=str(tmp_path / 'tfds'), validation=0
+  )
+  assert (
+    small.train.inputs.shape[1:] == small.test()[0].shape[1:] == (16, 16, 3)
+  )
+  halves = data.train.inputs.reshape(-1, 16, 2, 16, 2, 3).mean((2, 4))
+  assert np.corrcoef(small.train.inputs.ravel(), halves.ravel())[0, 1] > 0.9
 
 
 @pytest.mark.slow
