@@ -4,7 +4,7 @@ The argument is METHOD[@RUNG]; METHOD is 'alone' or one of
 METHODS, RUNG one of
 
 - `minutes` (the default): resnet20 teaches resnet8 on images scaled to 16x16,
-  32,000 of them; 8 epochs of the teacher, 2 of the students, three seeds;
+  24,000 of them; 8 epochs of the teacher, 2 of the students, three seeds;
   5,000 other images validate.
 - `tenth`: resnet56 teaches resnet20 on all 50,000 images, 24 epochs each in
   place of 240.
@@ -62,7 +62,7 @@ class Rung(NamedTuple):
 RUNGS = {
   'minutes': Rung(
     'resnet20', 'resnet8', 8, 2, 3, 0.05, 2,
-    dict(size=16, limit=32_000, validation=5_000),
+    dict(size=16, limit=24_000, validation=5_000),
   ),
   'tenth': Rung(*SOURCE, 24, 24, 1, 0.05, 4, dict(validation=0)),
 }  # fmt: skip
