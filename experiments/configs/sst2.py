@@ -82,7 +82,7 @@ def get_config(arg=''):
     c.data.limit = LABELS
     c.baseline = False
     c.terms.hard.weight = 1.0
-    c.train.optimizer.learning_rate = 1e-3
+    c.train.optimizer.learning_rate = 3e-4
     c.train.epochs, c.train.steps = 0, 600
     c.eval_every = 50
   return c
