@@ -59,7 +59,7 @@ def get_config(arg=''):
 def sweep_alone():
   """The learning rate of the student."""
   return sweep.grid(
-    'train.optimizer.learning_rate', 8e-3, 1.6e-2, 3.2e-2, 6.4e-2
+    'train.optimizer.learning_rate', 8e-3, 1.2e-2, 1.6e-2, 2.4e-2
   )
 
 
