@@ -41,8 +41,8 @@ LAYERS = [0, 2, 4, 7, 9, 11]
 
 
 def get_config(arg=''):
-  """The student; 'teacher': trains its teacher; 'published': the recipe."""
-  arg = config.one_of(arg, 'teacher', 'published')
+  """The student; 'alone': the hard loss only; 'teacher'; 'published'."""
+  arg = config.one_of(arg, 'alone', 'teacher', 'published')
   c = config.default()
   bert = dict(context=64, width=64, heads=4, hidden=256)
   c.terms.hard = dict(method='cross_entropy', weight=1.0)
@@ -58,7 +58,7 @@ def get_config(arg=''):
     c.baseline = False
     c.networks.student = dict(name='bert', **bert, depth=4)
     return c
-  c.seeds = 3
+  c.seeds, c.train.epochs = 3, 1
   c.temperature = 2.0
   c.terms.hard.weight = 2.0
   c.terms.soft = dict(
@@ -83,9 +83,13 @@ def get_config(arg=''):
   c.networks.student = dict(
     name='distilbert', **bert, depth=len(start['layers']), init_from=start
   )
+  if arg == 'alone':
+    del c.terms.soft, c.terms.states
+    c.terms.hard.weight = 1.0
+    c.baseline = False
   return c
 
 
-def sweep_rates():
-  """The learning rate; look at the student alone's rows of metrics.jsonl."""
-  return sweep.grid('train.optimizer.learning_rate', 1e-3, 2e-3, 4e-3, 8e-3)
+def sweep_alone():
+  """The learning rate of the student."""
+  return sweep.grid('train.optimizer.learning_rate', 1e-3, 3e-3, 1e-2)
