@@ -37,7 +37,7 @@ def get_config(arg=''):
   c.terms.soft = dict(
     method='kd', weight=c.get_ref('alpha'), temperature=c.get_ref('temperature')
   )
-  c.teacher.steps, c.train.steps = 1000, 1000
+  c.teacher.steps, c.train.steps = 600, 600
   for part in (c.teacher, c.train):
     part.batch_size = 32
     part.optimizer.name = 'adamw'
@@ -54,7 +54,7 @@ def get_config(arg=''):
 
 def sweep_alone():
   """The learning rate of the student."""
-  return sweep.grid('train.optimizer.learning_rate', 3e-3, 6e-3, 1.2e-2, 2.4e-2)
+  return sweep.grid('train.optimizer.learning_rate', 3e-3, 6e-3, 1.2e-2)
 
 
 def sweep_softness():
