@@ -30,6 +30,9 @@ def test_pydoc_builds():
   assert of.data.task == 'language' and of.data.bytes_per_token == 1
   assert of.data.classes == of.data.vocabulary == 256
   assert of.specs['student']['width'] < of.specs['teacher']['width']
+  alone = build.make_experiment(pydoc.get_config('alone'))
+  assert [stage.name for stage in alone.stages] == ['student']
+  assert alone.specs['student'] == of.specs['student']
 
 
 @pytest.mark.slow

@@ -85,6 +85,8 @@ def test_shakespeare(raw, data_dir):
   of = built(shakespeare.get_config(), raw, data_dir, length=32)
   assert names(of) == ['teacher', 'baseline', 'student']
   assert of.data.task == 'language' and of.data.bytes_per_token is None
+  alone = built(shakespeare.get_config('alone'), raw, data_dir, length=32)
+  assert names(alone) == ['student'] and set(alone.networks) == {'student'}
 
 
 @pytest.mark.slow
@@ -112,5 +114,6 @@ def test_distilbert(data_dir, tmp_path, monkeypatch):
   assert {n: t.void for n, t in student.terms.items()} == {
     'hard': False, 'soft': True, 'states': True,
   }  # fmt: skip
+  assert not {'soft', 'states'} & set(distilbert.get_config('alone').terms)
   published = distilbert.get_config('published').networks.student
   assert published.init_from.layers == [0, 2, 4, 7, 9, 11]
