@@ -91,8 +91,8 @@ def quiet(output: 'nbformat.NotebookNode') -> 'nbformat.NotebookNode':
 
 
 def environment() -> dict[str, str]:
-  """That of the kernel: this checkout, one CPU device, a user's XLA."""
-  return {**children.as_a_user(), 'PYTHONPATH': str(HERE.parent)}
+  """That of the kernel: this checkout, one CPU device."""
+  return {**children.environment(), 'PYTHONPATH': str(HERE.parent)}
 
 
 def check(names: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from kd_jax import errors
 from kd_jax.executors import hardware, jobs, process, status
-from tests.helpers import standin
+from tests.helpers import children, standin
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 POOL = """
@@ -170,16 +170,16 @@ def test_sigkill_of_the_pool(tmp_path):
   pool.kill()
   pool.wait()
   lives = [jobs.records(job) / status.LIFE for job in many]
-  children = [json.loads(path.read_text())['pid'] for path in lives]
+  pids = [json.loads(path.read_text())['pid'] for path in lives]
   assert {s.what for s in status.of(many).values()} == {'running'}
-  os.kill(children[0], signal.SIGKILL)
+  os.kill(pids[0], signal.SIGKILL)
   wait_for(lambda: status.state_of(many[0]).what == 'stopped')
   calls = []
 
   def stop():
     calls.append(1)
     if len(calls) == 5:
-      os.kill(children[1], signal.SIGTERM)
+      os.kill(pids[1], signal.SIGTERM)
     return False
 
   assert process.run(many, 2, stop) == {'a': 0, 'b': 0}
@@ -190,9 +190,7 @@ def test_sigkill_of_the_pool(tmp_path):
 @pytest.mark.slow
 def test_a_real_sweep_shares_what_is_the_same(tmp_path, monkeypatch):
   monkeypatch.chdir(ROOT)
-  # As a user's, which no flag of these tests compiles quickly.
-  monkeypatch.setenv('XLA_FLAGS', '')
-  monkeypatch.delenv('JAX_DISABLE_MOST_OPTIMIZATIONS', raising=False)
+  children.compile_as_a_user_does(monkeypatch)
   changes = {'baseline': 'False', 'train.steps': '12', 'teacher.steps': '12'}
   settings = [{'alpha': 0.5}, {'alpha': 0.9}, {'alpha': 3.0}]
   many = jobs.jobs_of('tests/helpers/quick.py', changes, settings, tmp_path)

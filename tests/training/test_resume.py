@@ -178,7 +178,7 @@ def test_a_full_disk_is_a_clear_error(whole, tmp_path, caplog):
 
 
 def launch(folder, *more, devices: int = 1) -> subprocess.Popen:
-  """The launcher as a user starts it and compiles, with so many devices."""
+  """The launcher as a user starts it, with so many CPU devices."""
   command = [
     sys.executable,
     '-m',
@@ -194,7 +194,7 @@ def launch(folder, *more, devices: int = 1) -> subprocess.Popen:
   return subprocess.Popen(
     command,
     cwd=ROOT,
-    env=children.as_a_user(devices),
+    env=children.environment(devices),
     text=True,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
@@ -211,11 +211,12 @@ def wait_for(path: pathlib.Path, process, seconds=300) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize('way', ['one', 'mesh', 'pmap'])
-def test_sigkill_at_any_moment_loses_nothing(way, tmp_path):
+def test_sigkill_at_any_moment_loses_nothing(way, tmp_path, monkeypatch):
   """Killed at random steps and during saves: the end is bit-identical.
 
   In each stage on one device; on several, in chunks, in the last one.
   """
+  children.compile_as_a_user_does(monkeypatch)
   calm, hard = tmp_path / 'calm', tmp_path / 'hard'
   more, devices = (), 1
   kills = ('teacher', 8), ('baseline', 16), ('student', 24)
