@@ -25,12 +25,28 @@ def difference(name: str, folder: pathlib.Path) -> float:
   side = models.example_inputs(name)
   shape = (64, 64, 3) if side[0] >= 224 else side
   images = np.random.default_rng(0).normal(size=(3, *shape)).astype('f4')
-  variables = network.init(jax.random.key(0), images)
+  variables = draw(jax.eval_shape(network.init, jax.random.key(0), images))
   job = formats.Job(network, variables, shape, {}, '', 'jax', None)
   writer.write(job, folder / 'model.onnx')
   found = writer.make_run(job, folder / 'model.onnx')(images)
   wanted = parity.make_forward(network, variables)(images)
   return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+
+
+def draw(shapes):
+  """Variables as they are initialized, but for biases and means, which are not
+  0: drawn by NumPy, in a moment, where JAX would run the network."""
+  rng = np.random.default_rng(1)
+
+  def leaf(path, shape):
+    x = rng.standard_normal(shape.shape, np.float32)
+    name = path[-1].key
+    if name in ('scale', 'var'):
+      return np.ones_like(x)
+    fan = np.prod(shape.shape[:-1]) if name == 'kernel' else 100
+    return x * np.sqrt(2 / fan, dtype=np.float32)
+
+  return jax.tree.map_with_path(leaf, shapes)
 
 
 def main(names: list[str]) -> int:
