@@ -20,10 +20,9 @@ the same three, on validation. The argument is WORD+WORD@REPLICATE:
 Sources: Hinton et al. 2015, https://arxiv.org/abs/1503.02531 (temperature,
 ensembles); Cho and Hariharan 2019, https://arxiv.org/abs/1910.01348, and
 Mirzadeh et al. 2019, https://arxiv.org/abs/1902.03393 (capacity, assistants);
-Mueller et al. 2019, https://arxiv.org/abs/1906.02629, and Lukasik et al. 2020,
-https://arxiv.org/abs/2003.02819 (smoothed teachers, of clean and of wrong
-labels); Beyer et al. 2021, https://arxiv.org/abs/2106.05237 (patience);
-Stanton et al. 2021, https://arxiv.org/abs/2106.05945 (fidelity).
+Mueller et al. 2019, https://arxiv.org/abs/1906.02629 (smoothed teachers); Beyer
+et al. 2021, https://arxiv.org/abs/2106.05237 (patience); Stanton et al. 2021,
+https://arxiv.org/abs/2106.05945 (fidelity).
 
   python -m experiments.classical --workdir runs/classical
 
@@ -45,7 +44,7 @@ MEMBERS = 4  # of the ensemble
 SHARES = (0, 0.2, 0.35, 0.5)  # of wrong labels
 CLEAN, WRONG = 'wrong_0', 'wrong_0.5'
 SMOOTHING = (0, 0.2)
-SOFTNESS = (1.0, 2.0, 4.0, 8.0)
+SOFTNESS = (1.0, 4.0, 16.0)
 EPOCHS = (10, 40, 160)
 TEACHERS = 'runs/classical'  # where `--sweep smoothed` left them
 
@@ -173,22 +172,20 @@ def sweep_ensemble():
 
 
 def sweep_smoothed():
-  """Teachers without and with smoothed labels."""
-  return each(*_on_both('labels'))
+  """Teachers of clean labels, as they are and smoothed."""
+  return each(*(f'{CLEAN}+labels_{s}' for s in SMOOTHING))
 
 
 def sweep_from_smoothed():
   """Students of those teachers, at two temperatures."""
-  return tuned(each(*_on_both('from')), sweep.grid('temperature', 1.0, 4.0))
-
-
-def _on_both(word: str) -> list[str]:
-  """A word about smoothing, with clean and with wrong labels."""
-  return [f'{of}+{word}_{s}' for of in (CLEAN, WRONG) for s in SMOOTHING]
+  words = (f'{CLEAN}+from_{s}' for s in SMOOTHING)
+  return tuned(each(*words), sweep.grid('temperature', 1.0, 4.0))
 
 
 def sweep_patience():
-  """Epochs, of the student alone as well, by what both or one see."""
+  """Epochs, of the student alone as well; at the most, what both or one see."""
+  epochs = sweep.product(each('mix'), sweep.grid('train.epochs', *EPOCHS))
+  views = sweep.grid('train.epochs', EPOCHS[-1])
   return tuned(
-    each('shift', 'mix', 'fixed'), sweep.grid('train.epochs', *EPOCHS)
+    sweep.chain(epochs, sweep.product(each('shift', 'fixed'), views))
   )

@@ -66,10 +66,10 @@ def test_what_holds_is_bold_and_counted():
   assert 'distilled - alone, 50 % wrong **+6.0** (+5.' in text['noise']
   assert 'distilled - alone, 0 % wrong +0.0 (' in text['noise']
   assert 'Here it reproduces. ' in text['noise']
-  assert 'is not seen: 0 of 6 hold. ' in text['temperature']
+  assert 'is not seen: 0 of 4 hold. ' in text['temperature']
   assert 'reproduces in part: 1 of 5 hold. ' in text['gap']
   # Clean labels: a smoothed teacher was to hurt, and helps.
-  assert ': 0 of 2 hold, 1 the other way' in text['smoothing']
+  assert ': 0 of 1 hold, 1 the other way' in text['smoothing']
   assert f'{program.COMMAND} smoothed from_smoothed`' in text['smoothing']
 
 
