@@ -217,7 +217,8 @@ def paragraph(name: str, finding: findings.Finding) -> str:
   return (
     f'- **{finding.title}**: {finding.claim}. Here it '
     f'{findings.outcome(finding, numbers)}. {"; ".join(parts)}. '
-    f'Differences of {least:.1f} points and more can hold. '
+    f'Differences of {least:.1f} points and more can hold '
+    'at the median spread. '
     f'`{COMMAND} {" ".join(findings.NEEDS[name])}`'
   )
 

@@ -349,7 +349,7 @@ def test_a_config_file_that_is_none(capsys, tmp_path):
     ('digits_mutual', 'bad'),
     ('digits_methods', 'kdd'),
     ('digits_progressive', 'x'),
-    ('digits_capacity', 'x'),
+    ('classical', 'x'),
     ('digits_born_again', 'x'),
     ('mnist_hinton', 'no_4'),
   ],

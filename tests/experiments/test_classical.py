@@ -11,6 +11,8 @@ from experiments.configs import classical, first
 from kd_jax import checkpoint, sweep
 from kd_jax.compare import results
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
 
 def row(name: str, words: str, score: float, **more) -> dict:
   """A row of eight replicates about a score; the student alone has 0.8."""
@@ -168,3 +170,21 @@ def test_a_smoothed_teacher_is_trained_as_a_teacher_and_found_again():
     for s in classical.sweep_from_smoothed()
   }
   assert {folder.parts[-3] for folder in folders} == set(left)
+
+
+def section(page: pathlib.Path) -> str:
+  """What lies between the markers of the page."""
+  text = page.read_text()
+  ends = (f'<!-- {x}{program.SECTION} -->' for x in ('', 'end of '))
+  first, last = ends
+  return text.split(first, 1)[1].split(last, 1)[0].strip()
+
+
+def test_the_page_shows_the_rows_of_the_file():
+  committed = program.read()
+  assert section(ROOT / 'experiments/README.md') == program.text(committed)
+  for kept in committed:
+    count = len(classical.REPLICATES)
+    assert len(kept['test']) == count
+    if kept['alone'] is not None:
+      assert len(kept['alone']['test']) == count
