@@ -27,6 +27,7 @@ from kd_jax.compare import family, results, verdict
 ROWS = tuned.HERE / 'results/cifar100_ladder.jsonl'
 SECTION = 'ladder'
 ALONE, TEACHER = cifar100_ladder.ALONE, 'teacher'
+UNMEASURED = 'Not measured yet.'
 MOST = 1000  # seeds that are tried
 OUTCOMES = (verdict.HELPED, verdict.HURT, verdict.SAME)
 
@@ -55,6 +56,11 @@ def rows_of(workdir: pathlib.Path) -> list[dict]:
   pairs = [(method, ALONE) for method in ranked()]
   pairs += itertools.combinations(ranked(), 2)
   return [compare(right, *pair) for pair in pairs]
+
+
+def read() -> list[dict]:
+  """The rows of the file; none where it is not there yet."""
+  return tuned.read({SECTION: ROWS}).get(SECTION, [])
 
 
 def ranked() -> list[str]:
@@ -201,6 +207,8 @@ def summary(rows: Sequence[Row]) -> str:
 
 def text(rows: Sequence[Row]) -> str:
   """What the page of the experiments shows."""
+  if not rows:
+    return UNMEASURED
   return f'{levels(rows)}\n\n{order(rows)}\n\n{summary(rows)}'
 
 
@@ -217,8 +225,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.rows:
       tuned.write(rows_of(options.rows), ROWS)
       return 0
-    rows = tuned.read({SECTION: ROWS})[SECTION]
-  except (OSError, ValueError, KeyError) as mistake:
+    rows = read()
+  except (OSError, ValueError) as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return 2
   timing.keep(tuned.HERE / 'README.md', SECTION, text(rows))

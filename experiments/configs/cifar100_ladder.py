@@ -14,16 +14,16 @@ decay, crop and flip, first weights, the shares of the run at which the rate
 falls, all weights and temperatures of resnet56 and resnet20 (their source's;
 of `minutes` there is none), and the share of the run in which DKD's and
 ReviewKD's weights rise, 20 of 240 epochs. Different on purpose: all methods
-train alike, ReviewKD too, whose authors take batches of 128 at twice the rate;
-the rate of `minutes` is the best of the student alone on validation:
+train alike, ReviewKD too, whose authors take batches of 128 at twice the rate.
+Nothing is tuned; the first command says on validation what other rates make of
+the student alone, the second one trains the teacher and the students alone once
+for all methods:
 
   python -m experiments.launch --workdir runs/ladder_rates --sweep rates \
     --config experiments/configs/cifar100_ladder.py:alone \
     --config.data.raw_dir=DIR --config.seeds=1
   python -m experiments.launch --workdir runs/ladder --sweep methods \
     --config experiments/configs/cifar100_ladder.py --config.data.raw_dir=DIR
-
-The second one trains the teacher and the students alone once for all.
 """
 
 from collections.abc import Mapping
@@ -121,5 +121,5 @@ def sweep_tenth():
 
 
 def sweep_rates():
-  """The rate of a student alone: `cifar100_ladder.py:alone`."""
+  """Rates of the student alone: `cifar100_ladder.py:alone`."""
   return sweep.grid('train.optimizer.learning_rate', 0.05, 0.1, 0.2)

@@ -1,5 +1,7 @@
 """The rungs below CIFAR-100's recipes, and the tables of what they show."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from experiments.configs import cifar100, cifar100_ladder
 from kd_jax import build, config
 from tests import recipes
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 RUNGS, METHODS = cifar100_ladder.RUNGS, cifar100_ladder.METHODS
 WARMUP = {'name': 'constant', 'warmup': 20 / 240}
 EVERY = [f'{name}@{rung}' for rung in RUNGS for name in METHODS]
@@ -44,7 +47,7 @@ def test_a_rung_shortens_the_recipe_and_leaves_its_weights(arg):
   assert c.networks.student.init == c.networks.teacher.init == 'pytorch'
 
 
-def test_the_rate_is_that_of_the_student_alone():
+def test_rates_are_tried_on_the_student_alone():
   c = read('alone')
   assert 'teacher' not in c.networks and not c.baseline
   assert c.data.validation and c.train.epochs == 2
@@ -108,3 +111,16 @@ def test_more_seeds_tell_a_smaller_difference():
   for count, told in ((seeds, True), (seeds - 1, False)):
     assert (tuned.half_width(0.02, count, 10) < 0.02) == told
   assert ladder.seeds_needed({**row, 'difference': 0.0}, 10) is None
+
+
+def test_the_page_shows_the_rows_of_the_file():
+  committed = ladder.read()
+  pairs = {(row['method'], row['rival']) for row in committed}
+  assert len(pairs) == len(committed) == (10 if ladder.ROWS.exists() else 0)
+  for row in committed:
+    difference = np.mean(row['test']) - np.mean(row['alone'])
+    assert difference == pytest.approx(row['difference'], abs=1e-5)
+  page = (ROOT / 'experiments/README.md').read_text()
+  first, last = (f'<!-- {x}{ladder.SECTION} -->' for x in ('', 'end of '))
+  shown = page.split(first, 1)[1].split(last, 1)[0].strip()
+  assert shown == ladder.text(committed)
