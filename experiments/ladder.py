@@ -38,7 +38,7 @@ def rows_of(workdir: pathlib.Path) -> list[dict]:
   """A row for each comparison, of methods in the published order.
 
   Args:
-    workdir: of `--sweep methods`, whose settings are all finished.
+    workdir: of `--sweep methods`; settings that are not finished are left out.
 
   Returns:
     'method' and 'rival'; 'test' and 'alone', an accuracy a seed of the one and
@@ -47,14 +47,17 @@ def rows_of(workdir: pathlib.Path) -> list[dict]:
   """
   right = {}
   for name, setting in sweep.expand(cifar100_ladder.sweep_methods()).items():
+    if not (workdir / name / results.REPORT).exists():
+      continue
     runs = results.read(workdir / name).runs
     rows = {setting['arg']: 'student', ALONE: 'baseline', TEACHER: TEACHER}
     right |= {
       network: np.array([r.logits[row].argmax(-1) == r.labels for r in runs])
       for network, row in rows.items()
     }
-  pairs = [(method, ALONE) for method in ranked()]
-  pairs += itertools.combinations(ranked(), 2)
+  methods = [method for method in ranked() if method in right]
+  pairs = [(method, ALONE) for method in methods]
+  pairs += itertools.combinations(methods, 2)
   return [compare(right, *pair) for pair in pairs]
 
 
