@@ -22,7 +22,7 @@ def get_config():
   c = digits.get_config()
   c.networks.teacher = dict(name='cnn', hidden=64)
   c.networks.student = dict(name='cnn', hidden=16)
-  c.scheme = dict(name='data_free', codes=32, width=16, learning_rate=0.01)
+  c.scheme = dict(name='data_free', codes=32, width=16, learning_rate=1e-3)
   del c.terms.hard
   c.terms.soft = dict(method='kd', temperature=1.0)
   c.teacher.epochs = 20
@@ -32,4 +32,4 @@ def get_config():
 
 def sweep_generator():
   """The generator's learning rate."""
-  return sweep.grid('scheme.learning_rate', 1e-3, 3e-3, 1e-2, 3e-2)
+  return sweep.grid('scheme.learning_rate', 3e-4, 1e-3, 3e-3, 1e-2)
