@@ -16,7 +16,7 @@ three seeds with one teacher.
     --workdir runs/sst2_few \
     --config.networks.teacher.load=runs/sst2/seed_0/networks/teacher
 
-With all labels no gain is expected. `few` has 1,000 labels and the sentences of
+`few` has 1,000 labels and the sentences of
 all the rest, of which the teacher speaks; its own student alone sees a labelled
 phrase or none in a batch, so that the fair rival is `alone`: the student with
 1,000 labelled phrases only (others than those of `few`: the first ones).
@@ -29,8 +29,14 @@ the sweep for 1,000 labels, and for all of them by
     --config.train.steps=0 --config.train.epochs=2 --config.eval_every=0 \
     --config.seeds=1
 
-Expected: not measured here. A trial by another program had 65 % of a student
-alone with 1,000 labels, and 79 % distilled on the rest.
+Expected, test accuracy of 1,821 sentences, three seeds. All labels: teacher
+80.8 %, student alone 80.3 (spread 0.3), distilled 81.2 (0.3): +0.9 points (95 %
+interval -0.2 to +2.0), no measurable difference. The student alone with 1,000
+labelled phrases 67.1 (0.3); `few` 80.5 (0.3; 95 % interval 78.5 to 82.4), as
+good as its teacher, who has seen all 67,349 labels; without the teacher its
+student, trained alike, has 52.6 (4.6). Rates on validation, all labels, one
+seed: 80.0, 82.2, 80.2 and 79.7 % at 1e-3, 3e-3, 1e-2 and 3e-2; 1,000 labels:
+68.2, 68.0, 67.7 and 65.1 % at 3e-4, 1e-3, 3e-3 and 1e-2.
 """
 
 from kd_jax import config, sweep

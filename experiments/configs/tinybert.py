@@ -28,7 +28,10 @@ memory).
 Source: Jiao et al. 2020, https://arxiv.org/abs/1909.10351, tables 1 and 6;
 task_distill.py of Pretrained-Language-Model, commit 0598f02.
 
-Expected: not measured, neither the small one nor `published`.
+Expected of the small one, test accuracy, three seeds: teacher 80.8 %, student
+alone 80.1 (spread 0.3), distilled 79.8 (0.6): -0.3 points (95 % interval -2.6
+to +2.0), no measurable difference. The teacher is no better than a student of
+one layer. `published` is not measured.
 """
 
 from experiments.configs import sst2
