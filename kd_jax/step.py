@@ -65,7 +65,7 @@ def make_halves(
     stage: that is trained.
     prepare: (step, batch) -> batch: augmentation and normalization.
     reads: {frozen network: names of its outputs that the signals keep} (see
-      `terms.reads`); None keeps all.
+      `terms.reads`), the others are None there; None keeps all.
     task: of the labels.
     precision: 'highest' takes all products in full f32, those of losses and
       terms too. How a network computes is the network's own.
@@ -114,8 +114,11 @@ def _frozen_signals(networks, stage, reads, frozen, batch):
     for name, network, seen in _forwards(stage, stage.frozen, inputs, batch)
   }
   if reads is not None:
+    # A rule such as 'layer# last' counts the names, also of what is not kept.
     signals = {
-      name: {key: x for key, x in outputs.items() if key in reads[name]}
+      name: {
+        key: x if key in reads[name] else None for key, x in outputs.items()
+      }
       for name, outputs in signals.items()
     }
   return jax.lax.stop_gradient(signals)

@@ -117,6 +117,14 @@ def test_donation_has_no_warnings_and_consumes_the_state():
   assert not any(x.is_deleted() for x in jax.tree.leaves(frozen))
 
 
+def test_what_no_term_reads_is_named_and_none():
+  halves = steps.make_halves(
+    tiny.networks(), tiny.offline(), reads={'teacher': {'logits'}}
+  )
+  signals = halves.frozen_signals(tiny.frozen(), tiny.batch())['teacher']
+  assert signals['hidden'] is None and signals['logits'] is not None
+
+
 def test_the_parts_of_a_step_have_names_in_a_profile():
   networks, stage = tiny.networks(), tiny.offline()
   state = states.init_state(networks, stage, tiny.batch())

@@ -122,14 +122,16 @@ def _evenly(pattern: str, names: list[str], count: int) -> list[str]:
 
 def _matches(pattern: str, outputs: Mapping, who: str) -> list[str]:
   """The names that match a pattern, in order; a known name matches itself."""
-  known = {n: x.shape for n, x in outputs.items() if hasattr(x, 'shape')}
-  if pattern in known:
+  # What no term reads is None in a step, and counts.
+  there = [n for n, x in outputs.items() if x is None or hasattr(x, 'shape')]
+  if pattern in there:
     return [pattern]
-  names = [n for n in known if fnmatch.fnmatchcase(n, pattern)]
+  names = [n for n in there if fnmatch.fnmatchcase(n, pattern)]
   if not names and '#' in pattern:
     numbered = fnmatch.translate(pattern).replace(re.escape('#'), '[0-9]+')
-    names = [n for n in known if re.match(numbered, n)]
+    names = [n for n in there if re.match(numbered, n)]
   if not names:
+    known = {n: outputs[n].shape for n in there if outputs[n] is not None}
     # The known names are listed with their shapes.
     error = str(types.unknown(f'layer of the {who}', pattern, known))
     listed = ', '.join(

@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from experiments.configs import distilbert, minilm, shakespeare, sst2, tinybert
-from kd_jax import build, network_files
+from kd_jax import build, network_files, runs
 from kd_jax.build import networks
 
 WORDS = ['a', 'film', 'good', 'bad', 'and', 'much', 'too', 'long', 'for', 'me']
@@ -98,6 +98,20 @@ def test_stages(module, raw, data_dir):
   assert len(first.terms) == len(last.terms) == 1
   published = module.get_config('published')
   assert published.networks.student.depth in (4, 6)
+
+
+@pytest.mark.slow
+def test_minilm_trains(raw, data_dir, tmp_path):
+  """By a rule, 'layer# last', whose layer itself no term reads."""
+  c = minilm.get_config()
+  c.seeds, c.baseline, c.parallel = 1, False, 'one'
+  c.networks.teacher.update(width=16, hidden=16, heads=2, depth=2)
+  for part in (c.train, c.teacher):
+    part.epochs, part.steps, part.batch_size = 0, 2, 4
+  c.data.update(raw_dir=str(raw), data_dir=data_dir, **TINY)
+  runs.launch(c, tmp_path / 'run')
+  rows = (tmp_path / 'run/metrics.jsonl').read_text()
+  assert 'loss/relations' in rows and 'loss/hard' in rows
 
 
 @pytest.mark.slow

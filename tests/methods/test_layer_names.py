@@ -37,6 +37,18 @@ def test_every_and_last():
   assert _taken('layer# last', 'layer# last') == ['11']
 
 
+def test_a_rule_counts_what_no_term_reads():
+  student, teacher = _network(2), _network(12)
+  whole = layer_names.pairs([('layer#', 'layer# evenly')], student, teacher)
+  assert [theirs for _, theirs in whole] == ['layer5', 'layer11']
+  kept = {
+    n: x if n in ('layer3', 'layer5') else None for n, x in teacher.items()
+  }
+  assert (
+    layer_names.pairs([('layer#', 'layer# evenly')], student, kept) == whole
+  )
+
+
 def test_a_rule_of_the_student():
   assert _taken('layer# evenly', 'layer# last 2') == ['10', '11']
 
