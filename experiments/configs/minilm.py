@@ -26,7 +26,9 @@ eight tasks of GLUE and SQuAD 2 where its teacher has 81.5 (from memory).
 Source: Wang et al. 2021, https://arxiv.org/abs/2012.15828; there is no
 training code of the authors to differ from.
 
-Expected: not measured, neither the small one nor `published`.
+Expected of the small one, test accuracy, three seeds: teacher 80.8 %, student
+alone 80.1 (spread 0.3), distilled 80.1 (0.6): 0.0 points (95 % interval -1.6 to
++1.5), no measurable difference. `published` is not measured.
 """
 
 from experiments.configs import sst2

@@ -15,8 +15,10 @@ The learning rate of the student alone comes first, on validation:
     experiments/configs/shakespeare.py:alone --workdir runs/shakespeare_alone \
     --sweep alone --config.seeds=1
 
-Expected: not measured here. A trial by another program had 1.819 nats a letter
-of the teacher, 1.954 of the student alone, 1.875 distilled, after more steps.
+Expected, test perplexity a character, three seeds: teacher 5.46, student alone
+6.26 (spread 0.09), distilled 5.99 (0.04): helped, -0.27 (95 % interval -0.47 to
+-0.06). Rates of the student alone on validation, one seed: 6.03, 5.67 and 5.76
+at 3e-3, 6e-3 and 1.2e-2; alpha was not tuned.
 """
 
 from kd_jax import config, sweep

@@ -202,14 +202,17 @@ def over_both(
     level: of confidence.
 
   Returns:
-    (low, high) in [-1, 1].
+    (low, high), in [-1, 1] but for scores with draws.
   """
   mean, error, freedom = _moments_over_seeds(differences)
   half = _t(1 - level, freedom) * error
   if difference is not None:
     _, other = _moments_over_examples(difference)
     half = math.hypot(half, _z(1 - level) * other)
-  return max(-1.0, mean - half), min(1.0, mean + half)
+  low, high = mean - half, mean + half
+  if isinstance(difference, resampling.Resampled):
+    return low, high  # of a score that may be any number, a perplexity
+  return max(-1.0, low), min(1.0, high)
 
 
 def p_over_both(

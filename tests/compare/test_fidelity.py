@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from kd_jax.compare import fidelity, statistics, verdict
+from kd_jax.compare import fidelity, resampling, statistics, verdict
 
 
 def logits(seed=0, size=200, classes=7):
@@ -305,3 +305,9 @@ def test_intervals_hold_what_they_promise():
     low <= 0.06 <= high for low, high in map(statistics.over_examples, draws)
   ]
   assert 0.93 < np.mean(covered) < 0.97
+
+
+def test_a_difference_of_perplexities_may_exceed_one():
+  draws = resampling.Resampled(13.0, np.linspace(12.5, 13.5, 101), 50, 'rows')
+  low, high = statistics.over_both([12.9, 13.0, 13.1], draws)
+  assert 12 < low < 13 < high < 14 and high - 13 == pytest.approx(13 - low)
