@@ -11,7 +11,6 @@ the section in experiments/README.md and the picture out of that file alone.
 """
 
 import argparse
-import json
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -165,7 +164,7 @@ def at_best(settings: Mapping[Any, Sequence[Mapping]], who: str) -> dict:
 
 def read(path: pathlib.Path = ROWS) -> list[dict]:
   """The rows of the file."""
-  return [json.loads(line) for line in path.read_text().splitlines()]
+  return tuned.rows_in(path)
 
 
 def shown(rows: Sequence[Mapping]) -> dict[str, findings.Finding]:

@@ -106,11 +106,12 @@ def row_of(workdir: pathlib.Path, name: str, arg: str) -> dict:
 
 def read(paths: Mapping[str, pathlib.Path] = ROWS) -> dict[str, list[dict]]:
   """{task: the rows of its file} of the files that are there."""
-  return {
-    task: [json.loads(line) for line in path.read_text().splitlines()]
-    for task, path in paths.items()
-    if path.exists()
-  }
+  return {task: rows_in(path) for task, path in paths.items() if path.exists()}
+
+
+def rows_in(path: pathlib.Path) -> list[dict]:
+  """The rows of a file, one a line."""
+  return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def write(rows: Sequence[Row], path: pathlib.Path) -> None:
