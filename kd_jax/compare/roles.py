@@ -32,8 +32,9 @@ def make_lineup(
   """Makes the lineup of an experiment.
 
   The students are those of the last stage. Their teacher is the network that
-  its terms name (in a chain: the one at its top), or the mean of several. A
-  network that a later stage goes on training is not a row.
+  its terms name (in a chain: the one at its top), or the mean of several; of a
+  stage with labels alone, what taught the networks that it goes on training.
+  Such a network is not a row.
 
   Args:
     experiment: its stages and loaded networks.
@@ -100,19 +101,27 @@ def top_of(
   keeps = {
     kept: k for k, stage in enumerate(chain) for kept in stage.kept.values()
   }
-  top, before = _teachers(chain[-1], networks, row), len(chain) - 1
+  top, before = _teachers(chain, networks, row), len(chain) - 1
   while len(top) == 1 and keeps.get(top[0], before) < before:
     before = keeps[top[0]]
-    higher = _teachers(chain[before], networks, top[0])
+    higher = _teachers(chain[: before + 1], networks, top[0])
     if not higher or any(networks[h] == networks[top[0]] for h in higher):
       break
     top = higher
   return tuple(top)
 
 
-def _teachers(stage, networks, row) -> list[str]:
-  name = next(n for n, kept in stage.kept.items() if kept == row)
-  return [n for n in teachers_of(stage, name) if n in networks]
+def _teachers(chain, networks, row) -> list[str]:
+  """What taught a row in the last of its stages that has a teacher."""
+  for stage in reversed(chain):
+    name = next((n for n, kept in stage.kept.items() if kept == row), None)
+    if name is None:
+      continue
+    found = [n for n in teachers_of(stage, name) if n in networks]
+    if found or name not in stage.starts:
+      return found
+    row = stage.starts[name]
+  return []
 
 
 def teachers_of(stage: stages.Stage, student: str) -> list[str]:

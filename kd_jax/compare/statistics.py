@@ -239,7 +239,9 @@ def p_over_both(
 
   def beyond(log_p: float) -> float:
     p = math.exp(log_p)
-    return math.hypot(_t(p, freedom) * error, _z(p) * other) - mean
+    # Of differences that are all equal no part is from seeds: not 0 x inf.
+    of_seeds = _t(p, freedom) * error if error else 0.0
+    return math.hypot(of_seeds, _z(p) * other) - mean
 
   if beyond(LEAST_LOG_P) <= 0:
     return 0.0

@@ -202,6 +202,9 @@ def test_the_p_of_seeds_at_its_ends():
   assert 0 < equal < 0.05
   assert statistics.p_over_both([0.25, 0.25, 0.25]) == 0
   assert statistics.p_over_both([0.3, 0.30001] * 8) < 1e-30
+  # The quantile of such a p is infinite from four seeds on.
+  assert statistics.p_over_both([0.25] * 8) == 0
+  assert 0 < statistics.p_over_both([0.25] * 8, examples) < 1e-3
 
 
 def test_the_interval_of_an_accuracy_covers_seeds_and_examples():

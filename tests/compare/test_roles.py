@@ -46,6 +46,22 @@ def test_a_scheme_with_other_names_is_compared_rightly(experiment):
   assert list(line.networks) == ['big', 'middle', 'by_itself', 'small']
 
 
+def test_a_last_stage_of_labels_alone_is_compared_with_what_taught_before():
+  c = config.default()
+  c.parallel, c.data.limit = 'one', 128
+  for name in ('teacher', 'student'):
+    c.networks[name] = dict(name='mlp', widths=[4])
+  c.scheme = dict(name='head_start', order=[['soft'], ['hard'], ['other']])
+  c.terms.soft = dict(method='kd')
+  c.terms.hard = c.terms.other = dict(method='cross_entropy')
+  experiment = build.make_experiment(c)
+  finished = [n for s in experiment.stages for n in s.kept.values()]
+  line = roles.make_lineup(experiment, finished)
+  assert line.teacher == 'teacher'
+  assert line.students == {'student': 'baseline'}
+  assert list(line.networks) == ['teacher', 'baseline', 'student']
+
+
 def test_what_is_called_teacher_may_be_a_student():
   """The name says nothing: the role does."""
   stage = stages.Stage('x', {}, ('teacher',), None)
