@@ -46,7 +46,7 @@ import kd_jax
 from kd_jax.compare import fidelity
 from kd_jax.data import pipeline
 from kd_jax.losses import numerics, spatial
-from kd_jax.methods import adapters, base
+from kd_jax.methods import adapters, pairs
 
 plt.rcParams.update({'font.size': 9, 'figure.constrained_layout.use': True})
 
@@ -206,7 +206,7 @@ def hellinger(student, teacher, *, temperature: float = 1.0):
   return 0.5 * ((jnp.exp(log_t / 2) - jnp.exp(log_s / 2)) ** 2).sum(-1)
 
 
-kd_jax.METHODS['hellinger'] = base.on_logits(hellinger)
+kd_jax.METHODS['hellinger'] = pairs.on_logits(hellinger)
 own = kd_jax.distill(
   student,
   teacher,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kd_jax.losses import numerics
-from kd_jax.methods import base
+from kd_jax.methods import base, pairs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TEXT = (ROOT / 'CONTRIBUTING.md').read_text()
@@ -25,7 +25,7 @@ def test_the_example_is_a_method():
   (block,) = re.findall(r'```python\n(.*?)```', TEXT, re.S)
   names = {'jnp': jnp, 'numerics': numerics}
   exec(compile(textwrap.dedent(block), 'CONTRIBUTING.md', 'exec'), names)
-  method = base.on_logits(names['hellinger'])(temperature=2.0)
+  method = pairs.on_logits(names['hellinger'])(temperature=2.0)
   z = np.random.default_rng(0).normal(size=(2, 5, 7)).astype(np.float32)
   student, teacher = ({'logits': x} for x in z)
   batch = {'labels': np.arange(5)}

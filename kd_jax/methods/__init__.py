@@ -39,6 +39,7 @@ from kd_jax.methods import (
   known,
   layer_attention,
   mgd,
+  pairs,
   regions,
   relations,
   review,
@@ -73,50 +74,50 @@ DENSE = (
 
 METHODS = {
   # Labels.
-  'cross_entropy': base.on_labels(logits.cross_entropy),
+  'cross_entropy': pairs.on_labels(logits.cross_entropy),
   'uskd': base.only('image', teacher_free.uskd),
   # Logits.
-  'kd': base.on_logits(logits.kd, binned=known.FORWARD),
-  'dkd': base.on_logits(decoupled.dkd),
-  'rld': base.on_logits(decoupled.rld, alpha_temperature=kinds.Temperature),
-  'nkd': base.on_logits(decoupled.nkd),
-  'dist': base.on_logits(multilevel.dist, batchwise=True),
-  'lskd': base.on_logits(logits.lskd),
-  'normkd': base.on_logits(temperatures.normkd, t_norm=kinds.Positive),
-  'normkd_dkd': base.on_logits(temperatures.normkd_dkd, t_norm=kinds.Positive),
+  'kd': pairs.on_logits(logits.kd, binned=known.FORWARD),
+  'dkd': pairs.on_logits(decoupled.dkd),
+  'rld': pairs.on_logits(decoupled.rld, alpha_temperature=kinds.Temperature),
+  'nkd': pairs.on_logits(decoupled.nkd),
+  'dist': pairs.on_logits(multilevel.dist, batchwise=True),
+  'lskd': pairs.on_logits(logits.lskd),
+  'normkd': pairs.on_logits(temperatures.normkd, t_norm=kinds.Positive),
+  'normkd_dkd': pairs.on_logits(temperatures.normkd_dkd, t_norm=kinds.Positive),
   # Its Gram matrix of all predictions is too large for pixels.
   'mlld': base.only(
     'image',
-    base.on_logits(
+    pairs.on_logits(
       multilevel.mlld,
       batchwise=True,
       temperatures=Annotated[Sequence[kinds.Temperature], kinds.NOT_EMPTY],
     ),
   ),
   'ctkd': ctkd.ctkd,
-  'ttm': base.on_logits(logits.ttm),
-  'wsld': base.on_logits(logits.wsld),
-  'logit_mse': base.on_logits(logits.logit_mse),
-  'forward_kl': base.on_logits(divergences.forward_kl, binned=known.FORWARD),
-  'reverse_kl': base.on_logits(divergences.reverse_kl, binned=known.TAIL),
-  'generalized_jsd': base.on_logits(
+  'ttm': pairs.on_logits(logits.ttm),
+  'wsld': pairs.on_logits(logits.wsld),
+  'logit_mse': pairs.on_logits(logits.logit_mse),
+  'forward_kl': pairs.on_logits(divergences.forward_kl, binned=known.FORWARD),
+  'reverse_kl': pairs.on_logits(divergences.reverse_kl, binned=known.TAIL),
+  'generalized_jsd': pairs.on_logits(
     divergences.generalized_jsd, binned=known.TAIL, beta=kinds.Share
   ),
-  'skew_kl': base.on_logits(divergences.skew_kl, binned=known.TAIL),
-  'skew_reverse_kl': base.on_logits(
+  'skew_kl': pairs.on_logits(divergences.skew_kl, binned=known.TAIL),
+  'skew_reverse_kl': pairs.on_logits(
     divergences.skew_reverse_kl, binned=known.TAIL
   ),
-  'symmetric_kl': base.on_logits(divergences.symmetric_kl, binned=known.TAIL),
-  'js': base.on_logits(divergences.js, binned=known.TAIL),
-  'tv': base.on_logits(divergences.tv, binned=known.TAIL),
-  'ofa': base.on_logits(decoupled.ofa),
+  'symmetric_kl': pairs.on_logits(divergences.symmetric_kl, binned=known.TAIL),
+  'js': pairs.on_logits(divergences.js, binned=known.TAIL),
+  'tv': pairs.on_logits(divergences.tv, binned=known.TAIL),
+  'ofa': pairs.on_logits(decoupled.ofa),
   'ofa_exits': base.only('image', exits.ofa_exits),
   'wkd_l': transport.wkd_l,
   'sdd_kd': base.only('image', regions.on_regions(region_losses.sdd_kd)),
   'sdd_dkd': base.only('image', regions.on_regions(region_losses.sdd_dkd)),
   'sdd_nkd': base.only('image', regions.on_regions(region_losses.sdd_nkd)),
-  'topk_kd': base.on_logits(decoupled.topk_kd, counted=('k',), k=kinds.Count),
-  'topk_jsd': base.on_logits(
+  'topk_kd': pairs.on_logits(decoupled.topk_kd, counted=('k',), k=kinds.Count),
+  'topk_jsd': pairs.on_logits(
     sparse.topk_jsd, counted=('k',), k=kinds.Count, beta=kinds.Share
   ),
   # Features.
@@ -183,9 +184,9 @@ METHODS = {
     detection.pearson_pkd, batchwise=True, choice='bilinear'
   ),
   # Logits that are no distribution.
-  'squared_error': base.on_labels(independent.squared_error),
-  'binary_cross_entropy': base.on_labels(independent.binary_cross_entropy),
-  'binary_kd': base.on_logits(independent.binary_kd),
+  'squared_error': pairs.on_labels(independent.squared_error),
+  'binary_cross_entropy': pairs.on_labels(independent.binary_cross_entropy),
+  'binary_kd': pairs.on_logits(independent.binary_kd),
 }
 
 

@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from kd_jax import kinds
 from kd_jax.losses import logits, numerics, temperatures
-from kd_jax.methods import adapters, base
+from kd_jax.methods import adapters, base, pairs
 
 _START = 1.0  # initial tau, as in the authors' code: T is 15.62
 
@@ -66,7 +66,7 @@ def ctkd(
   each = variant == 'instance'
 
   def init(key, student, teacher):
-    base.check_logits('ctkd', student, teacher)
+    pairs.check_logits('ctkd', student, teacher)
     params = {'tau': jnp.float32(_START)}
     if each:
       params = _tau(width, student['logits']).init(key)['params']

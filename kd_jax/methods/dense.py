@@ -14,7 +14,7 @@ from kd_jax import kinds
 from kd_jax.losses import dense as losses
 from kd_jax.losses import logits as logit_losses
 from kd_jax.losses import spatial
-from kd_jax.methods import base, layer_names
+from kd_jax.methods import base, layer_names, pairs
 
 _VOID = -1  # names no class
 
@@ -61,7 +61,7 @@ def pixel_kd(
 
   def init(key, student, teacher):
     del key
-    base.check_logits('pixel_kd', student, teacher, places=False)
+    pairs.check_logits('pixel_kd', student, teacher, places=False)
     return base.NOTHING
 
   def loss(variables, student, teacher, batch, hparams):
@@ -109,7 +109,7 @@ def boundary_kd(
 
   def init(key, student, teacher):
     del key
-    base.check_logits('boundary_kd', student, teacher, places=False)
+    pairs.check_logits('boundary_kd', student, teacher, places=False)
     return base.NOTHING
 
   def loss(variables, student, teacher, batch, hparams):

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from kd_jax import kinds
 from kd_jax.losses import decoupled, numerics
-from kd_jax.methods import adapters, base, features, layer_names
+from kd_jax.methods import adapters, base, features, layer_names, pairs
 from kd_jax.models import convolution
 
 _VARIANTS = ('code', 'paper')
@@ -104,7 +104,7 @@ def ofa_exits(
   hparams = {'eps': float(eps), 'temperature': float(temperature)}
 
   def plan(student, teacher, channels):
-    base.check_logits('ofa_exits', student, teacher)
+    pairs.check_logits('ofa_exits', student, teacher)
     smallest, classes = _smallest(student), student['logits'].shape[-1]
 
     def make(s, t):

@@ -10,7 +10,7 @@ import jax
 from kd_jax.losses import sparse
 from kd_jax.methods import chunks
 
-# What a method reads of a teacher without logits, by `on_logits(binned=)`.
+# What a method reads of a teacher without logits, by `binned` of `pairs`.
 NONE, TAIL, FORWARD = (), sparse.VARIANTS[:1], sparse.VARIANTS
 # The option of a method that reads the others of a top k in several ways.
 OPTIONS = {'others': str | None}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from kd_jax import kinds
 from kd_jax.losses import numerics
 from kd_jax.losses import regions as losses
-from kd_jax.methods import base, layer_names, teacher_head
+from kd_jax.methods import base, layer_names, pairs, teacher_head
 
 SCALES = (1, 2, 4)
 
@@ -40,7 +40,7 @@ def on_regions(function: Callable) -> Callable:
 
     def init(key, student, teacher):
       del key
-      base.check_logits(name, student, teacher)
+      pairs.check_logits(name, student, teacher)
       sides = _sides(name, layers, student, teacher)
       batch = jax.ShapeDtypeStruct(student['logits'].shape[:1], 'int32')
       base.check(name, compare, sides, batch, numbers)

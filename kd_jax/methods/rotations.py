@@ -7,7 +7,7 @@ from flax import linen as nn
 from kd_jax import kinds
 from kd_jax.losses import numerics
 from kd_jax.losses import rotations as losses
-from kd_jax.methods import adapters, base, layer_names
+from kd_jax.methods import adapters, base, layer_names, pairs
 
 TURNS = 'turns'  # i32 [4 B] of a batch: quarter turns of the image
 
@@ -90,7 +90,7 @@ def sskd(
     return student[ours], teacher[theirs]
 
   def init(key, student, teacher):
-    base.check_logits('sskd', student, teacher)
+    pairs.check_logits('sskd', student, teacher)
     params = {
       side: _projection(x).init(key)['params']
       for key, side, x in zip(

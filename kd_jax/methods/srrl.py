@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from kd_jax import kinds
 from kd_jax.losses import features as feature_losses
 from kd_jax.losses import logits as logit_losses
-from kd_jax.methods import base, layer_names, teacher_head
+from kd_jax.methods import base, layer_names, pairs, teacher_head
 from kd_jax.models import lazy
 
 
@@ -55,7 +55,7 @@ def srrl(
     return teacher_head.Connector(((theirs.shape[-1], 1),))
 
   def init(key, student, teacher):
-    base.check_logits('srrl', student, teacher)
+    pairs.check_logits('srrl', student, teacher)
     ours, theirs = teacher_head.pair('srrl', layers, student, teacher)
     shape = jax.ShapeDtypeStruct((1, *ours.shape[1:]), jnp.float32)
     variables = lazy.init(connector(theirs), key, shape)

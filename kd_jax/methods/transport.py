@@ -7,7 +7,14 @@ import jax
 from kd_jax import kinds
 from kd_jax.losses import spatial
 from kd_jax.losses import transport as losses
-from kd_jax.methods import base, features, hints, layer_names, teacher_head
+from kd_jax.methods import (
+  base,
+  features,
+  hints,
+  layer_names,
+  pairs,
+  teacher_head,
+)
 
 
 def wkd_l(
@@ -62,7 +69,7 @@ def wkd_l(
 
   def init(key, student, teacher):
     del key
-    base.check_logits('wkd_l', student, teacher)
+    pairs.check_logits('wkd_l', student, teacher)
     kernel = teacher_head.classifier('wkd_l', teacher, 'teacher')['kernel']
     logits = student['logits']
     labels = jax.ShapeDtypeStruct(logits.shape[:-1], 'int32')

@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 
 from kd_jax import kinds, methods
-from kd_jax.methods import base
+from kd_jax.methods import pairs
 from tests.helpers.methods import cases, harness
 
 
@@ -88,7 +88,7 @@ def test_a_hyperparameter_is_declared_not_guessed():
     del power
     return ((student - teacher) ** 2).sum(-1) / temperature
 
-  method = base.on_logits(declared)()
+  method = pairs.on_logits(declared)()
   assert method.hparams == {'temperature': 4.0}
   assert isinstance(method.hparams['temperature'], float)
 
