@@ -30,8 +30,8 @@ def get_config(arg: str = 'all'):
   c = config.default()
   c.data = dict(name='mnist', validation=5000, seed=0, train_only=PARTS[arg])
   c.temperature, c.alpha = 20.0, 0.9
-  # Chosen on validation; 0.5 of the hidden units and 0.2 of the pixels, as in
-  # the paper, need more than these epochs.
+  # The paper drops 0.5 of the hidden units and 0.2 of the pixels. On validation
+  # 0.3 of the hidden units is as good as 0.5: 99.10 % and 99.08 %, one seed.
   c.networks.teacher = dict(name='mlp', widths=[1200, 1200], dropout=0.3)
   c.networks.student = dict(name='mlp', widths=[800, 800])
   if PARTS[arg]:
