@@ -131,7 +131,9 @@ def default() -> ConfigDict:
   c.teacher = training()  # a teacher that is not loaded
   c.teacher.seed = 0  # its initialization and dropout
   c.baseline = True  # train the student alone too, same budget and seed
-  c.select = 'last'  # the network that is kept: 'last', or 'best' on validation
+  # The network that is kept: 'last', or 'best' on validation. The other one lies
+  # beside it, as NAME_best or NAME_last.
+  c.select = 'last'
 
   c.precision = 'float32'  # TF32 on a GPU; bfloat16; highest: f32 everywhere
   c.deterministic = False  # equal bits in equal runs on a GPU too; slower there

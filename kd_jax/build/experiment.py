@@ -29,9 +29,19 @@ from kd_jax.data import pipeline, sources
 from kd_jax.methods import reused_head
 from kd_jax.models import base as models
 
+# The keys of a config that a training reads as they are.
+OPTIONS = (
+  *fingerprint.LOOP,
+  fingerprint.SELECT,
+  fingerprint.EVERY,
+  'steps_at_once',
+  'precision',
+  'parallel',
+)
+
 
 class Experiment(NamedTuple):
-  """All that a run needs; nothing after it reads a config.
+  """All that a run needs; what trains it reads no config.
 
   Attributes:
     networks: {name: Network}.
@@ -45,8 +55,8 @@ class Experiment(NamedTuple):
     identities: {stage: all that its result depends on}, JSON.
     inputs: {'data': fingerprint, 'networks': {loaded: content hash}, 'given':
       {name: hash of what it computes}}: what the config does not say.
-    options: of the loop; the result does not depend on them.
-    config: the resolved config as JSON.
+    options: {key: value} of OPTIONS.
+    config: the resolved config as JSON, to be written down and compared.
     cache: what is stored of frozen teachers; None where they are live.
     outputs: {network of the config: names of its outputs}.
     task: of the data set's labels.
@@ -125,7 +135,7 @@ def make_experiment(
     tuple(stage.name for stage in trained if fingerprint.is_alone(stage)),
     fingerprint.stage_identities(c, trained, specs, inputs['networks'], data),
     inputs,
-    {key: c[key] for key in (*fingerprint.LOOP, 'steps_at_once')},
+    {key: c[key] for key in OPTIONS},
     config.to_json(c),
     plan.make_plan(config.to_json(c), data),
     outputs,

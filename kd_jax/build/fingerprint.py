@@ -12,14 +12,25 @@ from kd_jax import checkpoint, config, schemes, stages, terms
 from kd_jax.models import base as models
 
 # The keys of logging and checkpointing, which change no result.
-LOOP = (
-  'checkpoint_every',
-  'keep',
-  'eval_every',
-  'log_every',
-  'select',
-  'profile',
-)
+LOOP = ('checkpoint_every', 'keep', 'log_every', 'profile')
+# Those of the choice of what is kept: how often 'best' is chosen counts where
+# it is what is kept.
+SELECT, BEST, EVERY = 'select', 'best', 'eval_every'
+
+
+def idle(settings: Mapping[str, Any]) -> tuple[str, ...]:
+  """The keys of a config, as JSON, that change no result of it."""
+  return LOOP if settings.get(SELECT) == BEST else (*LOOP, EVERY)
+
+
+def of_stages(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """The settings on which every stage depends that is not one network's.
+
+  What is kept and the networks of a stage are named apart, and seeds are runs
+  of their own.
+  """
+  apart = (*idle(settings), 'seeds', 'networks', SELECT, EVERY)
+  return {k: v for k, v in settings.items() if k not in apart}
 
 
 def stage_identities(
@@ -43,9 +54,9 @@ def stage_identities(
     data: the data set.
   """
   whole = config.to_json(c)
-  rest = {
-    k: v for k, v in whole.items() if k not in (*LOOP, 'seeds', 'networks')
-  }
+  # Left out where the last network is kept, as by default.
+  chosen = {key: whole[key] for key in (SELECT, EVERY)}
+  chosen = chosen if c.select == BEST else {}
   identities = {}
   for stage in trained:
     names = (*stage.students, *stage.frozen)
@@ -57,6 +68,7 @@ def stage_identities(
       'steps': stage.recipe.steps,
       'training': whole[stage.recipe.source],
       'steps_at_once': c.steps_at_once,
+      **chosen,
     }
     if is_alone(stage):
       identities[stage.name] |= {
@@ -65,7 +77,10 @@ def stage_identities(
         if names
       }
     else:
-      identities[stage.name] |= {'config': rest, 'loaded': dict(hashes)}
+      identities[stage.name] |= {
+        'config': of_stages(whole),
+        'loaded': dict(hashes),
+      }
   return identities
 
 

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kd_jax import identities, network_files
-from kd_jax.build import LOOP
+from kd_jax import build, identities, network_files
 from kd_jax.compare import results
 from kd_jax.data import pipeline, sources
 from kd_jax.export import source
@@ -49,9 +48,9 @@ def check_spec(student: source.Student) -> None:
       f'{REMEDY}'
     )
   trained_by = spec.get('identity', {}).get('config')
-  skipped = (*LOOP, 'seeds', 'networks')
-  rest = {k: v for k, v in student.config.items() if k not in skipped}
-  difference = trained_by and identities.first_difference(rest, trained_by)
+  difference = trained_by and identities.first_difference(
+    build.of_stages(student.config), trained_by
+  )
   if difference:
     raise ValueError(
       f'{folder} was trained by another run: {difference}; {REMEDY}'
@@ -73,16 +72,22 @@ def _recorded_hash(student: source.Student, name: str) -> str | None:
 def _twin(folder: pathlib.Path, digest: str) -> str | None:
   """Another network of the run with this content hash.
 
-  A network and its best moment may well be one and the same.
+  A network and its best or last moment may well be one and the same.
   """
   folder = folder.resolve()
-  base_name = folder.name.removesuffix('_best')
+  base_name = _base(folder.name)
   for path in sorted(folder.parent.glob(f'*/{network_files.SPEC}')):
     name = path.parent.name
-    pair = name.removesuffix('_best') == base_name
-    if not pair and source.read_json(path).get('hash') == digest:
+    if _base(name) == base_name:
+      continue
+    if source.read_json(path).get('hash') == digest:
       return name
   return None
+
+
+def _base(name: str) -> str:
+  """The name of a network without its moment."""
+  return name.removesuffix('_best').removesuffix('_last')
 
 
 def check_answers(student: source.Student, data: sources.Data) -> None:

@@ -148,7 +148,10 @@ def _compare(folder, name: str, mine: Mapping, what: str) -> None:
     raise ValueError(f'{folder / name} cannot be read: {error}') from None
   if not isinstance(theirs, dict):
     raise ValueError(f'{folder / name} is not a JSON object')
-  difference = identities.first_difference(_results(mine), _results(theirs))
+  idle = build.idle(mine)
+  difference = identities.first_difference(
+    *({k: v for k, v in of.items() if k not in idle} for of in (mine, theirs))
+  )
   if difference:
     raise ValueError(
       f'{folder} belongs to {what}: {difference}; use another workdir, '
@@ -160,11 +163,6 @@ def _refuse_filled(folder, kind: str, name: str) -> None:
   """Refuses a folder that holds something else."""
   if any(path.name not in _OURS for path in folder.iterdir()):
     raise ValueError(f'{folder} is not empty and is not a {kind} (no {name})')
-
-
-def _results(settings: Mapping) -> dict:
-  """The settings without those that do not change a result."""
-  return {k: v for k, v in settings.items() if k not in build.LOOP}
 
 
 def make_room(folder: pathlib.Path) -> None:

@@ -49,7 +49,7 @@ def make_stages(name: str, cast: Cast, /, **options) -> list[stages.Stage]:
         raise types.unknown('network', network, cast.networks)
     stages.check(stage)
   names = [name for stage in trained for name in stage.kept.values()]
-  names += [f'{name}_best' for name in names]
+  names += [f'{name}_{m}' for name in names for m in ('best', 'last')]
   names += [stage.maker.name for stage in trained if stage.maker]
   for name in names:
     if names.count(name) > 1:

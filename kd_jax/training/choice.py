@@ -59,7 +59,7 @@ def spread(experiment: build.Experiment, lanes: int) -> build.Experiment:
   lanes than one, each has a device to itself.
   """
   devices = jax.local_devices()
-  auto = experiment.config['parallel'] == 'auto' and jax.process_count() == 1
+  auto = experiment.options['parallel'] == 'auto' and jax.process_count() == 1
   if lanes == 1 or len(devices) == 1 or not auto:
     return experiment
   return experiment._replace(placement=parallel.on_each(devices[:lanes]))

@@ -19,6 +19,9 @@ from kd_jax import (
 )
 from kd_jax.training import resume
 
+# `select` -> the moment that is kept beside the chosen one, as NAME_MOMENT.
+BESIDE = {'last': 'best', 'best': 'last'}
+
 
 class Finished(NamedTuple):
   """A trained network: last and best-on-validation variables.
@@ -76,14 +79,18 @@ def status(experiment, stage, folder: pathlib.Path | None) -> resume.Status:
   if folder is None:
     return resume.Status(resume.FRESH)
   return resume.of_stage(
-    folder, stage.name, _names(stage), experiment.identities[stage.name]
+    folder,
+    stage.name,
+    _names(experiment, stage),
+    experiment.identities[stage.name],
   )
 
 
-def _names(stage) -> list[str]:
+def _names(experiment, stage) -> list[str]:
   """The folders of the networks that a stage leaves."""
-  best = [f'{name}_best' for name in stage.kept.values()]
-  return [*_rows(stage).values(), *best]
+  other = BESIDE[experiment.options['select']]
+  beside = [f'{name}_{other}' for name in stage.kept.values()]
+  return [*_rows(stage).values(), *beside]
 
 
 def _rows(stage) -> dict[str, str]:
@@ -104,7 +111,7 @@ def read(experiment, stage, folder) -> Outcome | None:
   if folder is None:
     return None
   identity, networks = experiment.identities[stage.name], {}
-  for name in _names(stage):
+  for name in _names(experiment, stage):
     place = folder / 'networks' / name
     state, networks[name] = resume.read_network(place, name, identity)
     if state.what == resume.FOREIGN:
@@ -115,9 +122,10 @@ def read(experiment, stage, folder) -> Outcome | None:
   parallel.meet(f'{stage.name} is looked at')
   if any(variables is None for variables in networks.values()):
     return None
+  end = '_best' if experiment.options['select'] == 'last' else ''
   return Outcome(
     {name: networks[name] for name in _rows(stage).values()},
-    best={name: networks[f'{name}_best'] for name in stage.kept.values()},
+    best={name: networks[f'{name}{end}'] for name in stage.kept.values()},
   )
 
 
@@ -172,7 +180,7 @@ def copy_to_store(experiment, stage, session) -> None:
   if place is None or place.exists() or jax.process_index():
     return
   part = place.with_name(f'.{place.name}.{os.getpid()}')
-  for name in _names(stage):
+  for name in _names(experiment, stage):
     network_files.copy_folder(session.folder / 'networks' / name, part / name)
   part.rename(place)
 
@@ -182,6 +190,7 @@ def write(
 ) -> Outcome:
   """Writes the finished networks of a stage; returns what `read` would."""
   select, kept, best = experiment.options['select'], {}, {}
+  other = BESIDE[select]
   identity = experiment.identities[stage.name]
   for student, name in _rows(stage).items():
     finished, judged = trained[student], student in stage.students
@@ -205,12 +214,12 @@ def write(
       'validation': dict(finished.scores),
       'cost': dict(finished.cost),
     }
-    rows = [(f'{name}_best', best[name], 'best')] if judged else []
-    for row, variables, selected in (*rows, (name, kept[name], select)):
+    rows = {f'{name}_{other}': other} if judged else {}
+    for row, moment in {**rows, name: select}.items():
       _write(
         folder / 'networks' / row,
-        variables,
-        {**spec, 'network': row, 'select': selected},
+        getattr(finished, moment),
+        {**spec, 'network': row, 'select': moment},
       )
   return Outcome(kept, best=best)
 

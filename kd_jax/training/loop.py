@@ -72,7 +72,7 @@ def check(plan: Plan, experiment: build.Experiment) -> None:
   Raises:
     ValueError: a single program of lanes that take several devices each.
   """
-  if experiment.config['parallel'] != 'auto':
+  if experiment.options['parallel'] != 'auto':
     strategies.check(plan.strategy, experiment.placement)
 
 

@@ -87,7 +87,7 @@ def make_runtime(
     prepare,
     reads_of(stage, shapes, batch),
     experiment.task,
-    experiment.config['precision'],
+    experiment.options['precision'],
   )
   per_epoch = experiment.data.train.labels.shape[0] // recipe.batch_size
   lengths = _lengths(experiment.data)

@@ -55,7 +55,7 @@ def of_stage(experiment, runtime, frozen, lanes: Sequence) -> Meter:
   like = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (lanes[0].state, frozen)
   )
-  peak = device.peak_flops(experiment.config['precision'])
+  peak = device.peak_flops(experiment.options['precision'])
   placement = experiment.placement
   return make_meter(
     lanes[0].stage.recipe.batch_size,

@@ -88,6 +88,30 @@ def test_a_finished_run_says_what_is_lacking(how, copy, whole, capsys):
   assert student(copy) == student(whole)
 
 
+def test_what_is_kept_is_part_of_a_run(copy, tmp_path, capsys):
+  """`select`, and how often the best is looked for, decide about networks."""
+  every = '--config.eval_every=4'
+  assert launch(copy, every) == 0  # the last network is the same
+  assert launch(copy, every, '--config.select=best') == errors.USER
+  assert "select is 'best' now and 'last' there" in capsys.readouterr().err
+  best = tmp_path / 'best'
+  assert launch(best, '--config.select=best', every) == 0
+  names = {'teacher', 'teacher_last', 'student', 'student_last'}
+  assert {path.name for path in (best / 'networks').iterdir()} == names
+  rows = json.loads((best / 'report.json').read_text())['networks']
+  for row in ('teacher', 'student'):
+    assert rows[row]['best']['accuracy'] == rows[row]['accuracy']
+    spec = network_files.load_network(best / f'networks/{row}_last')[1]
+    assert spec['select'] == 'last' and rows[row]['last']['accuracy'] >= 0
+  # The training is the same: what was last there lies beside the best here.
+  kept = network_files.load_network(copy / 'networks/teacher')[1]['hash']
+  last = network_files.load_network(best / 'networks/teacher_last')[1]['hash']
+  assert last == kept
+  capsys.readouterr()
+  assert launch(best, '--config.select=best') == errors.USER
+  assert 'eval_every is 0 now and 4 there' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('text', ['', '{"networks"', '[1, 2]', 'null'])
 def test_a_damaged_report_is_made_again(text, copy, capsys):
   (copy / 'report.json').write_text(text)
