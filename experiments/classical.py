@@ -18,17 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments import findings, tuned
-from experiments.benchmarks import timing
+from experiments import findings, pages
 from experiments.configs import classical
 from kd_jax import checkpoint, errors, network_files, sweep
-from kd_jax.compare import results
+from kd_jax.compare import results, verdict
 from kd_jax.report import notebook
 
-HERE = pathlib.Path(__file__).resolve().parent
-CONFIG = str(HERE / 'configs/classical.py')
-ROWS = HERE / 'results/classical.jsonl'
-PICTURE = HERE / 'classical.svg'
+CONFIG = str(pages.HERE / 'configs/classical.py')
+ROWS = pages.HERE / 'results/classical.jsonl'
+PICTURE = pages.HERE / 'classical.svg'
 SECTION = 'classical findings'
 COMMAND = 'python -m experiments.classical --workdir runs/classical --only'
 DECAY = 'train.optimizer.weight_decay'
@@ -164,7 +162,7 @@ def at_best(settings: Mapping[Any, Sequence[Mapping]], who: str) -> dict:
 
 def read(path: pathlib.Path = ROWS) -> list[dict]:
   """The rows of the file."""
-  return tuned.rows_in(path)
+  return pages.read_rows(path)
 
 
 def shown(rows: Sequence[Mapping]) -> dict[str, findings.Finding]:
@@ -204,19 +202,21 @@ def paragraph(name: str, finding: findings.Finding) -> str:
     middle, low, high = (
       f'{100 * x:+.1f}' if pair.points else f'{x:+.2f}' for x in ends
     )
-    if judged['outcome'] in tuned.HOLDS:
+    if judged['outcome'] in verdict.TOLD:
       middle = f'**{middle}**'
     parts.append(f'{pair.title} {middle} ({low} to {high})')
   spreads = [
-    {'test': pair.ours, 'alone': pair.theirs}
+    pages.spread(pair.ours, pair.theirs)
     for pair in finding.pairs
     if pair.points
   ]
-  least = tuned.least_told(spreads, len(finding.pairs))
+  least = pages.half_width(
+    float(np.median(spreads)), len(finding.pairs[0].ours), len(finding.pairs)
+  )
   return (
     f'- **{finding.title}**: {finding.claim}. Here it '
     f'{findings.outcome(finding, numbers)}. {"; ".join(parts)}. '
-    f'Differences of {least:.1f} points and more can hold '
+    f'Differences of {100 * least:.1f} points and more can hold '
     'at the median spread. '
     f'`{COMMAND} {" ".join(findings.NEEDS[name])}`'
   )
@@ -240,11 +240,11 @@ def main(argv: Sequence[str] | None = None) -> int:
       rows = [
         row for name in options.only for row in rows_of(options.rows, name)
       ]
-      tuned.write(rows, ROWS)
+      pages.write_rows(rows, ROWS)
       print(f'{ROWS}: {len(rows)} settings')
     else:
       rows = read()
-      timing.keep(HERE / 'README.md', SECTION, text(rows))
+      pages.keep(pages.README, SECTION, text(rows))
       panels = map(findings.panel, shown(rows).values())
       PICTURE.write_text(notebook.show(*panels, columns=2).text)
   except (OSError, ValueError) as mistake:

@@ -1,16 +1,20 @@
 """Hinton's MNIST experiment, all of it, beside the paper's numbers.
 
   python -m experiments.hinton --workdir runs/hinton [--seeds 3] [--raw_dir DIR]
+  python -m experiments.hinton --keep runs/hinton
 
-Trains a teacher, the student alone, distilled, distilled without any 3, and
-distilled from 7s and 8s alone; then moves the biases of what was not seen by
-one number that is best on validation. Test errors are counted once.
+The first one trains a teacher, the student alone, distilled, distilled without
+any 3, and distilled from 7s and 8s alone; then moves the biases of what was not
+seen by one number that is best on validation. Test errors are counted once, and
+written to WORKDIR/hinton.json. The second one keeps them as RESULT, and their
+table in experiments/README.md.
 
 Source: G. Hinton, O. Vinyals, J. Dean, Distilling the Knowledge in a Neural
 Network, 2015, https://arxiv.org/abs/1503.02531, section 3.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import sys
@@ -18,7 +22,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-CONFIG = pathlib.Path(__file__).resolve().parent / 'configs/mnist_hinton.py'
+from experiments import pages
+
+CONFIG = pages.HERE / 'configs/mnist_hinton.py'
+RESULT = pages.HERE / 'results/hinton.json'
+SECTION, NAME = 'hinton', 'hinton.json'
 # What is raised (or, negative, lowered) by one number: the biases of these.
 MOVED = {'no_3': (3,), 'only_7_8': (7, 8)}
 OFFSETS = np.arange(-15, 15.01, 0.1)
@@ -106,9 +114,10 @@ def run_part(part: str, root, seeds: int, changes: Mapping[str, str], stop):
 
 
 def run(root: pathlib.Path, seeds: int, changes, stop) -> dict[str, list]:
-  """{row: a value a seed}; the offsets are rows too."""
-  folders, _ = run_part('all', root, seeds, changes, stop)
-  found = {'teacher': [errors_of(folders[0], 'teacher')]}
+  """{row: a value a seed}; the offsets are rows too, and the epochs."""
+  folders, experiment = run_part('all', root, seeds, changes, stop)
+  epochs = [experiment.config[part]['epochs'] for part in ('teacher', 'train')]
+  found = {'epochs': epochs, 'teacher': [errors_of(folders[0], 'teacher')]}
   for row, name in (('alone', 'baseline'), ('distilled', 'student')):
     found[row] = [errors_of(folder, name) for folder in folders]
   for part, classes in MOVED.items():
@@ -120,18 +129,23 @@ def run(root: pathlib.Path, seeds: int, changes, stop) -> dict[str, list]:
   return found
 
 
-def table(found: Mapping[str, Sequence[float]]) -> str:
-  """The test errors of 10,000 as a Markdown table, beside the paper's."""
-  lines = ['| | paper | here, mean (seeds) |', '|---|---:|---:|']
+def text(found: Mapping[str, Sequence[float]]) -> str:
+  """The test errors of 10,000 beside the paper's, and how they came about."""
+  lines = []
   for row, title in ROWS.items():
     values = found[row]
     each = ', '.join(map(str, values))
     shown = f'{np.mean(values):.0f}' + (f' ({each})' if len(values) > 1 else '')
-    lines.append(f'| {title} | {PAPER[row]} | {shown} |')
+    lines.append([title, PAPER[row], shown])
   for part in MOVED:
-    text = ', '.join(f'{x:+.1f}' for x in found[f'{part} offset'])
-    lines.append(f'| {ROWS[f"{part} moved"]}: by | | {text} |')
-  return '\n'.join(lines)
+    shown = ', '.join(f'{x:+.1f}' for x in found[f'{part} offset'])
+    lines.append([f'{ROWS[f"{part} moved"]}: by', '', shown])
+  table = pages.table(['', 'paper', 'here, mean (seeds)'], lines)
+  teacher, student = found['epochs']
+  return (
+    f'{table}\n\n{teacher} epochs of the teacher, {student} of the students, '
+    'which share it.'
+  )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,7 +155,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     description=__doc__.split('\n')[0],
     epilog='--config.key=value changes a key of every part',
   )
-  parser.add_argument('--workdir', type=pathlib.Path, required=True)
+  todo = parser.add_mutually_exclusive_group(required=True)
+  todo.add_argument('--workdir', type=pathlib.Path)
+  todo.add_argument(
+    '--keep', type=pathlib.Path, metavar='DIR', help='RESULT of this workdir'
+  )
   parser.add_argument('--seeds', type=int, default=3)
   parser.add_argument(
     '--raw_dir',
@@ -151,6 +169,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   from kd_jax import cli, errors
 
   options, rest = parser.parse_known_args(argv)
+  if options.keep:
+    return keep(options.keep)
   changes = cli.changes_of(rest, parser)
   if options.raw_dir:
     changes['data.raw_dir'] = options.raw_dir
@@ -171,10 +191,20 @@ def main(argv: Sequence[str] | None = None) -> int:
       file=sys.stderr,
     )
     return errors.STOPPED
-  checkpoint.write_json(options.workdir / 'hinton.json', found)
-  text = table(found)
-  (options.workdir / 'hinton.md').write_text(f'{text}\n')
-  print(text)
+  checkpoint.write_json(options.workdir / NAME, found)
+  print(text(found))
+  return 0
+
+
+def keep(workdir: pathlib.Path) -> int:
+  """Keeps the numbers of a workdir and draws their table; the exit code."""
+  try:
+    found = json.loads((workdir / NAME).read_text())
+  except (OSError, ValueError) as mistake:
+    print(f'error: {mistake}', file=sys.stderr)
+    return 2
+  RESULT.write_text(json.dumps(found, indent=2) + '\n')
+  pages.keep(pages.README, SECTION, text(found))
   return 0
 
 

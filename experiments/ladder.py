@@ -14,24 +14,20 @@ import itertools
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from experiments import tuned
-from experiments.benchmarks import timing
+from experiments import pages
 from experiments.configs import cifar100_ladder, published
 from kd_jax import sweep
 from kd_jax.compare import family, results, verdict
 
-ROWS = tuned.HERE / 'results/cifar100_ladder.jsonl'
+ROWS = pages.HERE / 'results/cifar100_ladder.jsonl'
 SECTION = 'ladder'
 ALONE, TEACHER = cifar100_ladder.ALONE, 'teacher'
 UNMEASURED = 'Not measured yet.'
 MOST = 1000  # seeds that are tried
 OUTCOMES = (verdict.HELPED, verdict.HURT, verdict.SAME)
-
-Row = Mapping[str, Any]
 
 
 def rows_of(workdir: pathlib.Path) -> list[dict]:
@@ -63,7 +59,7 @@ def rows_of(workdir: pathlib.Path) -> list[dict]:
 
 def read() -> list[dict]:
   """The rows of the file; none where it is not there yet."""
-  return tuned.read({SECTION: ROWS}).get(SECTION, [])
+  return pages.read_rows(ROWS)
 
 
 def ranked() -> list[str]:
@@ -103,31 +99,26 @@ def compare(right: Mapping[str, np.ndarray], method: str, rival: str) -> dict:
   }
 
 
-def corrected(rows: Sequence[Row]) -> dict[tuple[str, str], dict]:
+def corrected(rows: Sequence[pages.Row]) -> dict[tuple[str, str], dict]:
   """{(method, rival): its comparison, corrected for the number of all}."""
   return family.correct(
-    {
-      (row['method'], row['rival']): {
-        'p': row['p'], 'outcome': tuned.outcome(row)
-      }
-      for row in rows
-    }
-  )  # fmt: skip
+    {(row['method'], row['rival']): pages.judged(row) for row in rows}
+  )
 
 
-def seeds_needed(row: Row, comparisons: int) -> int | None:
+def seeds_needed(row: pages.Row, comparisons: int) -> int | None:
   """The seeds at which a difference as seen would hold; None over MOST.
 
   At the spread seen over seeds; that over test examples comes in addition.
   """
-  spread = np.std(np.subtract(row['test'], row['alone']), ddof=1)
+  spread = pages.spread(row['test'], row['alone'])
   for seeds in range(2, MOST + 1):
-    if tuned.half_width(spread, seeds, comparisons) < abs(row['difference']):
+    if pages.half_width(spread, seeds, comparisons) < abs(row['difference']):
       return seeds
   return None
 
 
-def levels(rows: Sequence[Row]) -> str:
+def levels(rows: Sequence[pages.Row]) -> str:
   """The table of accuracies, beside the published ones."""
   student = known(ALONE)
   alone = [row for row in rows if row['rival'] == ALONE]
@@ -137,7 +128,7 @@ def levels(rows: Sequence[Row]) -> str:
     [
       'student alone',
       f'{student:.2f}',
-      tuned.moments(alone[0]['alone']),
+      pages.moments(alone[0]['alone']),
       '',
       '',
     ],
@@ -149,7 +140,7 @@ def levels(rows: Sequence[Row]) -> str:
       [
         f'`{row["method"]}`',
         f'{known(row["method"]):.2f} ({gain:+.2f})',
-        tuned.moments(row['test']),
+        pages.moments(row['test']),
         *_cells(row, comparisons),
       ]
     )
@@ -163,10 +154,10 @@ def levels(rows: Sequence[Row]) -> str:
     'points against alone',
     'p (Holm)',
   ]
-  return timing.table(header, lines)
+  return pages.table(header, lines)
 
 
-def order(rows: Sequence[Row]) -> str:
+def order(rows: Sequence[pages.Row]) -> str:
   """The table of the published order and what becomes of it."""
   comparisons, lines = corrected(rows), []
   for row in rows:
@@ -183,16 +174,16 @@ def order(rows: Sequence[Row]) -> str:
       ]
     )
   header = ['', 'published', 'here', 'p (Holm)', 'seeds that would tell it']
-  return timing.table(header, lines)
+  return pages.table(header, lines)
 
 
-def _cells(row: Row, comparisons: Mapping) -> list[str]:
+def _cells(row: pages.Row, comparisons: Mapping) -> list[str]:
   """Difference with its interval, bold where it holds, and p."""
   comparison = comparisons[row['method'], row['rival']]
-  return [tuned.shown_difference(row, comparison), family.shown_p(comparison)]
+  return [pages.difference(row, comparison), family.shown_p(comparison)]
 
 
-def summary(rows: Sequence[Row]) -> str:
+def summary(rows: Sequence[pages.Row]) -> str:
   """What was compared, and what holds, in words."""
   comparisons = corrected(rows)
   outcomes = [
@@ -208,7 +199,7 @@ def summary(rows: Sequence[Row]) -> str:
   )
 
 
-def text(rows: Sequence[Row]) -> str:
+def text(rows: Sequence[pages.Row]) -> str:
   """What the page of the experiments shows."""
   if not rows:
     return UNMEASURED
@@ -226,13 +217,13 @@ def main(argv: Sequence[str] | None = None) -> int:
   options = parser.parse_args(argv)
   try:
     if options.rows:
-      tuned.write(rows_of(options.rows), ROWS)
+      pages.write_rows(rows_of(options.rows), ROWS)
       return 0
     rows = read()
   except (OSError, ValueError) as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return 2
-  timing.keep(tuned.HERE / 'README.md', SECTION, text(rows))
+  pages.keep(pages.README, SECTION, text(rows))
   return 0
 
 

@@ -10,41 +10,36 @@ and the picture, out of those files alone.
 """
 
 import argparse
-import json
 import pathlib
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks import timing
+from experiments import pages
 from experiments.configs import methods_tuned
 from kd_jax import sweep, tasks
 from kd_jax.compare import family, results, statistics, verdict
 from kd_jax.report import notebook, pictures
 from kd_jax.runs import search, sweep_run, tuned
 
-HERE = pathlib.Path(__file__).resolve().parent
 FEW, WRONG = 'few labels', 'wrong labels'
 ROWS = {
-  FEW: HERE / 'results/methods_tuned.jsonl',
-  WRONG: HERE / 'results/methods_noisy.jsonl',
+  FEW: pages.HERE / 'results/methods_tuned.jsonl',
+  WRONG: pages.HERE / 'results/methods_noisy.jsonl',
 }
 SWEEPS = {
   FEW: methods_tuned.sweep_methods_tuned,
   WRONG: methods_tuned.sweep_methods_noisy,
 }
-PICTURE = HERE / 'methods_tuned.svg'
+PICTURE = pages.HERE / 'methods_tuned.svg'
 SECTION = 'methods tuned'
 WEIGHT = 'terms.soft.weight'
 SOFTNESS = ('terms.soft.temperature', 'terms.soft.t_norm')
 BEST = 4  # methods that the sentence names
-HOLDS = (verdict.HELPED, verdict.HURT)
 
-Row = Mapping[str, Any]
-Tables = Mapping[str, Sequence[Row]]  # {task: rows}
+Tables = Mapping[str, Sequence[pages.Row]]  # {task: rows}
 
 
 def rows_of(workdir: pathlib.Path, task: str) -> list[dict]:
@@ -106,35 +101,18 @@ def row_of(workdir: pathlib.Path, name: str, arg: str) -> dict:
 
 def read(paths: Mapping[str, pathlib.Path] = ROWS) -> dict[str, list[dict]]:
   """{task: the rows of its file} of the files that are there."""
-  return {task: rows_in(path) for task, path in paths.items() if path.exists()}
-
-
-def rows_in(path: pathlib.Path) -> list[dict]:
-  """The rows of a file, one a line."""
-  return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def write(rows: Sequence[Row], path: pathlib.Path) -> None:
-  """Writes rows, one a line."""
-  path.parent.mkdir(exist_ok=True)
-  path.write_text(''.join(f'{json.dumps(row)}\n' for row in rows))
+  tables = {task: pages.read_rows(path) for task, path in paths.items()}
+  return {task: rows for task, rows in tables.items() if rows}
 
 
 def corrected(tables: Tables) -> dict[tuple[str, str], dict]:
   """{(task, method): its comparison, corrected for the number of all}."""
   verdicts = {
-    (task, row['method']): {'p': row['p'], 'outcome': outcome(row)}
+    (task, row['method']): pages.judged(row)
     for task, rows in tables.items()
     for row in rows
   }
   return family.correct(verdicts)
-
-
-def outcome(row: Row) -> str:
-  """What the interval of a row says before the correction."""
-  if row['low'] > 0:
-    return verdict.HELPED
-  return verdict.HURT if row['high'] < 0 else verdict.SAME
 
 
 def ranked(tables: Tables) -> list[str]:
@@ -147,13 +125,12 @@ def ranked(tables: Tables) -> list[str]:
 
 
 def table(tables: Tables) -> str:
-  """The Markdown table, the best on test first."""
+  """The Markdown table, the best on average first."""
   heads = ['method']
   for task in tables:
     heads += [f'{task}: points against alone', 'p (Holm)', 'weight, T']
   heads += ['ms/step', 'extra parameters']
-  rule = ['---'] + ['---:'] * (len(heads) - 1)
-  lines = [f'| {" | ".join(heads)} |', f'|{"|".join(rule)}|']
+  lines = []
   of = {
     (task, row['method']): row for task, rows in tables.items() for row in rows
   }
@@ -165,11 +142,11 @@ def table(tables: Tables) -> str:
       cells += _cells(row, comparisons.get((task, name)))
       last = row or last
     cells += [f'{last["ms"]:.1f}', f'{last["parameters"]:,}']
-    lines.append(f'| {" | ".join(cells)} |')
-  return '\n'.join(lines)
+    lines.append(cells)
+  return pages.table(heads, lines)
 
 
-def _cells(row: Row | None, comparison: Mapping | None) -> list[str]:
+def _cells(row: pages.Row | None, comparison: Mapping | None) -> list[str]:
   """Difference, p and chosen values of a method on a task."""
   if row is None:
     return ['-', '-', '-']
@@ -177,25 +154,10 @@ def _cells(row: Row | None, comparison: Mapping | None) -> list[str]:
   shown = [f'{chosen[WEIGHT]:.2g}'] if WEIGHT in chosen else []
   shown += [f'{chosen[key]:.1f}' for key in SOFTNESS if key in chosen]
   return [
-    shown_difference(row, comparison),
+    pages.difference(row, comparison),
     family.shown_p(comparison),
     ', '.join(shown) or '-',
   ]
-
-
-def shown_difference(row: Row, comparison: Mapping) -> str:
-  """'difference (low to high)' in points, bold where it holds."""
-  difference, low, high = (
-    f'{100 * row[key]:+.1f}' for key in ('difference', 'low', 'high')
-  )
-  if comparison['outcome'] in HOLDS:
-    difference = f'**{difference}**'
-  return f'{difference} ({low} to {high})'
-
-
-def moments(values: Sequence[float]) -> str:
-  """'mean ± standard deviation' of accuracies, in %."""
-  return f'{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=1):.1f}'
 
 
 def summary(tables: Tables) -> str:
@@ -209,7 +171,7 @@ def summary(tables: Tables) -> str:
       f'On {task} {len(rows)} rivals, {trials} trials each of {tuned.SEEDS} '
       f'seeds, then {seeds} other seeds on {taught["examples"]:,} test images: '
       f'teacher {100 * taught["teacher"]:.1f} %, student alone '
-      f'{moments(taught["alone"])}; {_holding(comparisons, task)}. '
+      f'{pages.moments(taught["alone"])}; {_holding(comparisons, task)}. '
       f'Differences of {least_told(rows, len(comparisons)):.1f} points and '
       'more can hold at the median spread, with twice the seeds of '
       f'{least_told(rows, len(comparisons), 2):.1f}.'
@@ -224,13 +186,15 @@ def summary(tables: Tables) -> str:
 
 
 def _holding(comparisons: Mapping, task: str) -> str:
-  """'7 help, 2 hurt' of a task."""
+  """'7 help and 2 hurt' of a task."""
   outcomes = [c['outcome'] for (of, _), c in comparisons.items() if of == task]
-  helped, hurt = (outcomes.count(outcome) for outcome in HOLDS)
+  helped, hurt = (outcomes.count(outcome) for outcome in verdict.TOLD)
   return f'{helped} help and {hurt} hurt'
 
 
-def least_told(rows: Sequence[Row], comparisons: int, more: int = 1) -> float:
+def least_told(
+  rows: Sequence[pages.Row], comparisons: int, more: int = 1
+) -> float:
   """Points of a difference whose p is 5 % over the number of comparisons.
 
   At the median over rows of the standard deviation of the seeds' differences;
@@ -241,24 +205,9 @@ def least_told(rows: Sequence[Row], comparisons: int, more: int = 1) -> float:
     comparisons: of the family.
     more: times the seeds that were taken.
   """
-  spread = np.median(
-    [np.std(np.subtract(r['test'], r['alone']), ddof=1) for r in rows]
-  )
-  return 100 * half_width(spread, more * len(rows[0]['test']), comparisons)
-
-
-def half_width(spread: float, seeds: int, comparisons: int) -> float:
-  """Half of an interval over seeds, at 5 % over the number of comparisons.
-
-  Args:
-    spread: standard deviation of the seeds' differences.
-    seeds: at least two.
-    comparisons: of the family.
-  """
-  level = 1 - (1 - statistics.LEVEL) / comparisons
-  unit = np.arange(seeds) % 2.0
-  low, high = statistics.over_seeds(unit, level)
-  return spread * (high - low) / 2 / unit.std(ddof=1)
+  median = np.median([pages.spread(r['test'], r['alone']) for r in rows])
+  seeds = more * len(rows[0]['test'])
+  return 100 * pages.half_width(median, seeds, comparisons)
 
 
 def sentence(tables: Tables) -> str:
@@ -325,15 +274,15 @@ def main(argv: Sequence[str] | None = None) -> int:
   try:
     for workdir, task in zip(options.rows or (), ROWS):
       rows = rows_of(workdir, task)
-      write(rows, ROWS[task])
+      pages.write_rows(rows, ROWS[task])
       print(f'{ROWS[task]}: {len(rows)} methods')
     tables = read()
   except (OSError, ValueError) as mistake:
     print(f'error: {mistake}', file=sys.stderr)
     return 2
   if options.rows is None:
-    timing.keep(HERE / 'README.md', SECTION, text(tables))
-    timing.keep(HERE.parent / 'README.md', SECTION, sentence(tables))
+    pages.keep(pages.README, SECTION, text(tables))
+    pages.keep(pages.HERE.parent / 'README.md', SECTION, sentence(tables))
     PICTURE.write_text(picture(tables))
   return 0
 

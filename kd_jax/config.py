@@ -131,7 +131,7 @@ def default() -> ConfigDict:
   c.teacher = training()  # a teacher that is not loaded
   c.teacher.seed = 0  # its initialization and dropout
   c.baseline = True  # train the student alone too, same budget and seed
-  # The network that is kept: 'last', or 'best' on validation. The other one lies
+  # The network that is kept: 'last', or 'best' on validation; the other lies
   # beside it, as NAME_best or NAME_last.
   c.select = 'last'
 

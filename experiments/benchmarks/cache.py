@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments import pages
 from experiments.benchmarks import settings, sides, timing
 
 MODULE, SECTION = 'experiments.benchmarks.cache', 'cache'
@@ -154,7 +155,7 @@ def step_table(effort: Effort) -> str:
         ]
       )
   header = ['batch', 'teacher', 'step, ms', 'times as fast as live']
-  return timing.table(header, rows)
+  return pages.table(header, rows)
 
 
 def sizes(shapes: Mapping, options: Mapping) -> tuple[int, float]:
@@ -189,7 +190,7 @@ def size_table() -> str:
       record, files = sizes(shapes, options)
       row.append(f'{record} ({files:.0f})')
     rows.append(row)
-  return timing.table(['format', *STORED], rows)
+  return pages.table(['format', *STORED], rows)
 
 
 def report(effort: Effort, argv: Sequence[str] | None) -> str:

@@ -6,6 +6,7 @@ python -m experiments.benchmarks.dense [--write] [--quick] [--repeats N]
 import argparse
 import sys
 
+from experiments import pages
 from experiments.benchmarks import settings, sides, step, timing
 
 MODULE, SECTION = 'experiments.benchmarks.dense', 'dense'
@@ -82,8 +83,8 @@ def main(argv: list[str] | None = None) -> int:
     [
       f'{timing.command(MODULE, argv)}: {options.repeats} repeats, median '
       f'(quartiles). {about}',
-      timing.table(['', 'kd_jax', 'PyTorch', 'kd_jax / PyTorch'], whole),
-      timing.table(HEADER, by_method),
+      pages.table(['', 'kd_jax', 'PyTorch', 'kd_jax / PyTorch'], whole),
+      pages.table(HEADER, by_method),
     ]
   )
   timing.publish(SECTION, text, options.write)

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
+from experiments import pages
 from experiments.benchmarks import timing
 
 MODULE, SECTION = 'experiments.benchmarks.job', 'job'
@@ -82,7 +83,7 @@ def report(quick: bool, argv: Sequence[str] | None) -> str:
       f'{timing.command(MODULE, argv)}: seconds of '
       f'`python -m experiments.launch --config {CONFIG}`, median (quartiles) '
       f'of {1 if quick else REPEATS}. {machine}',
-      timing.table(['', *runs], rows(runs)),
+      pages.table(['', *runs], rows(runs)),
     ]
   )
 

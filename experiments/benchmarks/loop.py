@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments import pages
 from experiments.benchmarks import devices, timing
 
 MODULE, SECTION = 'experiments.benchmarks.loop', 'loop'
@@ -306,7 +307,7 @@ def section(
       f'{timing.command(MODULE, argv)}: microseconds a step, median '
       f'(quartiles) of {effort.repeats} timings of {effort.steps} steps of 64 '
       'digits.',
-      timing.table(['student', *WAYS], rows),
+      pages.table(['student', *WAYS], rows),
       timing.machine(PACKAGES, device),
     ]
   )

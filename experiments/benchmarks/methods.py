@@ -9,6 +9,7 @@ import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 
+from experiments import pages
 from experiments.benchmarks import settings, sides, timing
 from experiments.benchmarks.pytorch import torchdistill
 
@@ -127,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
     [
       f'{timing.command(MODULE, argv)}: up to {options.repeats} repeats, '
       f'median (quartiles). {about}',
-      timing.table(HEADER, [rows[name] for name in names]),
+      pages.table(HEADER, [rows[name] for name in names]),
     ]
   )
   timing.publish('methods', text, options.write)

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
+from experiments import pages
 from experiments.benchmarks import devices, settings, sides, timing
 
 MODULE = 'experiments.benchmarks.models'
@@ -124,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     [
       f'{timing.command(MODULE, argv)}: up to {options.repeats} repeats, '
       f'median (quartiles). {about}',
-      timing.table(HEADER, rows),
+      pages.table(HEADER, rows),
     ]
   )
   timing.publish('models', text, options.write and not failed)

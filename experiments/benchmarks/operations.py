@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments import pages
 from experiments.benchmarks import sides, timing
 
 MODULE = 'experiments.benchmarks.operations'
@@ -221,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     [
       f'{timing.command(MODULE, argv)}: median of up to {repeats} repeats. '
       f'{about}',
-      timing.table(header, rows),
+      pages.table(header, rows),
     ]
   )
   timing.publish('operations', text, options.write)

@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from experiments import pages
 from experiments.benchmarks import devices, sides, timing
 from experiments.benchmarks import row as way
 
@@ -413,7 +414,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     failed = run(rows, options, say)
   if options.write:
-    timing.keep(timing.README, SECTION, '\n'.join(parts))
+    pages.keep(timing.README, SECTION, '\n'.join(parts))
   return int(bool(failed))
 
 

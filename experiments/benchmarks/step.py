@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 
+from experiments import pages
 from experiments.benchmarks import devices, settings, sides, timing
 
 MODULE = 'experiments.benchmarks.step'
@@ -200,8 +201,8 @@ def main(argv: list[str] | None = None) -> int:
     [
       f'{timing.command(MODULE, argv)}: {options.repeats} repeats, median '
       f'(quartiles). {about}',
-      timing.table(['', 'kd_jax', 'PyTorch', 'kd_jax / PyTorch'], rows),
-      timing.table(
+      pages.table(['', 'kd_jax', 'PyTorch', 'kd_jax / PyTorch'], rows),
+      pages.table(
         [
           f'start, batch {options.batch_sizes[0]}',
           'kd_jax, first start',

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from experiments import pages
 from experiments.benchmarks import devices, sweep_sides, timing
 
 MODULE, SECTION = 'experiments.benchmarks.sweep', 'sweep'
@@ -187,7 +188,7 @@ def report(
   with tempfile.TemporaryDirectory() as folder:
     data = sweep_sides.prepare(folder, effort.images, raw_dir)
     rows, parts = race(effort, data, folder, device)
-    table = timing.table(
+    table = pages.table(
       ['', 'seconds', 'PyTorch / this', 'single runs / this', 'peak MB'], rows
     )
     found = growth(effort, data, folder, device)
@@ -210,11 +211,11 @@ def report(
       f'{sweep_sides.BATCH}.{scaled}',
       table,
       'Where the time of the grid goes, the reports of its runs included:',
-      timing.table(['', 'seconds', '%'], shares(parts)),
+      pages.table(['', 'seconds', '%'], shares(parts)),
       f'How a grid grows, over {effort.steps} steps (compiling left out; '
       'memory is that of the process). The ceiling of K lanes is the time of '
       'the teacher and K times that of the student, each timed alone:',
-      timing.table(
+      pages.table(
         ['lanes', 'ms a step', 'to one lane', '% of the ceiling', 'peak MB'],
         [
           [

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from experiments import pages
 from experiments.benchmarks import sides, timing
 
 MODULE, SECTION = 'experiments.benchmarks.text', 'text'
@@ -99,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     f'{timing.command(MODULE, argv)}: {options.repeats} repeats, median '
     f'(quartiles). {about}'
   )
-  text = '\n\n'.join([head, timing.table(HEADER, rows)])
+  text = '\n\n'.join([head, pages.table(HEADER, rows)])
   timing.publish(SECTION, text, options.write)
   return 0
 

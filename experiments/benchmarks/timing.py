@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from experiments import pages
 from experiments.benchmarks import devices, sides
 
 README = pathlib.Path(__file__).with_name('README.md')
@@ -59,12 +60,6 @@ def shown(found: Spread, digits: int = 2, scale: float = 1.0) -> str:
 def megabytes(count: float) -> str:
   """Bytes as MB (10^6)."""
   return f'{count / 1e6:.1f}' if count < 1e7 else f'{count / 1e6:.0f}'
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """A markdown table; all columns but the first to the right."""
-  lines = [header, ['---', *['---:'] * (len(header) - 1)], *rows]
-  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
 TF32 = ("Products of f32 are TF32 on both sides: PyTorch's allow_tf32, "
@@ -117,7 +112,7 @@ def publish(name: str, text: str, write: bool) -> None:
   """Prints a section of the README, and puts it there where asked to."""
   print(text)
   if write:
-    keep(README, name, text)
+    pages.keep(README, name, text)
 
 
 def run_on_cpu(
@@ -137,21 +132,6 @@ def run_on_cpu(
   sides.settle()
   publish(section, report(options.quick, argv), options.write)
   return 0
-
-
-def keep(path: pathlib.Path, name: str, text: str) -> None:
-  """Puts the text between the markers of that name in a markdown file.
-
-  Raises:
-    ValueError: where the file has no such markers.
-  """
-  whole = path.read_text()
-  first, last = f'<!-- {name} -->', f'<!-- end of {name} -->'
-  if not 0 <= whole.find(first) < whole.find(last):
-    raise ValueError(f'{path} has no markers {first} and {last}')
-  before, rest = whole.split(first, 1)
-  after = rest.split(last, 1)[1]
-  path.write_text(f'{before}{first}\n{text}\n{last}{after}')
 
 
 def missing_torch() -> str:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments import pages
 from experiments.benchmarks import timing
 
 MODULE, SECTION = 'experiments.benchmarks.vocabulary', 'vocabulary'
@@ -140,7 +141,7 @@ def table(effort: Effort) -> str:
     "over one chunk's",
     'time over dense',
   ]
-  return timing.table(header, rows)
+  return pages.table(header, rows)
 
 
 def report(effort: Effort, argv: Sequence[str] | None) -> str:

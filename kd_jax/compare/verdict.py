@@ -9,6 +9,7 @@ from kd_jax import tasks
 from kd_jax.compare import resampling, statistics
 
 HELPED, HURT, SAME = 'helped', 'hurt', 'no difference'
+TOLD = HELPED, HURT
 UNKNOWN = 'one run'  # no verdict: other seeds are unknown
 _OTHERS = (
   'Other seeds would change both, and one run cannot tell by how much: train '
@@ -112,7 +113,7 @@ def of_seeds(
   over_seeds = statistics.over_seeds(differences)
   low, high = statistics.over_both(differences, difference)
   numbers = {
-    'outcome': _outcome(*sorted(task.better * end for end in (low, high))),
+    'outcome': outcome(*sorted(task.better * end for end in (low, high))),
     'difference': float(differences.mean()),
     'interval': [low, high],
     'p': statistics.p_over_both(differences, difference),
@@ -155,7 +156,8 @@ def _half(interval: tuple[float, float]) -> float:
   return (interval[1] - interval[0]) / 2
 
 
-def _outcome(low: float, high: float) -> str:
+def outcome(low: float, high: float) -> str:
+  """What an interval says of a difference where more is better."""
   if low > 0:
     return HELPED
   return HURT if high < 0 else SAME

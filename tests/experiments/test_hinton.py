@@ -57,9 +57,10 @@ def test_an_unknown_part_is_refused():
 def test_the_table_has_the_papers_numbers_beside_ours():
   found = {row: [1, 2] for row in hinton.ROWS}
   found |= {f'{part} offset': [0.5, -2.0] for part in hinton.MOVED}
-  text = hinton.table(found)
+  text = hinton.text({**found, 'epochs': [3, 2]})
   assert '| 74 | 2 (1, 2) |' in text and '+0.5, -2.0' in text
-  assert text.count('\n') == 1 + len(hinton.ROWS) + len(hinton.MOVED)
+  assert text.count('\n|') == 1 + len(hinton.ROWS) + len(hinton.MOVED)
+  assert '3 epochs of the teacher, 2 of the students' in text
 
 
 @pytest.mark.slow
@@ -88,7 +89,15 @@ def test_two_parts_of_it_run(tmp_path, capsys, monkeypatch):
   )
   assert code == 0
   found = json.loads((tmp_path / 'hinton.json').read_text())
+  assert found.pop('epochs') == [60, 40]
   assert all(len(values) == 1 for values in found.values())
   assert found['only_7_8'][0] > found['distilled'][0]
   assert found['only_7_8 moved'][0] < found['only_7_8'][0]
-  assert (tmp_path / 'hinton.md').read_text() in capsys.readouterr().out
+  page = tmp_path / 'page.md'
+  page.write_text('<!-- hinton -->\nold\n<!-- end of hinton -->\n')
+  monkeypatch.setattr(hinton.pages, 'README', page)
+  monkeypatch.setattr(hinton, 'RESULT', tmp_path / 'kept.json')
+  assert hinton.main(['--keep', str(tmp_path)]) == 0
+  text = page.read_text().removeprefix('<!-- hinton -->\n').split('\n<!--')[0]
+  assert text in capsys.readouterr().out and '| teacher, 1200' in text
+  assert hinton.main(['--keep', str(tmp_path / 'none')]) == 2

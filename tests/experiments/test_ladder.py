@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments import ladder, tuned
+from experiments import ladder, pages
 from experiments.configs import cifar100, cifar100_ladder
 from kd_jax import build, config
 from tests import recipes
@@ -109,7 +109,7 @@ def test_more_seeds_tell_a_smaller_difference():
   row = {'test': [0.42, 0.40, 0.44], 'alone': [0.40] * 3, 'difference': 0.02}
   seeds = ladder.seeds_needed(row, 10)
   for count, told in ((seeds, True), (seeds - 1, False)):
-    assert (tuned.half_width(0.02, count, 10) < 0.02) == told
+    assert (pages.half_width(0.02, count, 10) < 0.02) == told
   assert ladder.seeds_needed({**row, 'difference': 0.0}, 10) is None
 
 

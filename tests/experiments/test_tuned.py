@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments import tuned
+from experiments import pages, tuned
 from experiments.configs import digits_methods, methods_tuned
 from kd_jax.compare import statistics
 from kd_jax.runs import sweep_run
@@ -70,7 +70,7 @@ def test_the_least_that_is_told_has_the_p_of_the_correction():
 
 def test_rows_come_back_from_their_file(tmp_path):
   path = tmp_path / 'results/rows.jsonl'
-  tuned.write(ROWS, path)
+  pages.write_rows(ROWS, path)
   assert tuned.read({tuned.FEW: path, tuned.WRONG: tmp_path / 'none'}) == {
     tuned.FEW: ROWS
   }

@@ -1,6 +1,7 @@
 """The benchmark of the cache counts bytes right."""
 
-from experiments.benchmarks import cache, timing
+from experiments import pages
+from experiments.benchmarks import cache
 
 
 def test_bytes_of_a_record_and_in_files():
@@ -13,7 +14,7 @@ def test_bytes_of_a_record_and_in_files():
 def test_the_section_has_markers_of_its_own(tmp_path):
   path = tmp_path / 'README.md'
   path.write_text('a\n<!-- cache -->\nold\n<!-- end of cache -->\nb\n')
-  timing.keep(path, cache.SECTION, 'new')
+  pages.keep(path, cache.SECTION, 'new')
   assert path.read_text() == (
     'a\n<!-- cache -->\nnew\n<!-- end of cache -->\nb\n'
   )

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import pages
 from experiments.benchmarks import settings, sides, timing
 from kd_jax import methods
 from tests.helpers import children
@@ -112,12 +113,12 @@ def test_ratios_are_taken_within_a_repeat():
 def test_tables_go_between_their_markers(tmp_path):
   path = tmp_path / 'README.md'
   path.write_text('a\n<!-- step -->\nold\n<!-- end of step -->\nb\n')
-  timing.keep(path, 'step', 'new')
+  pages.keep(path, 'step', 'new')
   assert path.read_text() == (
     'a\n<!-- step -->\nnew\n<!-- end of step -->\nb\n'
   )
   with pytest.raises(ValueError, match='methods'):
-    timing.keep(path, 'methods', 'new')
+    pages.keep(path, 'methods', 'new')
 
 
 def test_the_readme_has_both_tables():
