@@ -179,7 +179,6 @@ def distill(
     'train.optimizer.name': optimizer,
     'train.optimizer.learning_rate': learning_rate,
     'train.optimizer.weight_decay': weight_decay,
-    'train.optimizer.schedule': _schedule(schedule),
   }
   for key, value in values.items():
     config.assign(c, key, value)

@@ -21,7 +21,7 @@ import pathlib
 import sys
 from collections.abc import Iterable
 
-from kd_jax import errors, kinds, metrics
+from kd_jax import errors, kinds, metrics, types
 
 CONFIGS = 'experiments.configs'  # the package of the packaged configs
 
@@ -304,8 +304,6 @@ def packaged(config: str) -> str:
   Raises:
     ValueError: one line, for a name that no packaged config has.
   """
-  from kd_jax import types  # not before set_up: it imports JAX
-
   name, colon, arg = config.partition(':')
   try:
     spec = importlib.util.find_spec(CONFIGS)

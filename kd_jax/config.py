@@ -60,6 +60,16 @@ CHOICES = {
   'parallel': ('auto', 'one', 'mesh', 'pmap'),
   'teacher_outputs': ('live', 'cache'),
 }
+# The keys of a term that are not options of its method.
+TERM = {
+  'method': str,
+  'student': str,
+  'teacher': str,
+  'weight': kinds.NonNegative,
+  'schedule': Mapping,
+  'void': bool,
+  'reduction': str,
+}
 # The keys that an entry of an open sub-tree needs, and an example.
 NEEDS = {
   'networks': (
@@ -262,16 +272,7 @@ def _check_texts(node: Mapping, path: str) -> None:
 
 def _check_term(path: str, term: ConfigDict) -> None:
   """Checks the keys of a term that are not options of its method."""
-  known = {
-    'method': str,
-    'student': str,
-    'teacher': str,
-    'weight': kinds.NonNegative,
-    'schedule': Mapping,
-    'void': bool,
-    'reduction': str,
-  }
-  for key, kind in known.items():
+  for key, kind in TERM.items():
     if key in term:
       kinds.check(f'{path}.{key}', term[key], kind)
 

@@ -9,7 +9,6 @@ import jax
 from kd_jax import terms, types
 from kd_jax.models import generators
 
-CONSTANT = 'constant'
 # What a network is in a scheme; comparison, sweeps and reports read this.
 TEACHER, BASELINE, STUDENT, ASSISTANT, GENERATION = (
   'teacher',

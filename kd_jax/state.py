@@ -168,6 +168,18 @@ def init_terms(stage, shapes, rng) -> dict:
   }
 
 
+def term_shapes(stage, shapes) -> tuple[dict, dict]:
+  """Shapes of what terms learn and remember, and of the signals but views.
+
+  Args:
+    stage: any.
+    shapes: {signal: shapes of its outputs}, as `signal_shapes` gives them.
+  """
+  begin = functools.partial(init_terms, stage, shapes)
+  direct = {k: v for k, v in shapes.items() if k not in stage.views}
+  return jax.eval_shape(begin, jax.random.key(0)), direct
+
+
 def signal_of(network, variables, inputs) -> dict:
   """Outputs of a network in evaluation, and the weights of its classifier."""
   outputs, _ = network.apply(variables, inputs, train=False)

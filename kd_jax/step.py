@@ -45,9 +45,13 @@ class Halves(NamedTuple):
     means), 'HITS/STUDENT' (`Task.hits`, the part of the predictions that is
     right), 'learning_rate', 'grad_norm'.
     """
-    batch = self.prepare(state.step, batch)
+    return self.update(state, *self.look(state.step, frozen, batch), axis_name)
+
+  def look(self, step, frozen, batch):
+    """What an update of any student sees: (signals, prepared batch)."""
+    batch = self.prepare(step, batch)
     signals = self.frozen_signals(frozen, batch)
-    return self.update(state, signals, batch, axis_name)
+    return signals, {k: v for k, v in batch.items() if k != 'signals'}
 
 
 def make_halves(

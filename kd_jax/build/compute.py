@@ -88,7 +88,7 @@ def check(
     if parts > 1 and name not in reading:
       raise ValueError(
         f'{key} is for a frozen network, and {name!r} only learns; for its '
-        'training see optimizer.accumulate'
+        'training see train.optimizer.accumulate'
       )
     for stage in reading.get(name, ()):
       size = stage.recipe.batch_size // devices

@@ -1,9 +1,6 @@
 """Finds the terms that read labels, where some examples have none."""
 
-import functools
 from collections.abc import Mapping
-
-import jax
 
 from kd_jax import stages, state, terms, types
 from kd_jax.models import base as models
@@ -33,11 +30,8 @@ def marked(
       there are none, or that couples labels of which some are missing.
   """
   signals = state.signal_shapes(networks, stage, batch)
-  begin = functools.partial(state.init_terms, stage, signals)
-  variables = jax.eval_shape(begin, jax.random.key(0))
-  direct = {k: v for k, v in signals.items() if k not in stage.views}
   reading = terms.need_labels(
-    stage.terms, stage.views, variables, direct, batch
+    stage.terms, stage.views, *state.term_shapes(stage, signals), batch
   )
   if reading and not some:
     name = next(name for name in stage.terms if name in reading)

@@ -2,19 +2,8 @@
 
 from collections.abc import Mapping
 
-from kd_jax import kinds, methods, optim, stages, tasks, terms, types
+from kd_jax import config, kinds, methods, optim, stages, tasks, terms, types
 from kd_jax.data import augment, pipeline, sources
-
-# The keys of a term that are not options of its method.
-_TERM = (
-  'method',
-  'weight',
-  'student',
-  'teacher',
-  'schedule',
-  'void',
-  'reduction',
-)
 
 
 def make_recipe(
@@ -192,7 +181,7 @@ def make_method(name: str, spec: Mapping, data: sources.Data):
 
 def method_options(spec: Mapping) -> dict:
   """{'name', options} of a term's method."""
-  options = {k: v for k, v in spec.items() if k not in _TERM}
+  options = {k: v for k, v in spec.items() if k not in config.TERM}
   return {'name': spec['method'], **options}
 
 

@@ -1,4 +1,4 @@
-"""Writes a network for text, and compares the file on random sequences.
+"""Writes a network for text, and compares the file on sequences of its data.
 
 What its tokens are is in a tokenizer's file, which is copied beside it.
 """

@@ -24,7 +24,7 @@ from kd_jax import (
 from kd_jax.build import networks as build_networks
 from kd_jax.compare import seeds
 from kd_jax.data import sources
-from kd_jax.executors import status
+from kd_jax.executors import jobs, status
 from kd_jax.export import outside
 from kd_jax.runs import folders
 from kd_jax.training import finished, halving, resume
@@ -137,7 +137,6 @@ def build_all(
   for c in seed_configs.values():
     config.validate(c)
   read = build.reader(data)
-  data = read(next(iter(seed_configs.values())))
   groups = [
     make_group([places[key] for key in keys], read(seed_configs[keys[0]]))
     for _, keys in groups_of(
@@ -206,7 +205,7 @@ def train_all(
     errors.BusyError: another process trains in one of the folders.
   """
   if shelf is None and sum(map(len, prepared.groups)) > 1:
-    shelf = prepared.workdir / 'shelf'
+    shelf = prepared.workdir / jobs.SHELF
   failed, results = {}, {}
   places = [place for group in prepared.groups for place, _ in group]
   with folders.lock(*(p.folder for p in places), *(p.setting for p in places)):

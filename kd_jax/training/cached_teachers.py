@@ -44,7 +44,7 @@ def check(experiment: build.Experiment, session: finished.Session) -> None:
   Raises:
     errors.CacheError: naming what differs.
   """
-  if experiment.cache is None or session.shared is not None:
+  if experiment.cache is None or session.shelf is not None:
     return
   for stage in experiment.stages:
     for name in stage.frozen:
@@ -72,16 +72,16 @@ def _folder(
 ) -> pathlib.Path:
   """The folder of a teacher's cache.
 
-  In a store that runs share, its name has the fingerprint of the identity.
+  On a shelf that runs share, its name has the fingerprint of the identity.
 
   Raises:
     errors.CacheError: neither the config nor the session names a folder.
   """
-  root = session.shared or session.folder
+  root = session.shelf or session.folder
   if not experiment.cache.folder and root is None:
     raise errors.CacheError("teacher_outputs='cache' needs cache.folder")
   folder = pathlib.Path(experiment.cache.folder or root / 'cache')
-  if session.shared is not None:
+  if session.shelf is not None:
     name = f'{name}-{identities.fingerprint(identity)}'
   return folder / name
 

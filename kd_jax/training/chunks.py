@@ -85,9 +85,7 @@ def make_chunks(
     batch = pipeline.take(data, examples)
     if stored is not None:
       batch = {**batch, 'signals': stored}
-    batch = halves.prepare(step, batch)
-    signals = halves.frozen_signals(frozen, batch)
-    return signals, {k: v for k, v in batch.items() if k != 'signals'}
+    return halves.look(step, frozen, batch)
 
   first = index(0)
   stored = None if read is None else read(0, first)

@@ -26,8 +26,8 @@ BESIDE = {'last': 'best', 'best': 'last'}
 class Finished(NamedTuple):
   """A trained network: last and best-on-validation variables.
 
-  scores is {'last': score, 'best': score, 'best_step': step}, of
-  validation, in [0, 1]. cost is {'seconds_per_step' (compilation included; in
+  scores is {'last': score, 'best': score, 'best_step': step}, the task's score
+  on validation. cost is {'seconds_per_step' (compilation included; in
   a sweep the lane's share), 'extra_parameters' (learned by the stage's terms),
   'extra_bytes' (of what terms learn and remember, and of copies)}.
   """
@@ -65,13 +65,13 @@ class Session(NamedTuple):
     folder: of the run; None: nothing is kept on disk.
     writer: of metrics.
     stop: () -> bool, called after every step.
-    shared: folder of the store that the runs of a sweep share; None: none.
+    shelf: folder of networks that the runs of a sweep share; None: none.
   """
 
   folder: pathlib.Path | None
   writer: metrics.Writer
   stop: Callable[[], bool] = lambda: False
-  shared: pathlib.Path | None = None
+  shelf: pathlib.Path | None = None
 
 
 def status(experiment, stage, folder: pathlib.Path | None) -> resume.Status:
@@ -131,10 +131,10 @@ def read(experiment, stage, folder) -> Outcome | None:
 
 def _shared(experiment, stage, session) -> pathlib.Path | None:
   """The folder in which the runs of a sweep share the networks of a stage."""
-  if session.shared is None or stage.name not in experiment.shared:
+  if session.shelf is None or stage.name not in experiment.shared:
     return None
   name = identities.fingerprint(experiment.identities[stage.name])
-  return session.shared / name
+  return session.shelf / name
 
 
 @contextlib.contextmanager
@@ -161,7 +161,7 @@ def turns(lanes: Sequence[tuple]) -> Iterator[bool]:
     )
 
 
-def copy_from_store(experiment, stage, session) -> None:
+def copy_from_shelf(experiment, stage, session) -> None:
   """Copies the networks that another run of the sweep has trained."""
   place = _shared(experiment, stage, session)
   if place is None:
@@ -174,7 +174,7 @@ def copy_from_store(experiment, stage, session) -> None:
   parallel.meet(f'{stage.name} is copied')
 
 
-def copy_to_store(experiment, stage, session) -> None:
+def copy_to_shelf(experiment, stage, session) -> None:
   """Copies the networks of this run for the other runs of the sweep."""
   place = _shared(experiment, stage, session)
   if place is None or place.exists() or jax.process_index():

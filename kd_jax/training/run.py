@@ -152,7 +152,7 @@ def _read(many, i, k) -> bool:
   """Reads the networks of stage k; whether they were there."""
   experiment, session = many.experiments[i], many.sessions[i]
   stage, key = experiment.stages[k], _key(many, i, k)
-  finished.copy_from_store(experiment, stage, session)
+  finished.copy_from_shelf(experiment, stage, session)
   outcome = finished.read(experiment, stage, session.folder)
   if outcome is None and session.folder is not None:
     return False
@@ -208,7 +208,7 @@ def _train_group(many, k, group, plan) -> None:
     member, session = many.experiments[i], many.sessions[i]
     stage = member.stages[k]
     outcome = finished.write(member, stage, trained.networks, session.folder)
-    finished.copy_to_store(member, stage, session)
+    finished.copy_to_shelf(member, stage, session)
     _add(many, i, many.known.setdefault(_key(many, i, k), outcome))
 
 

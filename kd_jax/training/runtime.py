@@ -32,9 +32,9 @@ class Runtime(NamedTuple):
     halves: the two above as pure functions.
     feed: step -> batch on the devices; a `stream.Feed`.
     make_chunks: (state, frozen, most) -> `chunks.Chunks`; None where the data
-      do not lie on the devices, or several processes train.
-    validate: state -> {'validation_SCORE/STUDENT'} of the task's scores, such
-      as 'validation_accuracy/student'.
+      do not lie on the devices, batches differ in length, images are made, or
+      several processes train.
+    validate: see `make_validate`.
     flops: (state, frozen, lanes) -> FLOP of a step of so many lanes, from their
       shapes; None where XLA does not count them.
     replicate: pytree -> a copy of it on every device.
@@ -144,10 +144,9 @@ def reads_of(stage, shapes, batch) -> dict[str, set[str]]:
   """{frozen network: those of its outputs that the loss depends on}."""
   if not stage.frozen or stage.maker is not None:
     return {}
-  begin = functools.partial(states.init_terms, stage, shapes)
-  memories = jax.eval_shape(begin, jax.random.key(0))
-  direct = {k: v for k, v in shapes.items() if k not in stage.views}
-  return terms.reads(stage.terms, stage.views, memories, direct, batch)
+  return terms.reads(
+    stage.terms, stage.views, *states.term_shapes(stage, shapes), batch
+  )
 
 
 def compile_halves(
@@ -178,13 +177,8 @@ def compile_halves(
     whole = placement.compile(packed.in_row(step), 2, (0,))
     return lambda step, frozen, batch: ((frozen, data), batch), whole
 
-  def prepare_and_teach(step, frozen, batch):
-    batch = halves.prepare(step, batch)
-    signals = halves.frozen_signals(frozen, batch)
-    return signals, {k: v for k, v in batch.items() if k != 'signals'}
-
   return (
-    placement.compile(prepare_and_teach, 2),
+    placement.compile(halves.look, 2),
     placement.compile(packed.in_row(halves.update), 2, (0,)),
   )
 

@@ -79,7 +79,7 @@ def test_a_network_goes_before_the_run(changes, teacher, student):
     ({'networks__teacher__microbatches': 0}, 'must be at least 1, not 0'),
     (
       {'networks__student__microbatches': 2},
-      "'student' only learns; for its training see optimizer.accumulate",
+      "'student' only learns; for its training see train.optimizer.accumulate",
     ),
     (
       {'networks__student__remat': 'yes'},

@@ -101,3 +101,11 @@ def test_two_parts_of_it_run(tmp_path, capsys, monkeypatch):
   text = page.read_text().removeprefix('<!-- hinton -->\n').split('\n<!--')[0]
   assert text in capsys.readouterr().out and '| teacher, 1200' in text
   assert hinton.main(['--keep', str(tmp_path / 'none')]) == 2
+
+
+def test_the_page_shows_the_numbers_that_are_kept():
+  kept = json.loads(hinton.RESULT.read_text())
+  page = hinton.pages.README.read_text()
+  assert f'<!-- hinton -->\n{hinton.text(kept)}\n<!-- end' in page
+  c = config.read(str(hinton.CONFIG))
+  assert kept['epochs'] == [c.teacher.epochs, c.train.epochs]

@@ -199,7 +199,7 @@ def test_runs_with_a_shared_store_share_a_cache(teacher, tmp_path):
   for more in {}, {'seed': 1}, {'cache.dtype': 'int8'}:
     cached = experiment({**STORED, **more}, teacher)
     session = training.Session(
-      tmp_path, metrics.silent(), shared=tmp_path / 'shelf'
+      tmp_path, metrics.silent(), shelf=tmp_path / 'shelf'
     )
     stage = cached.stages[-1]
     prepare = runtime.make_prepare(cached, stage.recipe)
