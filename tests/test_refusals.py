@@ -104,6 +104,14 @@ VALUES = [
   ('train.optimizer.accumulate=10000', ['accumulate=10000', '30 steps']),
   ('train.optimizer.schedule.delay=30', ['delay=30', '30 steps']),
   ('train.optimizer.schedule.warmup=31', ['warmup=31', '30 steps', 'peak']),
+  (
+    'train.optimizer.schedule={"delay":20,"warmup":11}',
+    ['warmup=11 after delay=20', '30 steps', 'peak'],
+  ),
+  (
+    'terms.soft.schedule={"weight":{"delay":30}}',
+    ["'soft'", 'delay=30', '30 steps'],
+  ),
   ('train.optimizer.schedule.warmup=-1', ['train', "'warmup'", '-1']),
   ('train.optimizer.schedule={"name":"step"}', ["'step'", "'boundaries'"]),
   (

@@ -204,14 +204,22 @@ def make_cast(c, data, loaded, outputs) -> schemes.Cast:
     build_terms.make_recipe(c[name].to_dict(), name, seed, data, c.data.seed)
     for name, seed in (('train', c.seed), ('teacher', c.teacher.seed))
   )
-  summands = {
-    name: build_terms.make_term(name, spec.to_dict(), recipe, data)
-    for name, spec in c.terms.items()
-  }
+
+  def summands(recipe, names):
+    return {
+      name: build_terms.make_term(name, c.terms[name].to_dict(), recipe, data)
+      for name in names
+    }
+
+  def part(steps, names):
+    spec = {**c.train.to_dict(), 'steps': steps}
+    recipe = build_terms.make_recipe(spec, 'train', c.seed, data, c.data.seed)
+    return recipe, summands(recipe, names)
+
   return schemes.Cast(
     tuple(outputs),
     tuple(loaded),
-    summands,
+    summands(recipe, c.terms),
     recipe,
     teacher,
     {name: make_view(name, spec.to_dict()) for name, spec in c.views.items()},
@@ -222,6 +230,7 @@ def make_cast(c, data, loaded, outputs) -> schemes.Cast:
     tasks.make_task(data.task).hard,
     tuple(_input_shape(data).get('inputs', ())),
     tasks.make_task(data.task).single,
+    part,
   )
 
 

@@ -85,10 +85,12 @@ def check_steps(steps: int, opt: Mapping) -> None:
     raise ValueError(
       f"the schedule's delay={delay} leaves none of the {steps} steps"
     )
-  if warmup > steps:
+  rise = warmup * steps if warmup < 1 else warmup
+  if delay + rise > steps:
+    after = f' after delay={delay}' if delay else ''
     raise ValueError(
-      f"the schedule's warmup={warmup} is more than the {steps} steps: the "
-      'learning rate would not reach its peak'
+      f"the schedule's warmup={warmup}{after} is more than the {steps} steps: "
+      'the learning rate would not reach its peak'
     )
 
 
@@ -197,6 +199,11 @@ def _schedules(name, spec, method, recipe) -> dict[str, terms.Schedule]:
     try:
       kinds.check("'steps' of a schedule", steps, kinds.Count)
       schedules[key] = optim.make_schedule(options, steps)
+      if options.get('delay', 0) >= recipe.steps:
+        raise ValueError(
+          f"the schedule's delay={options['delay']} leaves none of the "
+          f'{recipe.steps} steps'
+        )
     except ValueError as error:
       raise ValueError(f'{of}: {error}') from None
   return schedules

@@ -47,6 +47,12 @@ def make_stages(name: str, cast: Cast, /, **options) -> list[stages.Stage]:
     for network in (*stage.students, *stage.frozen):
       if network not in {*cast.networks, *stage.built_as}:
         raise types.unknown('network', network, cast.networks)
+    for network in stage.students:
+      if network in cast.loaded:
+        raise ValueError(
+          f"network '{network}' has load= and learns: it would begin anew; "
+          'what starts from a loaded network has init_from='
+        )
     stages.check(stage)
   names = [name for stage in trained for name in stage.kept.values()]
   names += [f'{name}_{m}' for name in names for m in ('best', 'last')]

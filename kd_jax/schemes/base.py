@@ -1,6 +1,6 @@
 """Holds what every scheme works with, and the stages that most begin with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from kd_jax import methods, stages, terms, types
@@ -27,6 +27,8 @@ class Cast(NamedTuple):
     hard: the method by which networks learn from the labels.
     inputs: the shape of an example, [H, W, C]; of text ().
     single: whether an example has a single prediction.
+    part: (steps, names) -> the recipe and the terms of these names for a part
+      of the training of so many steps: their schedules run over that part.
   """
 
   networks: tuple[str, ...]
@@ -42,6 +44,7 @@ class Cast(NamedTuple):
   hard: str = 'cross_entropy'
   inputs: tuple[int, ...] = ()
   single: bool = True
+  part: Callable | None = None
 
 
 def need(cast: Cast, *names: str) -> None:
@@ -102,6 +105,45 @@ def alone(
     hands_on={network: name},
     roles={name: role},
   )
+
+
+def phase(cast: Cast, steps: int, names: Sequence[str]) -> Cast:
+  """The cast of a part of the training: its recipe, and the terms of it.
+
+  Args:
+    cast: of the whole.
+    steps: of the part.
+    names: of its terms.
+
+  Raises:
+    ValueError: an unknown term, no step, or a schedule that does not fit.
+  """
+  for name in names:
+    if name not in cast.terms:
+      raise types.unknown('term', name, cast.terms)
+  if steps < 1:
+    raise ValueError(
+      f'the phase of {", ".join(names)} has no step, of {cast.train.steps}'
+    )
+  if cast.part is None:
+    recipe, of = cast.train._replace(steps=steps), cast.terms
+  else:
+    recipe, of = cast.part(steps, names)
+  return cast._replace(train=recipe, terms={name: of[name] for name in names})
+
+
+def need_no_views(cast: Cast) -> None:
+  """Refuses terms that train a view, where terms are for several networks.
+
+  Raises:
+    ValueError: naming the first such term.
+  """
+  for name, term in cast.terms.items():
+    if stages.network_of(term.student) in cast.views:
+      raise ValueError(
+        f"term '{name}' has the view '{term.student}' as its student, and this "
+        'scheme makes a term for each of its networks; legal: a network'
+      )
 
 
 def taught_by(cast: Cast, of: Mapping[str, terms.Term]) -> list[str]:
@@ -223,6 +265,16 @@ def retarget(
     )
     for name, term in of.items()
   }
+
+
+def weighed(term: terms.Term, schedule: terms.Schedule) -> terms.Term:
+  """The term, its weight times that of a schedule as well as of its own."""
+  own = term.schedules.get('weight')
+
+  def both(step):
+    return schedule(step) * (1.0 if own is None else own(step))
+
+  return term._replace(schedules={**term.schedules, 'weight': both})
 
 
 def heads(cast: Cast, network: str, kind: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kd_jax import kinds, stages, types, views
+from kd_jax import kinds, stages, views
 from kd_jax.schemes import base
 
 
@@ -44,8 +44,17 @@ def ensemble(
   options = {'sources': list(teachers)}
   if combine == 'weighted':
     options['weights'] = weights
-  elif combine in ('by_confidence', 'by_label'):
+  elif len(weights):
+    raise ValueError(f"weights are of combine='weighted', not of '{combine}'")
+  if combine in ('by_confidence', 'by_label'):
     options['temperature'] = temperature
+  elif temperature != 1.0:
+    raise ValueError(
+      "temperature is of combine='by_confidence' or 'by_label', not of "
+      f"'{combine}'"
+    )
+  if 'ensemble' in cast.views:
+    raise ValueError("the scheme makes the view 'ensemble': name yours anew")
   cast = cast._replace(
     views={**cast.views, 'ensemble': views.make_view(combine, **options)}
   )
@@ -62,6 +71,8 @@ def two_phase(
 ) -> list[stages.Stage]:
   """Trains by the terms `first`, then by all the others: the recipe of FitNets.
 
+  Schedules of the rate and of terms run over each phase.
+
   Args:
     cast: see `Cast`.
     first: the terms of the first phase.
@@ -74,35 +85,25 @@ def two_phase(
     section 3.1 (algorithm 1).
 
   Raises:
-    ValueError: for an unknown term.
+    ValueError: for an unknown term, or a phase without a step.
   """
-  for name in first:
-    if name not in cast.terms:
-      raise types.unknown('term', name, cast.terms)
-  steps = cast.train.steps
-  early = {n: t for n, t in cast.terms.items() if n in first}
-  late = {n: t for n, t in cast.terms.items() if n not in first}
+  steps = round(share * cast.train.steps)
+  rest = [name for name in cast.terms if name not in first]
+  early = base.phase(cast, steps, first)
+  late = base.phase(cast, cast.train.steps - steps, rest)
   hinted = f'{student}_hinted'
   moving = [f'networks/{student}/{glob}' for glob in trains]
   return [
     *base.before(cast, student),
     base.stage(
-      cast,
+      early,
       hinted,
       (student,),
-      early,
-      recipe=cast.train._replace(steps=round(share * steps)),
+      early.terms,
       trains=(*moving, 'terms/*') if moving else (),
       hands_on={student: hinted},
     ),
-    base.stage(
-      cast,
-      student,
-      (student,),
-      late,
-      recipe=cast.train._replace(steps=steps - round(share * steps)),
-      starts={student: hinted},
-    ),
+    base.stage(late, student, (student,), late.terms, starts={student: hinted}),
   ]
 
 
@@ -112,27 +113,29 @@ def head_start(
   """Any stages in any order: each is a list of terms, trained in turn.
 
   Every stage has an even share of the steps and starts from the one before.
+  Schedules of the rate and of terms run over each stage.
 
   Raises:
-    ValueError: for fewer than two stages, or an unknown term.
+    ValueError: for fewer than two stages, an unknown term, or one that no stage
+      has.
   """
   if len(order) < 2:
     raise ValueError(f'head_start needs two stages of terms, not {len(order)}')
-  for name in (name for names in order for name in names):
-    if name not in cast.terms:
-      raise types.unknown('term', name, cast.terms)
+  for name in cast.terms:
+    if not any(name in names for names in order):
+      raise ValueError(f"no stage of head_start's order has the term '{name}'")
   share = cast.train.steps // len(order)
   phases, last = base.before(cast, student), len(order) - 1
   for i, names in enumerate(order):
     name = student if i == last else f'{student}_{i}'
     steps = cast.train.steps - share * last if i == last else share
+    part = base.phase(cast, steps, names)
     phases.append(
       base.stage(
-        cast,
+        part,
         name,
         (student,),
-        {n: cast.terms[n] for n in names},
-        recipe=cast.train._replace(steps=steps),
+        part.terms,
         starts={student: f'{student}_{i - 1}'} if i else {},
         hands_on={student: name},
       )

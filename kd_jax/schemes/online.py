@@ -21,6 +21,7 @@ def online(
   of = dict(cast.terms)
   of[f'hard_{teacher}'] = base.hard(teacher, method=cast.hard)
   if both:
+    base.need_no_views(cast)
     soft = {
       n: t
       for n, t in cast.terms.items()
@@ -64,6 +65,7 @@ def mutual(
     )
   base.need(cast, *peers)
   base.need_term(cast, base.PEERS)
+  base.need_no_views(cast)
   of, committees = {}, {}
   for peer in peers:
     others = [name for name in peers if name != peer]
@@ -116,6 +118,7 @@ def branches(
     for key in base.heads(cast, student, 'branch')
   }
   base.need_term(cast, 'ensemble')
+  base.need_no_views(cast)
   steps = cast.train.steps
 
   def rising(step):
@@ -126,13 +129,12 @@ def branches(
     if term.teacher == terms.LABELS:
       of[name] = term
     for branch in branch_views:
-      of[f'{name}_{branch}'] = term._replace(
-        student=stages.signal_of(branch, like=term.student),
-        teacher=student if term.teacher == 'ensemble' else term.teacher,
-        schedules={'weight': rising}
-        if term.teacher == 'ensemble'
-        else term.schedules,
+      taught = term._replace(
+        student=stages.signal_of(branch, like=term.student)
       )
+      if term.teacher == 'ensemble':
+        taught = base.weighed(taught._replace(teacher=student), rising)
+      of[f'{name}_{branch}'] = taught
   return [
     *base.baselines(cast, (student,)),
     base.stage(cast, student, (student,), of, views=branch_views),

@@ -40,6 +40,7 @@ def progressive(
       raise ValueError(f"a cycle in the chain: '{name}' would teach itself")
   base.need(cast, *names)
   base.need_term(cast, base.BEFORE)
+  base.need_no_views(cast)
   older = top[0]
   if len(top) > 1:
     older = 'ensemble'

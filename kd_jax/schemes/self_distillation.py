@@ -13,19 +13,28 @@ def self_snapshot(
 ) -> list[stages.Stage]:
   """The teacher is a copy of the student from every `every` epochs.
 
-  Until the first copy is taken the terms that read it weigh nothing.
+  Until the first copy is taken the terms that read it weigh nothing; then what
+  their own schedules say.
 
   Source: the first description asks for every = 3 epochs and alpha = 0.5;
     Yang, Xie, Su, Yuille, Snapshot distillation, 2019,
     https://arxiv.org/abs/1812.00123, takes it at the end of each cycle.
+
+  Raises:
+    ValueError: where no copy would be taken before the end.
   """
   first = every * cast.per_epoch
+  if first >= cast.train.steps:
+    raise ValueError(
+      f'self_snapshot takes its first copy after every={every} epochs, {first} '
+      f'steps, and there are {cast.train.steps}: nothing would be distilled'
+    )
 
   def begun(step):
     return (step >= first) * 1.0
 
   of = {
-    name: term._replace(schedules={**term.schedules, 'weight': begun})
+    name: base.weighed(term, begun)
     if stages.network_of(term.teacher) == teacher
     else term
     for name, term in cast.terms.items()
@@ -92,6 +101,7 @@ def born_again(
     raise ValueError(f'born_again needs two generations, not {generations}')
   base.need(cast, student)
   base.need_term(cast, base.BEFORE)
+  base.need_no_views(cast)
   trained = [
     *base.teachers(
       cast, [n for n in base.taught_by(cast, cast.terms) if n != student]
@@ -134,6 +144,7 @@ def self_exits(cast: base.Cast, *, student='student') -> list[stages.Stage]:
     for key in base.heads(cast, student, 'exit')
   }
   base.need_term(cast, 'deepest')
+  base.need_no_views(cast)
   of = {}
   for name, term in cast.terms.items():
     if term.teacher != 'deepest':

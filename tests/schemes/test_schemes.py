@@ -297,6 +297,16 @@ def build_batch(made, stage):
     ('two_phase', {'first': ['hnit']}, 'hnit'),
     ('two_phase', {'share': 1.0}, 'share'),
     ('head_start', {'order': [['hint']]}, 'two stages'),
+    (
+      'head_start',
+      {'order': [['hint'], ['hard']]},
+      "order has the term 'soft'",
+    ),
+    ('head_start', {'order': [['hint', 'hard', 'soft']] * 25}, 'has no step'),
+    ('two_phase', {'share': 0.01}, 'of hint has no step, of 24'),
+    ('snapshot', {'every': 3}, 'first copy after every=3 epochs'),
+    ('ensemble', {'weights': [0.9, 0.1]}, "weights are of combine='weighted'"),
+    ('ensemble', {'temperature': 5.0}, 'temperature is of'),
   ],
 )
 def test_a_scheme_that_cannot_be_is_refused(case, scheme, message):
@@ -307,6 +317,63 @@ def test_a_scheme_that_cannot_be_is_refused(case, scheme, message):
     c.scheme[key] = value
   with pytest.raises(ValueError, match=message):
     build.make_experiment(c)
+
+
+@pytest.mark.parametrize('case', ['two_phase', 'head_start'])
+def test_schedules_run_over_each_phase(case, data):
+  c = small(case)
+  c.train.optimizer.schedule = {'name': 'cosine'}
+  c.terms.soft.schedule = {'weight': {'name': 'linear', 'end': 0.0}}
+  made = build.make_experiment(c, data)
+  phases = [s for s in made.stages if 'student' in s.students]
+  assert sum(stage.recipe.steps for stage in phases) == 24
+  for stage in phases:
+    recipe = stage.recipe
+    rates = [float(recipe.schedule(i)) for i in range(recipe.steps)]
+    assert rates[0] == 1 and rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.1
+  soft = phases[-1].terms['soft'].schedules['weight']
+  assert soft(0) == 1 and soft(recipe.steps) == 0
+
+
+def test_a_schedule_of_a_term_is_kept_beside_the_schemes(data):
+  down = {'weight': {'name': 'linear', 'end': 0.0}}
+  c = small('snapshot')
+  c.terms.soft.schedule = {**down, 'temperature': {'name': 'cosine'}}
+  term = build.make_experiment(c, data).stages[-1].terms['soft']
+  weights = [float(term.schedules['weight'](i)) for i in range(24)]
+  assert weights[0] == 0 and weights[12] == 0.5 > weights[23] > 0
+  assert 'temperature' in term.schedules
+  c = small('branches')
+  plain = build.make_experiment(c, data).stages[-1].terms['soft_branch1']
+  c.terms.soft.schedule = down
+  term = build.make_experiment(c, data).stages[-1].terms['soft_branch1']
+  ramp, both = (t.schedules['weight'](12) for t in (plain, term))
+  assert float(both) == pytest.approx(0.5 * float(ramp))
+
+
+def test_a_network_that_is_loaded_does_not_learn(data, tmp_path):
+  c = small('label')
+  made = build.make_experiment(c, data)
+  trained(made, tmp_path / 'run')
+  place = str(tmp_path / 'run/networks/student')
+  c.networks.student = {'load': place}
+  with pytest.raises(ValueError, match='has load= and learns.*init_from='):
+    build.make_experiment(c, data)
+  c.networks.stored = {'load': place}
+  c.networks.student = dict(
+    name='mlp', widths=[12], init_from=dict(network='stored')
+  )
+  build.make_experiment(c, data)
+
+
+@pytest.mark.parametrize('case', ['born_again', 'mutual', 'online_both'])
+def test_a_term_on_a_view_is_not_given_to_several_networks(case, data):
+  c = small(case)
+  c.views.aux = dict(name='output', sources=['student'], key='logits')
+  c.terms.aux = dict(method='cross_entropy', student='aux', weight=0.3)
+  with pytest.raises(ValueError, match="term 'aux' has the view 'aux'"):
+    build.make_experiment(c, data)
 
 
 def test_teachers_that_disagree_in_classes_are_refused():
