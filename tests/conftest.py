@@ -19,6 +19,9 @@ process takes three quarters of its memory otherwise); products are then taken
 in full f32, programs are optimized and deterministic, and what needs several
 devices cannot pass on one.
 
+KD_JAX_PASSED=FILE names tests that need not run again: a session leaves out
+those in the file, and adds those that passed.
+
 KD_JAX_NO_SKIPS=1 is for a machine that has everything optional: a skip is a
 failure, unless its reason begins with one of `RIGHTLY`.
 """
@@ -29,6 +32,7 @@ import gc
 import importlib.metadata
 import json
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -135,12 +139,36 @@ def compiled_once():
     yield
 
 
+def passed_before() -> set[str]:
+  """The tests in KD_JAX_PASSED."""
+  path = os.environ.get('KD_JAX_PASSED')
+  if not path or not os.path.exists(path):
+    return set()
+  return {*pathlib.Path(path).read_text().splitlines()}
+
+
+def pytest_sessionfinish(session):
+  """Notes what passed, in the process that hears of all tests."""
+  path = os.environ.get('KD_JAX_PASSED')
+  reporter = session.config.pluginmanager.get_plugin('terminalreporter')
+  if path and reporter and 'PYTEST_XDIST_WORKER' not in os.environ:
+    passed = {report.nodeid for report in reporter.stats.get('passed', ())}
+    lines = sorted(passed | passed_before())
+    pathlib.Path(path).write_text(''.join(f'{line}\n' for line in lines))
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
   """Has the longest files begin first and those of few tests last.
 
-  A process takes file by file, and waits at the end for the others.
+  A process takes file by file, and waits at the end for the others. What
+  passed before is left out.
   """
+  before = passed_before()
+  left_out = [item for item in items if item.nodeid in before]
+  if left_out:
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item.nodeid not in before]
   first = {f'tests/{name}': i for i, name in enumerate(LONG)}
   count = collections.Counter(map(file_of, items))
 
