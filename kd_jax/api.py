@@ -24,7 +24,8 @@ class Distilled(NamedTuple):
 
   Attributes:
     variables: of the student after the last step.
-    best: of the student when it was best on validation.
+    best: of the student when it was best on validation; after the last step
+      too where nothing was held out.
     history: a dict for each validation (once an epoch), whole also after a
       resume: 'step' (updates made), 'epoch', 'loss' (weighted sum of the
       terms, nats), 'loss/TERM' (each term unweighted: 'loss/hard',

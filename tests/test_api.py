@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ from flax import linen as nn
 from flax import nnx
 
 import kd_jax
-from kd_jax import checkpoint, config, errors, network_files, runs
+from kd_jax import checkpoint, compare, config, errors, network_files, runs
 from tests.helpers import children
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -158,6 +159,20 @@ def test_the_same_network_from_other_source_text_is_the_same(teacher, first):
 
   again = call(teacher, first[0], student=Renamed())
   assert equal(again.variables, first[1].variables)
+
+
+def test_without_a_validation_set_the_best_is_the_last(tmp_path):
+  (train, test), folder = DATA, tmp_path / 'run'
+  data = kd_jax.make_data('arrays', train=train, test=test, validation=0)
+  alone = kd_jax.train_alone(Net(), data, workdir=folder, **SMALL)
+  assert equal(alone.best, alone.variables)
+  _, spec = network_files.load_network(folder / 'networks/student_best')
+  scores = spec['validation']
+  assert np.isnan(scores['best']) and scores['best_step'] == spec['steps'] == 12
+  # No row of a report says that it was chosen.
+  experiment = types.SimpleNamespace(config={})
+  found = compare.other_moments(experiment, folder, ['student'])
+  assert found == {'last': {}, 'best': {}}
 
 
 def test_it_takes_the_road_of_a_config(teacher, first, tmp_path):

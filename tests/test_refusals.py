@@ -241,6 +241,8 @@ VALUES = [
   ('data.data_dir=gs://b/x', ["'data_dir'", 'local', 'gs://b/x']),
   ('data.validation=1', ['validation=1', '10 classes']),
   ('data.validation=2', ['validation=2', '10 classes']),
+  ('data.validation=0.003', ['validation=0.003', ' 4 examples of 10 classes']),
+  ('data.validation=0 & select=best', ["select='best'", 'data.validation']),
   ('data.validation=[]', ['validation=[]']),
   ('data.name=["digits"]', ['data.name', 'str']),
   # The cache of teacher outputs.

@@ -108,6 +108,7 @@ def make_experiment(
     parallel.check_batch(part.batch_size, placement)
   data = data or (like.data if like else make_data(c))
   task = task_of(c, data)
+  check_select(c.select, data)
   if like:
     networks, specs = dict(like.networks), dict(like.specs)
     loaded, outputs, inputs = like.loaded, like.outputs, like.inputs
@@ -222,6 +223,19 @@ def reader(data: sources.Data | None = None) -> Callable:
   """`make_data` that reads each data set once; always `data`, if given."""
   make = memoize.memoize(sources.make_data)
   return lambda c: data or make_data(c, make)
+
+
+def check_select(select: str, data: sources.Data) -> None:
+  """Refuses to keep what is best on a validation set that is empty.
+
+  Raises:
+    ValueError: naming data.validation.
+  """
+  if select == fingerprint.BEST and not len(data.validation.labels):
+    raise ValueError(
+      f"select='best' keeps what is best on validation, and '{data.name}' "
+      "holds out none; legal: select='last', or data.validation above 0"
+    )
 
 
 def check(experiment: Experiment) -> None:

@@ -6,6 +6,7 @@ prints the tables of finished runs.
 """
 
 import argparse
+import math
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -135,7 +136,10 @@ def beside(
 def other_moments(
   experiment: build.Experiment, folder: pathlib.Path, rows: Sequence[str]
 ) -> dict[str, dict[str, types.Variables]]:
-  """The last and best-on-validation variables that lie beside the networks."""
+  """The last and best-on-validation variables that lie beside the networks.
+
+  Without a score on validation there is no best: it was not chosen.
+  """
   moments = {'last': {}, 'best': {}}
   for row in rows:
     loaded = experiment.config.get('networks', {}).get(row, {}).get('load')
@@ -143,7 +147,10 @@ def other_moments(
     for moment, networks in moments.items():
       beside = place.with_name(f'{place.name}_{moment}')
       if beside.is_dir():
-        networks[row], _ = network_files.load_network(beside)
+        loaded, spec = network_files.load_network(beside)
+        scores = spec.get('validation') or {}
+        if moment == 'last' or math.isfinite(scores.get('best', math.nan)):
+          networks[row] = loaded
   return moments
 
 

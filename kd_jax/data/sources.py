@@ -6,6 +6,7 @@ is read when called, once, at the end.
 """
 
 import functools
+import numbers
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -101,17 +102,20 @@ def make_data(name: str, **options) -> Data:
 
 
 def _check_validation(validation: object, data: Data) -> None:
-  """Refuses to hold out fewer examples than there are classes.
+  """Refuses to hold out no examples by a fraction, or fewer than classes.
 
   A 1 or 2 is a slip for a fraction, and so few examples choose nothing.
   """
-  if data.task != tasks.CLASSIFICATION.name:
+  if not isinstance(validation, numbers.Real) or not validation:
     return
-  if isinstance(validation, int) and 0 < validation < data.classes:
+  held, least, of = len(data.validation.labels), 1, ''
+  if data.task == tasks.CLASSIFICATION.name:
+    least, of = data.classes, f' of {data.classes} classes'
+  if held < least:
     raise ValueError(
-      f"validation={validation} of '{data.name}' is fewer examples than its "
-      f'{data.classes} classes; legal: 0 (none), a number of at least '
-      f'{data.classes}, or a fraction in [0, 1)'
+      f"validation={validation} of '{data.name}' holds out {held} examples{of}"
+      f'; legal: 0 (none), or at least {least} examples, as a number or as a '
+      'fraction in [0, 1)'
     )
 
 

@@ -27,9 +27,10 @@ class Finished(NamedTuple):
   """A trained network: last and best-on-validation variables.
 
   scores is {'last': score, 'best': score, 'best_step': step}, the task's score
-  on validation. cost is {'seconds_per_step' (compilation included; in
-  a sweep the lane's share), 'extra_parameters' (learned by the stage's terms),
-  'extra_bytes' (of what terms learn and remember, and of copies)}.
+  on validation; NaN without a validation set, whose best is the last. cost is
+  {'seconds_per_step' (compilation included; in a sweep the lane's share),
+  'extra_parameters' (learned by the stage's terms), 'extra_bytes' (of what
+  terms learn and remember, and of copies)}.
   """
 
   last: types.Variables
@@ -44,7 +45,8 @@ class Outcome(NamedTuple):
   Attributes:
     networks: {name: variables}, or {student: Finished} of one stage.
     failure: why there are none.
-    best: {name: variables} when they were best on validation.
+    best: {name: variables} when they were best on validation; the last ones
+      without a validation set.
   """
 
   networks: Mapping

@@ -21,7 +21,8 @@ class Lane(NamedTuple):
     manager: of its checkpoints; None: none are kept.
     step: updates done.
     state: of training, at `step` after `_look` of the loop.
-    best: {student: {'score', 'step', 'variables'}} on validation so far.
+    best: {student: {'score', 'step', 'variables'}} on validation so far; the
+      latest, with the score NaN, where nothing has one.
     identity: all that its result depends on.
     way: of stepping, `chunks.SINGLE` or `chunks.CHUNK`; '' before it is chosen.
     strategy: a key of `strategies.STRATEGIES`; '' before it is chosen.
@@ -63,13 +64,7 @@ def open_lane(
   stage, session = entry.stage, entry.session
   state = runtime.init(stage, entry.starts)
   lane = Lane(
-    stage,
-    session,
-    None,
-    0,
-    state,
-    _worst(stage, state, runtime.task),
-    entry.identity,
+    stage, session, None, 0, state, _first(stage, state), entry.identity
   )
   if session.folder is not None:
     place = session.folder / 'checkpoints' / stage.name
@@ -78,11 +73,11 @@ def open_lane(
   return lane._replace(state=runtime.replicate(lane.state))
 
 
-def _worst(stage, state, task) -> dict[str, dict]:
-  """Initial values of the best-on-validation record."""
+def _first(stage, state) -> dict[str, dict]:
+  """The best-on-validation record before any validation: without a score."""
   return {
     name: {
-      'score': np.float32(-task.better * np.inf),
+      'score': np.float32(np.nan),
       'step': np.int32(0),
       'variables': jax.device_get(states.variables_of(state, name, stage)),
     }
@@ -155,9 +150,12 @@ def validate(
 
 
 def better(best, lane: Lane, name: str, scores, task: tasks.Task) -> Mapping:
-  """The best on validation so far: the record, or the lane as it is now."""
-  score = scores.get(_score_of(task, name), task.better * np.inf)
-  if not task.better * score > task.better * best['score']:
+  """The best on validation so far: the record, or the lane as it is now.
+
+  As long as nothing has a score, NaN, it is the lane as it is now.
+  """
+  score, record = scores.get(_score_of(task, name), np.nan), best['score']
+  if not np.isnan(record) and not task.better * score > task.better * record:
     return best
   variables = states.variables_of(lane.state, name, lane.stage)
   return {

@@ -123,6 +123,12 @@ def test_stratified_halves_are_exact_and_in_proportion():
     ({'validation': 1.0}, r'validation=1\.0.*\[0, 1\)'),
     ({'validation': 60}, r'validation=60.*0\.\.59'),
     ({'validation': -1}, 'validation=-1'),
+    ({'validation': 0.005}, 'validation=0.005.* 0 examples of 3 classes'),
+    ({'validation': 0.04}, 'validation=0.04 .* 2 examples of 3 classes'),
+    (
+      {'validation': 0.005, 'task': 'regression', 'classes': 1},
+      'holds out 0 examples; legal: 0 .none., or at least 1',
+    ),
     ({'validation': '10%'}, "validation='10%'"),
     ({'more_test': 60}, r'more_test=60.*0\.\.59'),
     ({'more_test': 1.5}, r'more_test=1\.5.*\[0, 1\)'),
