@@ -380,6 +380,10 @@ OPTIONS = [
   ('--trials -5', ['--trials']),
   ('--halving 2', ['--halving needs --sweep']),
   ('--sweep two --halving 1', ['halving', 'at least 2']),
+  (
+    '--sweep data.validation=10,0 --halving 2',
+    ['--halving ranks', 'data.validation'],
+  ),
   ('--sweep two --executor process --halving 2', ['--halving needs']),
   ('--retry', ['--retry needs --executor process or slurm']),
   ('--sweep two --retry', ['--retry needs']),
@@ -486,6 +490,10 @@ SPACES = [
   ('return {"alpha": sweep.choice()}', ['choice', 'empty']),
   ('return {"alhpa": sweep.uniform(0, 1)}', ["unknown config key 'alhpa'"]),
   ('return {"alpha": sweep.uniform(0, 2)}', ['alpha', '[0, 1]', '2']),
+  (
+    'return {"data.validation": sweep.choice(10, 0)}',
+    ['--search ranks', 'data.validation'],
+  ),
   (
     'return {"terms.soft.method": sweep.choice("kd", "nope")}',
     ["unknown method 'nope'"],

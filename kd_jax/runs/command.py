@@ -83,6 +83,8 @@ def swept(options, changes, c, plan) -> Work:
     return lambda stop: text
   # All settings are built before any begins: the last may be a mistake.
   prepared = sweep_run.build_all(many, workdir)
+  if plan.halving:
+    sweep_run.need_validation(prepared, '--halving')
   if options.executor == 'slurm':
     return on_slurm(options, c, todo)
   if options.executor == 'process':

@@ -68,7 +68,8 @@ def check_space(
     file, changes, space, data: as in `run`.
 
   Raises:
-    ValueError: for an invalid key or value, before any trial.
+    ValueError: for an invalid key or value, or no validation set to score a
+      trial on, before any trial.
   """
   ends = [
     {key: value}
@@ -79,7 +80,8 @@ def check_space(
     str(n): sweep_run.make_one(file, changes, setting, pathlib.Path(str(n)))
     for n, setting in enumerate(ends)
   }
-  sweep_run.build_all(swept, pathlib.Path(), data)
+  prepared = sweep_run.build_all(swept, pathlib.Path(), data)
+  sweep_run.need_validation(prepared, '--search')
 
 
 def describe(space: Mapping[str, sweep.Draw]) -> str:
