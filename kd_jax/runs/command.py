@@ -11,7 +11,7 @@ from kd_jax import build, config, errors, machine, runs, sweep
 from kd_jax.compare import table
 from kd_jax.executors import hardware, jobs, process, slurm, status
 from kd_jax.runs import describe, folders, search, sweep_run, tuned
-from kd_jax.training import loop
+from kd_jax.training import halving, loop
 
 # `stop`, called after every step -> the text to print at the end.
 Work = Callable[[Callable[[], bool]], str]
@@ -84,7 +84,8 @@ def swept(options, changes, c, plan) -> Work:
   # All settings are built before any begins: the last may be a mistake.
   prepared = sweep_run.build_all(many, workdir)
   if plan.halving:
-    sweep_run.need_validation(prepared, '--halving')
+    built = (e for group in prepared.groups for _, e in group)
+    halving.need_validation(built, '--halving')
   if options.executor == 'slurm':
     return on_slurm(options, c, todo)
   if options.executor == 'process':

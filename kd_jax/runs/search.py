@@ -80,8 +80,8 @@ def check_space(
     str(n): sweep_run.make_one(file, changes, setting, pathlib.Path(str(n)))
     for n, setting in enumerate(ends)
   }
-  prepared = sweep_run.build_all(swept, pathlib.Path(), data)
-  sweep_run.need_validation(prepared, '--search')
+  groups = sweep_run.build_all(swept, pathlib.Path(), data).groups
+  halving.need_validation((e for group in groups for _, e in group), '--search')
 
 
 def describe(space: Mapping[str, sweep.Draw]) -> str:

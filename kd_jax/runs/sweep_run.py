@@ -213,24 +213,6 @@ def launch(
   return rows
 
 
-def need_validation(prepared: runs.Prepared, option: str) -> None:
-  """Refuses an option that ranks settings on a validation set that is empty.
-
-  Args:
-    prepared: from `build_all`.
-    option: of the command line.
-
-  Raises:
-    ValueError: naming data.validation.
-  """
-  for (_, experiment), *_ in prepared.groups:
-    if not len(experiment.data.validation.labels):
-      raise ValueError(
-        f"{option} ranks settings on validation, and '{experiment.data.name}' "
-        f'holds out none; leave {option} out, or set data.validation above 0'
-      )
-
-
 def collect(settings: Mapping[str, Swept], workdir: pathlib.Path) -> list[dict]:
   """Writes sweep.json, sweep.csv and sweep.html of what is finished.
 

@@ -12,7 +12,7 @@ the lanes of a sweep reach a rung together, so none is promoted early.
 
 import math
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kd_jax import checkpoint, errors, tasks
 from kd_jax.training import lane
@@ -33,6 +33,24 @@ def rungs(settings: int, steps: int, eta: int) -> list[tuple[int, int]]:
     (steps // eta ** (count - k), math.ceil(settings / eta ** (k + 1)))
     for k in range(count)
   ]
+
+
+def need_validation(experiments: Iterable, option: str) -> None:
+  """Refuses an option that ranks settings on a validation set that is empty.
+
+  Args:
+    experiments: of the settings, built.
+    option: of the command line.
+
+  Raises:
+    ValueError: naming data.validation.
+  """
+  for data in (experiment.data for experiment in experiments):
+    if not len(data.validation.labels):
+      raise ValueError(
+        f"{option} ranks settings on validation, and '{data.name}' holds out "
+        f'none; leave {option} out, or set data.validation above 0'
+      )
 
 
 def make_pruner(
