@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Sweeps: one teacher, many settings, one program
+# # Sweeps: one teacher, many settings, one process
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/REPOSITORY/blob/main/colabs/03_sweeps.ipynb)
 #

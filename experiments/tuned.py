@@ -168,7 +168,7 @@ def summary(tables: Tables) -> str:
     taught = next(row for row in rows if row['teacher'] is not None)
     seeds, trials = len(taught['alone']), len(taught['trials'])
     lines.append(
-      f'On {task} {len(rows)} rivals, {trials} trials each of {tuned.SEEDS} '
+      f'On {task} {len(rows)} methods, {trials} trials each of {tuned.SEEDS} '
       f'seeds, then {seeds} other seeds on {taught["examples"]:,} test images: '
       f'teacher {100 * taught["teacher"]:.1f} %, student alone '
       f'{pages.moments(taught["alone"])}; {_holding(comparisons, task)}. '

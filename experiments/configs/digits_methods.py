@@ -1,8 +1,8 @@
 """Every method on digits: one student, one teacher, three seeds each.
 
 The weights are the published ones for CIFAR-100 where there are any, not tuned
-for digits: the table shows that each method trains, and what it costs, not
-which one is best. The student alone is in every row's comparison.
+for digits: this shows that each method trains, not which one is best, which
+`methods_tuned.py` does. The student alone is in every setting's comparison.
 
   python -m experiments.launch --config experiments/configs/digits_methods.py \
     --workdir runs/methods --sweep methods

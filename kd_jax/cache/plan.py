@@ -80,7 +80,7 @@ def make_plan(settings: Mapping[str, Any], data) -> Plan | None:
     'preprocessing': {'mean': data.mean, 'std': data.std},
     'top_k': spec['top_k'],
     'dtype': spec['dtype'],
-    # Caches without them keep the identity that they always had.
+    # Left out where empty: it is part of no identity then.
     **({'distribution': distribution} if distribution else {}),
     **_of_tokens(data),
   }

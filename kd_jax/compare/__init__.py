@@ -81,7 +81,7 @@ def described(
   task = {'task': data.task}
   return {
     'kind': 'run',
-    # A report that names none is of classification, as it always was.
+    # A report that names none is of classification.
     **(task if data.task != tasks.CLASSIFICATION.name else {}),
     'data': {
       'name': data.name,

@@ -134,7 +134,7 @@ def finish(
       jax.tree.leaves((used, held_out)), classes=classes,
       split_seed=split_seed, limit=limit,
       validation=len(held_out.labels),
-      # A set that was not cut keeps the fingerprint that it always had.
+      # Left out where nothing was cut: it is part of no fingerprint then.
       **({'more_test': len(more.labels)} if len(more.labels) else {}),
       **({'text': sorted(used.inputs)} if vocabulary else {}),
     ),

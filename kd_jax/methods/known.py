@@ -12,6 +12,11 @@ from kd_jax.methods import chunks
 
 # What a method reads of a teacher without logits, by `binned` of `pairs`.
 NONE, TAIL, FORWARD = (), sparse.VARIANTS[:1], sparse.VARIANTS
+# The methods that read the largest classes; tests keep them equal to METHODS.
+READERS = (
+  'kd', 'forward_kl', 'reverse_kl', 'generalized_jsd', 'skew_kl',
+  'skew_reverse_kl', 'symmetric_kl', 'js', 'tv',
+)  # fmt: skip
 # The option of a method that reads the others of a top k in several ways.
 OPTIONS = {'others': str | None}
 
@@ -44,7 +49,7 @@ def check(
   if held == sparse.KNOWN and not binned:
     raise ValueError(
       f"method '{name}' reads the logits of all classes, and the cache of its "
-      f'teacher holds the largest; legal with it: kd, forward_kl, or '
+      f'teacher holds the largest; legal with it: {", ".join(READERS)}, or '
       "cache.distribution=dict(name='all')"
     )
   exact = options.get('variant') == 'cross_entropy'

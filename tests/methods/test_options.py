@@ -4,10 +4,12 @@ import inspect
 import typing
 from typing import Annotated
 
+import jax
 import pytest
 
 from kd_jax import kinds, methods
-from kd_jax.methods import pairs
+from kd_jax.cache import forms
+from kd_jax.methods import known, pairs
 from tests.helpers.methods import cases, harness
 
 
@@ -99,3 +101,21 @@ def test_every_float_of_a_method_is_a_hyperparameter_or_static_by_choice(name):
   for parameter in signature.parameters.values():
     if isinstance(parameter.default, float):
       assert parameter.annotation is not parameter.empty, parameter
+
+
+def test_the_readers_of_the_largest_classes_are_named():
+  """`known.READERS`, which an error lists, are those that read them."""
+  shape = (2, 3, 17)
+  form = {'name': 'top_k', 'k': 4, 'dtype': 'float16'}
+  teacher = forms.shapes(form, shape)
+  student = {'logits': jax.ShapeDtypeStruct(shape, 'float32')}
+  readers = []
+  for name in methods.METHODS:
+    try:
+      made = methods.make_method(name)
+      made.init(jax.random.key(0), student, teacher)
+    except (ValueError, KeyError):
+      continue
+    if name not in methods.HARD:
+      readers.append(name)
+  assert sorted(readers) == sorted(known.READERS)
