@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -31,7 +32,10 @@ from kd_jax.data.text import tokenizing
 
 CONFIG, INPUTS, SWEEP = 'config.json', 'inputs.json', 'sweep_config.json'
 LOCK = '.lock'
-_OURS = (LOCK, '.writable')
+# What says nothing of a folder: a lock, and temporary files of `write_json`.
+_OURS = re.compile(
+  r'\.lock|\.writable|\.(inputs|config|sweep_config)\.json\.\d+'
+)
 _PACKAGES = (
   'jax',
   'flax',
@@ -100,14 +104,16 @@ def _claim_run(folder, settings, inputs, tokenizer) -> None:
         'its report, comparison and export can be made; use another workdir'
       )
     _compare(folder, CONFIG, settings, 'another config')
-    _compare(folder, INPUTS, inputs, 'other inputs')
   else:
     _refuse_filled(folder, 'run', CONFIG)
+  if (folder / INPUTS).exists():
+    _compare(folder, INPUTS, inputs, 'other inputs')
   if jax.process_index() == 0:
-    # The inputs come first: a folder with a config is whole.
+    # In this order: a folder with a config is whole, and what a kill leaves
+    # before has the inputs, see `_is_begun`.
+    checkpoint.write_json(folder / INPUTS, dict(inputs))
     if tokenizer:
       (folder / tokenizing.FILE).write_text(tokenizer, encoding='utf-8')
-    checkpoint.write_json(folder / INPUTS, dict(inputs))
     checkpoint.write_json(folder / CONFIG, settings)
     (folder / 'command.txt').write_text(shlex.join(sys.orig_argv) + '\n')
     checkpoint.write_json(folder / 'environment.json', environment())
@@ -161,8 +167,20 @@ def _compare(folder, name: str, mine: Mapping, what: str) -> None:
 
 def _refuse_filled(folder, kind: str, name: str) -> None:
   """Refuses a folder that holds something else."""
-  if any(path.name not in _OURS for path in folder.iterdir()):
+  names = _content(folder)
+  if names and not _is_begun(names):
     raise ValueError(f'{folder} is not empty and is not a {kind} (no {name})')
+
+
+def _content(folder: pathlib.Path) -> set[str]:
+  """The names in a folder that say what it is."""
+  names = {path.name for path in folder.iterdir()}
+  return {name for name in names if not _OURS.fullmatch(name)}
+
+
+def _is_begun(names: set[str]) -> bool:
+  """Whether a claim that was killed before its config has left these."""
+  return INPUTS in names and names <= {INPUTS, tokenizing.FILE}
 
 
 def make_room(folder: pathlib.Path) -> None:
@@ -176,12 +194,12 @@ def make_room(folder: pathlib.Path) -> None:
     return
   if not folder.is_dir():
     raise ValueError(f'{folder} is a file: it is not moved aside')
-  filled = any(path.name not in _OURS for path in folder.iterdir())
-  if filled and not any((folder / name).exists() for name in (CONFIG, SWEEP)):
+  names = _content(folder)
+  if names and not (names & {CONFIG, SWEEP} or _is_begun(names)):
     raise ValueError(
       f'{folder} is neither a run nor a sweep: it is not moved aside'
     )
-  if filled:
+  if names:
     with lock(folder):
       target = checkpoint.move_aside(folder)
     metrics.say(f'moved {folder} to {target}')
