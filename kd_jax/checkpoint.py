@@ -151,8 +151,8 @@ def restore(
     checkpoint is moved aside, and the checkpoint before it is read.
 
   Raises:
-    ValueError: it belongs to another identity, or has another structure; the
-      first difference is named.
+    errors.UserError: it belongs to another identity, or has another structure;
+      the first difference is named.
     OSError: it cannot be read for another reason than damage.
   """
   template = jax.tree.map(
@@ -204,7 +204,7 @@ def _read(manager, step: int, **item) -> Any:
 def _check_meta(folder, step, meta, identity, template) -> None:
   """Refuses a checkpoint of another training, version or structure."""
   if 'structure' not in meta:
-    raise ValueError(
+    raise errors.UserError(
       f'checkpoint {step} in {folder} was written by kd_jax before 0.2, which '
       'alone can continue it; use another workdir, or --overwrite'
     )
@@ -212,13 +212,13 @@ def _check_meta(folder, step, meta, identity, template) -> None:
     identity, meta.get('identity', {})
   )
   if difference:
-    raise ValueError(
+    raise errors.UserError(
       f'checkpoint {step} in {folder} belongs to another training: '
       f'{difference}; use another workdir, or overwrite this one'
     )
   there, here = meta['structure'], structure(template)
   for path, now, then in identities.differences(here, there, 'missing'):
-    raise ValueError(
+    raise errors.UserError(
       f'checkpoint {step} in {folder} does not fit: {path} is {then} there and '
       f'{now} now; it was written with {_words(meta["versions"])}, this is '
       f'{_words(versions())}'

@@ -365,6 +365,7 @@ def main(argv: list[str] | None = None) -> int:
     errors.DamagedError,
     errors.LanesError,
     errors.BusyError,
+    errors.UserError,
     OSError,
   ) as error:
     return _end(error)

@@ -30,6 +30,10 @@ class JobError(Exception):
   """Jobs of a sweep failed; the others are finished."""
 
 
+class UserError(ValueError):
+  """A mistake that the work meets: a foreign folder, an impossible trial."""
+
+
 class LanesError(ValueError):
   """More lanes are asked for than fit the memory."""
 

@@ -15,13 +15,14 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import jax
 
 from kd_jax import (
   build,
   checkpoint,
+  errors,
   identities,
   kinds,
   locks,
@@ -59,7 +60,7 @@ def claim(
     tokenizer: the text of its tokenizer's file; '': there is none.
 
   Raises:
-    ValueError: it belongs to another config or to other inputs (the first
+    errors.UserError: it belongs to another config or to other inputs (the first
       that differs is named), is no run, or cannot be written.
   """
   _first_then_others(
@@ -75,7 +76,7 @@ def claim_sweep(folder: pathlib.Path, settings: dict) -> None:
     settings: the config that the settings change, as JSON.
 
   Raises:
-    ValueError: as `claim`.
+    errors.UserError: as `claim`.
   """
   _first_then_others(folder, lambda: _claim_sweep(folder, settings))
 
@@ -96,10 +97,12 @@ def _claim_run(folder, settings, inputs, tokenizer) -> None:
   """Claims the folder of a run in one process."""
   _make(folder)
   if (folder / SWEEP).exists():
-    raise ValueError(f'{folder} is the folder of a sweep; use another workdir')
+    raise errors.UserError(
+      f'{folder} is the folder of a sweep; use another workdir'
+    )
   if (folder / CONFIG).exists():
     if not (folder / INPUTS).exists():
-      raise ValueError(
+      raise errors.UserError(
         f'{folder} is a run of kd_jax before 0.2, which alone can continue it; '
         'its report, comparison and export can be made; use another workdir'
       )
@@ -123,7 +126,7 @@ def _claim_sweep(folder, settings) -> None:
   """Claims the folder of a sweep in one process."""
   _make(folder)
   if (folder / CONFIG).exists():
-    raise ValueError(
+    raise errors.UserError(
       f'{folder} is the folder of a single run; use another workdir'
     )
   if (folder / SWEEP).exists():
@@ -141,35 +144,42 @@ def _make(folder: pathlib.Path) -> None:
     (folder / '.writable').touch()
     (folder / '.writable').unlink(missing_ok=True)
   except OSError as error:
-    raise ValueError(
+    raise errors.UserError(
       f'workdir {folder} cannot be written: {error.strerror}'
     ) from None
 
 
 def _compare(folder, name: str, mine: Mapping, what: str) -> None:
   """Refuses a folder whose file differs from mine."""
-  try:
-    theirs = checkpoint.read_json(folder / name)
-  except (OSError, ValueError) as error:
-    raise ValueError(f'{folder / name} cannot be read: {error}') from None
-  if not isinstance(theirs, dict):
-    raise ValueError(f'{folder / name} is not a JSON object')
-  idle = build.idle(mine)
+  theirs, idle = _read(folder / name), build.idle(mine)
   difference = identities.first_difference(
     *({k: v for k, v in of.items() if k not in idle} for of in (mine, theirs))
   )
   if difference:
-    raise ValueError(
+    raise errors.UserError(
       f'{folder} belongs to {what}: {difference}; use another workdir, '
       'or overwrite (--overwrite, overwrite=True), which moves this one aside'
     )
+
+
+def _read(path: pathlib.Path) -> dict:
+  """The JSON object of a file; raises where it is none."""
+  try:
+    value = checkpoint.read_json(path)
+  except (OSError, ValueError) as error:
+    raise errors.UserError(f'{path} cannot be read: {error}') from None
+  if not isinstance(value, dict):
+    raise errors.UserError(f'{path} is not a JSON object')
+  return value
 
 
 def _refuse_filled(folder, kind: str, name: str) -> None:
   """Refuses a folder that holds something else."""
   names = _content(folder)
   if names and not _is_begun(names):
-    raise ValueError(f'{folder} is not empty and is not a {kind} (no {name})')
+    raise errors.UserError(
+      f'{folder} is not empty and is not a {kind} (no {name})'
+    )
 
 
 def _content(folder: pathlib.Path) -> set[str]:
@@ -187,22 +197,54 @@ def make_room(folder: pathlib.Path) -> None:
   """Moves a run or sweep aside, so that its folder can be begun anew.
 
   Raises:
-    ValueError: the folder holds something else.
+    errors.UserError: the folder holds something else.
     errors.BusyError: it is being trained.
   """
   if not folder.exists() or jax.process_index():
     return
   if not folder.is_dir():
-    raise ValueError(f'{folder} is a file: it is not moved aside')
+    raise errors.UserError(f'{folder} is a file: it is not moved aside')
   names = _content(folder)
   if names and not (names & {CONFIG, SWEEP} or _is_begun(names)):
-    raise ValueError(
+    raise errors.UserError(
       f'{folder} is neither a run nor a sweep: it is not moved aside'
     )
   if names:
     with lock(folder):
       target = checkpoint.move_aside(folder)
     metrics.say(f'moved {folder} to {target}')
+
+
+def supersede(
+  folder: pathlib.Path, settings: Mapping, keys: Iterable[str]
+) -> None:
+  """Moves a run aside whose values of some keys are no longer wanted.
+
+  Args:
+    folder: of the run; there may be none.
+    settings: the config that it is to have, as JSON.
+    keys: dotted, of values or of sub-trees.
+
+  Raises:
+    errors.UserError: its config cannot be read.
+    errors.BusyError: it is being trained.
+  """
+  if jax.process_index() or not (folder / CONFIG).exists():
+    return
+  trees = tuple(f'{key}.' for key in keys)
+  difference = identities.first_difference(
+    *(
+      {
+        key: value
+        for key, value in identities.flatten(of).items()
+        if f'{key}.'.startswith(trees)
+      }
+      for of in (settings, _read(folder / CONFIG))
+    )
+  )
+  if difference:
+    metrics.say(f'{folder} is trained anew: {difference}')
+    make_room(folder)
 
 
 @contextlib.contextmanager

@@ -158,7 +158,7 @@ def claim(prepared: Prepared, sweep_of: Mapping | None = None) -> Prepared:
       a single run.
 
   Raises:
-    ValueError: for a folder that belongs to something else.
+    errors.UserError: for a folder that belongs to something else.
   """
   workdir = prepared.workdir
   if sweep_of is not None:

@@ -6,9 +6,10 @@ validation alone, and no trial reads the test set; the runs of the best trial's
 values are compared as those of any sweep.
 
 A setting has its folder, and its study lies in TUNING/SETTING: the same command
-continues both. The page of the sweep is written at the end; those of its runs
-are left to `python -m kd_jax.report DIR`, since they take longer than training
-a small network.
+continues both. Where more trials find better values, the run of the old ones is
+moved aside, and the new ones are trained. The page of the sweep is written at
+the end; those of its runs are left to `python -m kd_jax.report DIR`, since they
+take longer than training a small network.
 """
 
 import pathlib
@@ -96,6 +97,7 @@ def run(
     chosen = {**setting, **best}
     swept[name] = sweep_run.make_one(file, changes, chosen, workdir / name)
     prepared = sweep_run.build_all({name: swept[name]}, workdir)
+    folders.supersede(workdir / name, _settings(prepared), searched[name])
     runs.claim(prepared)
     shelf = workdir / jobs.SHELF
     (result,) = runs.train_all(
@@ -104,6 +106,15 @@ def run(
     if result.failure:
       print(f'{name}: {result.failure}', file=sys.stderr)
   return sweep_run.collect(swept, workdir)
+
+
+def _settings(prepared: runs.Prepared) -> Mapping:
+  """The config that a single setting's folder is claimed with, as JSON."""
+  ((place, experiment), *_), *_ = prepared.groups
+  if place.setting == place.folder:
+    return experiment.config
+  (c,) = prepared.configs.values()
+  return config.to_json(c)
 
 
 def tune(

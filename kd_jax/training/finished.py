@@ -10,6 +10,7 @@ import jax
 
 from kd_jax import (
   checkpoint,
+  errors,
   identities,
   locks,
   metrics,
@@ -108,7 +109,7 @@ def read(experiment, stage, folder) -> Outcome | None:
   message: the stage is then trained again, from its last whole checkpoint.
 
   Raises:
-    ValueError: a network belongs to another training.
+    errors.UserError: a network belongs to another training.
   """
   if folder is None:
     return None
@@ -117,7 +118,7 @@ def read(experiment, stage, folder) -> Outcome | None:
     place = folder / 'networks' / name
     state, networks[name] = resume.read_network(place, name, identity)
     if state.what == resume.FOREIGN:
-      raise ValueError(f'{state.why}; use another workdir, or overwrite')
+      raise errors.UserError(f'{state.why}; use another workdir, or overwrite')
     if state.what == resume.DAMAGED and not jax.process_index():
       target = checkpoint.move_aside(place, folder / 'damaged')
       metrics.say(f'{state.why}; moved to {target}')

@@ -59,7 +59,7 @@ def open_lane(
     runtime: of the stage.
 
   Raises:
-    ValueError: the checkpoint belongs to another training.
+    errors.UserError: the checkpoint belongs to another training.
   """
   stage, session = entry.stage, entry.session
   state = runtime.init(stage, entry.starts)

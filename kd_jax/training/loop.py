@@ -70,7 +70,7 @@ def check(plan: Plan, experiment: build.Experiment) -> None:
   """Refuses a plan that the placement of an experiment does not allow.
 
   Raises:
-    ValueError: a single program of lanes that take several devices each.
+    errors.UserError: a single program of lanes that take several devices each.
   """
   if experiment.options['parallel'] != 'auto':
     strategies.check(plan.strategy, experiment.placement)
@@ -111,8 +111,8 @@ def train(
 
   Raises:
     errors.StoppedError: `stop` was true; every lane is saved.
-    ValueError: the plan has more lanes than fit the memory, or a checkpoint
-      belongs to another training.
+    errors.LanesError: the plan has more lanes than fit the memory.
+    errors.UserError: a checkpoint belongs to another training.
   """
   stage, session = entries[0].stage, entries[0].session
   experiment = choice.spread(experiment, len(entries))

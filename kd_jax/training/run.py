@@ -19,7 +19,8 @@ def run(
     errors.StoppedError: `stop` was true; the same run continues there.
     errors.DivergedError: a loss became NaN or infinite.
     errors.CacheError: the cached teacher outputs belong to something else.
-    ValueError: what is in the folder belongs to another training.
+    errors.UserError: what is in the folder belongs to another training, or
+      the placement does not allow the plan.
   """
   (outcome,) = run_all([experiment], [session])
   return outcome.unwrap()
@@ -44,7 +45,7 @@ def run_all(
     For each {network: variables} as `run` returns, or its failure.
 
   Raises:
-    errors.StoppedError, errors.CacheError, ValueError: see `run`.
+    errors.StoppedError, errors.CacheError, errors.UserError: see `run`.
   """
   loop.check(plan, experiments[0])
   for experiment, session in zip(experiments, sessions):
@@ -93,7 +94,7 @@ def _announce(many, k, running, missing) -> None:
   """Prints which experiments have finished the stage and which continue.
 
   Raises:
-    ValueError: a checkpoint belongs to another training.
+    errors.UserError: a checkpoint belongs to another training.
   """
   ready = [i for i in running if i not in missing and many.sessions[i].folder]
   if ready:
@@ -111,7 +112,7 @@ def _announce(many, k, running, missing) -> None:
       folder / 'checkpoints' / stage.name, identity
     )
     if status.what == resume.FOREIGN:
-      raise ValueError(
+      raise errors.UserError(
         f'{status.why}; use another workdir, or overwrite this one'
       )
     if status.what == resume.AT:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kd_jax import parallel, types
+from kd_jax import errors, parallel, types
 from kd_jax.training import chunks, packed
 from kd_jax.training import runtime as runtimes
 
@@ -314,10 +314,10 @@ def check(name: str, placement: parallel.Placement) -> None:
   """Refuses a strategy that the placement does not allow.
 
   Raises:
-    ValueError: a single program of lanes that take several devices each.
+    errors.UserError: a single program of lanes that take several devices each.
   """
   if name not in ('auto', *allowed(placement)):
-    raise ValueError(
+    raise errors.UserError(
       f'the strategy {name!r} puts each lane on one device: it needs '
       f"parallel='auto' or 'one', not {placement.name!r}"
     )

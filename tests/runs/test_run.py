@@ -138,6 +138,21 @@ def test_a_damaged_config_is_named(name, text, words, copy, capsys):
   assert said.count('\n') == 1
 
 
+def test_a_mistake_that_the_work_meets_is_one_line(copy, tmp_path, capsys):
+  path = copy / 'networks/student' / network_files.SPEC
+  spec = json.loads(path.read_text())
+  spec['identity']['seed'] = 7
+  path.write_text(json.dumps(spec))
+  assert launch(copy) == errors.USER
+  said = capsys.readouterr().err
+  assert 'networks/student is of another training: seed is 0 now' in said
+  meshed = '--strategy', 'vmap', '--config.parallel=mesh'
+  assert launch(tmp_path / 'mesh', *meshed) == errors.USER
+  said += capsys.readouterr().err
+  assert "it needs parallel='auto' or 'one', not 'mesh'" in said
+  assert said.count('error: ') == 2 and 'Traceback' not in said
+
+
 def test_two_processes_in_one_folder(tmp_path, capsys):
   with folders.lock(tmp_path):
     assert launch(tmp_path) == errors.USER
