@@ -162,6 +162,8 @@ def tuned_each(options, changes, c, plan) -> Work:
     text = '\n'.join([describe.describe(experiment), '', *parts])
     return lambda stop: text
   claim(options, c)
+  for name, space in spaces.items():
+    search.check_study(options.workdir / tuned.TUNING / name, space)
   return lambda stop: sweep_run.summary(
     tuned.run(
       options.config,

@@ -4,12 +4,22 @@ The study is a journal in the workdir: the same command continues it, and
 trials that were running when it was killed are trained to their end.
 """
 
+import contextlib
 import inspect
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from kd_jax import config, errors, kinds, runs, sweep, tasks, user_file
+from kd_jax import (
+  config,
+  errors,
+  identities,
+  kinds,
+  runs,
+  sweep,
+  tasks,
+  user_file,
+)
 from kd_jax.runs import folders, sweep_run
 from kd_jax.training import halving, lane, loop
 
@@ -86,23 +96,24 @@ def check_space(
 
 def describe(space: Mapping[str, sweep.Draw]) -> str:
   """A line for each dimension."""
-  rows = [
-    f'  {key}: {draw.kind} '
-    + (
-      ', '.join(map(str, draw.values))
-      if draw.values
-      else f'{draw.low:g} to {draw.high:g}'
-    )
-    for key, draw in space.items()
-  ]
+  rows = [f'  {key}: {_text_of(draw)}' for key, draw in space.items()]
   return '\n'.join(['search:', *rows])
 
 
+def _text_of(draw: sweep.Draw) -> str:
+  """A distribution in a few words."""
+  if draw.values:
+    return f'{draw.kind} {", ".join(map(str, draw.values))}'
+  return f'{draw.kind} {draw.low:g} to {draw.high:g}'
+
+
 def check_study(workdir: pathlib.Path, space: Mapping[str, sweep.Draw]) -> None:
-  """Refuses to continue a study of other keys.
+  """Refuses to continue a study of other keys or distributions.
+
+  Its trials would be rivals of what is drawn now.
 
   Raises:
-    ValueError: naming the keys of both.
+    ValueError: naming the keys of both, or the first that is drawn otherwise.
   """
   if not (workdir / JOURNAL).exists():
     return
@@ -117,6 +128,22 @@ def check_study(workdir: pathlib.Path, space: Mapping[str, sweep.Draw]) -> None:
         f'and search_space() now has {", ".join(sorted(space))}; use another '
         '--workdir'
       )
+    for key, distribution in trial.distributions.items():
+      then = _draw_of(distribution)
+      if identities.plain(then) != identities.plain(space[key]):
+        raise ValueError(
+          f'the study in {workdir} draws {key} as {_text_of(then)}, and '
+          f'search_space() now as {_text_of(space[key])}; use another '
+          '--workdir, or --overwrite'
+        )
+
+
+def _draw_of(distribution) -> sweep.Draw:
+  """What Optuna's distribution was made of."""
+  if hasattr(distribution, 'choices'):
+    return sweep.Draw('choice', values=distribution.choices)
+  kind = 'log_uniform' if distribution.log else 'uniform'
+  return sweep.Draw(kind, distribution.low, distribution.high)
 
 
 def run(
@@ -177,6 +204,10 @@ def explore(
 
   Returns:
     The study, and {trial: Swept}.
+
+  Raises:
+    errors.UserError: for values that do not go together, before the trials
+      that are proposed with them are trained.
   """
   optuna = require_optuna()
   sweep_of = config.to_json(config.read(file, changes))
@@ -186,7 +217,8 @@ def explore(
   def swept(trial):
     name = f'trial_{trial.number:04d}'
     values = {key: propose(trial, key, draw) for key, draw in space.items()}
-    return name, sweep_run.make_one(file, changes, values, workdir / name)
+    with _invalid(workdir):
+      return name, sweep_run.make_one(file, changes, values, workdir / name)
 
   for trial in study.get_trials():
     settings |= [swept(optuna.trial.FixedTrial(trial.params, trial.number))]
@@ -201,11 +233,25 @@ def explore(
       settings |= [swept(batch[-1])]
     names = {f'trial_{trial.number:04d}': trial for trial in batch}
     batched = {name: settings[name] for name in names}
-    prepared = runs.claim(sweep_run.build_all(batched, workdir, data), sweep_of)
+    with _invalid(workdir):
+      prepared = sweep_run.build_all(batched, workdir, data)
+    runs.claim(prepared, sweep_of)
     scores = train(batched, prepared, names)
     tell(optuna, study, names, scores, prepared.groups[0][0][1].task)
     batch = []
   return study, settings
+
+
+@contextlib.contextmanager
+def _invalid(workdir: pathlib.Path) -> Iterator[None]:
+  """Makes what is refused of a trial's config a mistake of its space."""
+  try:
+    yield
+  except ValueError as error:
+    raise errors.UserError(
+      f'a trial of the search in {workdir} cannot be: {error}; change '
+      'search_space(), and use another --workdir or --overwrite'
+    ) from error
 
 
 def open_study(optuna, workdir: pathlib.Path):

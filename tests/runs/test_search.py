@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from kd_jax import config, sweep
+from kd_jax import cli, config, errors, sweep
 from kd_jax.runs import search, sweep_run
 from kd_jax.training import halving
 
@@ -114,3 +114,54 @@ def test_a_study_of_another_space_is_refused(tmp_path):
   search.check_study(tmp_path, SPACE)
   with pytest.raises(ValueError, match='searches temperature,.* alpha'):
     search.check_study(tmp_path, {'alpha': sweep.uniform(0.0, 1.0)})
+
+
+@pytest.mark.parametrize(
+  'draw, text',
+  [
+    (sweep.log_uniform(1.0, 2.0), 'log_uniform 1 to 2'),
+    (sweep.uniform(1e-4, 3e-2), 'uniform 0.0001 to 0.03'),
+    (sweep.choice(1e-3, 1e-2), 'choice 0.001, 0.01'),
+  ],
+)
+def test_a_study_of_other_ranges_is_refused(draw, text, tmp_path):
+  optuna = pytest.importorskip('optuna')
+  study = search.open_study(optuna, tmp_path)
+  space = {
+    'alpha': sweep.uniform(0, 1),
+    'terms.soft.standardize': sweep.choice(False, True),
+    'lr': sweep.log_uniform(1e-4, 3e-2),
+  }
+  for _ in range(2):
+    trial = study.ask()
+    for key, draws in space.items():
+      search.propose(trial, key, draws)
+    study.tell(trial, 0.5)
+  search.check_study(tmp_path, space)
+  words = f'draws lr as log_uniform 0.0001 to 0.03, and .* now as {text}; use'
+  with pytest.raises(ValueError, match=words):
+    search.check_study(tmp_path, {**space, 'lr': draw})
+
+
+def test_a_trial_that_cannot_be_is_one_line(tmp_path, capsys):
+  """Its values are legal each by itself, as the ends of the space are."""
+  pytest.importorskip('optuna')
+  file = tmp_path / 'mine.py'
+  file.write_text(
+    QUICK.read_text()
+    + """
+
+def search_space():
+  from kd_jax import sweep
+  return {
+    'train.steps': sweep.choice(30, 8),
+    'train.optimizer.accumulate': sweep.choice(1, 20),
+  }
+"""
+  )
+  argv = ['--config', str(file), '--workdir', str(tmp_path / 'run')]
+  assert cli.main([*argv, '--search', 'optuna']) == errors.USER
+  said = capsys.readouterr().err
+  assert said.count('\n') == 1, said
+  assert 'a trial of the search in' in said
+  assert 'accumulate=20 is more than the 8 steps' in said

@@ -4,8 +4,8 @@ import pathlib
 
 import pytest
 
-from kd_jax import checkpoint, sweep
-from kd_jax.runs import search, tuned
+from kd_jax import checkpoint, cli, config, errors, runs, sweep
+from kd_jax.runs import folders, search, sweep_run, tuned
 
 QUICK = pathlib.Path(__file__).resolve().parents[1] / 'helpers/quick.py'
 SPACE = """
@@ -43,9 +43,41 @@ def test_a_key_is_swept_or_searched(file):
     tuned.spaces(file, sweep.grid('alpha', 0.5))
 
 
+@pytest.mark.parametrize('seeds, weights', [(1, 'hard'), (2, 'soft')])
+def test_a_run_of_other_values_is_moved_aside(
+  seeds, weights, file, tmp_path, monkeypatch, capsys
+):
+  best, workdir = [0.8, 0.8, 0.9], tmp_path / 'run'
+  few = {**FEW, 'seeds': str(seeds), 'alpha_weights': weights}
+  done = {'arg=4': runs.Result({})}
+  monkeypatch.setattr(tuned, 'tune', lambda *_: {'alpha': best.pop(0)})
+  monkeypatch.setattr(runs, 'train_all', lambda *_, **__: done)
+  monkeypatch.setattr(sweep_run, 'collect', lambda *_: [])
+  for again in (False, True, True):
+    tuned.run(file, few, SETTINGS[1:], 3, workdir, lambda: False)
+    assert (workdir / 'arg=4/mine').exists() == (again and len(best) == 1)
+    (workdir / 'arg=4/mine').touch()
+  said = capsys.readouterr().err
+  assert 'arg=4 is trained anew: alpha is ' in said and 'moved' in said
+  assert (workdir / 'arg=4.replaced/mine').exists()
+
+
+def test_a_study_of_another_space_is_refused(file, tmp_path, capsys):
+  optuna = pytest.importorskip('optuna')
+  folders.claim_sweep(tmp_path / 'run', config.to_json(config.read(file)))
+  study = search.open_study(optuna, tmp_path / 'run/tuning/arg=2')
+  search.propose(study.ask(), 'alpha', sweep.uniform(0.1, 0.3))
+  argv = ['--config', file, '--workdir', str(tmp_path / 'run')]
+  argv += ['--search', 'optuna', '--sweep', 'arg=2,4', '--trials', '1']
+  assert cli.main(argv) == errors.USER
+  said = capsys.readouterr().err
+  assert 'draws alpha as uniform 0.1 to 0.3, and' in said
+  assert 'now as uniform 0.1 to 0.2; use another' in said
+
+
 @pytest.mark.slow
 def test_the_best_trial_of_each_is_trained_anew(file, tmp_path):
-  pytest.importorskip('optuna')
+  optuna = pytest.importorskip('optuna')
   workdir = tmp_path / 'run'
 
   def go():
@@ -73,3 +105,13 @@ def test_the_best_trial_of_each_is_trained_anew(file, tmp_path):
   for new, old in zip(go(), rows, strict=True):
     assert new | {'seconds_per_step': old['seconds_per_step']} == old
   assert report.stat().st_mtime_ns == before
+  # More trials find better values for the second one.
+  better = optuna.trial.create_trial(
+    params={'alpha': 0.85}, distributions=study.trials[0].distributions, value=2
+  )
+  study.add_trial(better)
+  first, second = go()
+  assert second['values']['alpha'] == 0.85 != rows[1]['values']['alpha']
+  assert first['values'] == rows[0]['values']
+  assert report.stat().st_mtime_ns == before
+  assert (workdir / 'arg=4.replaced/report.json').exists()
