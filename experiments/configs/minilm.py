@@ -27,8 +27,8 @@ Source: Wang et al. 2021, https://arxiv.org/abs/2012.15828; there is no
 training code of the authors to differ from.
 
 Expected of the small one, test accuracy, three seeds: teacher 80.8 %, student
-alone 80.1 (spread 0.3), distilled 80.9 (0.5): +0.8 points (95 % interval -1.3 to
-+2.8), no measurable difference. `published` is not measured.
+alone 80.1 (spread 0.3), distilled 80.9 (0.5): +0.8 points (95 % interval -1.3
+to +2.8), no measurable difference. `published` is not measured.
 """
 
 from experiments.configs import sst2
