@@ -17,6 +17,8 @@ OPEN = ('data', 'networks', 'scheme', 'terms', 'views')  # take keys of any name
 # And so do these.
 OPEN_ENDS = ('optimizer.options.', 'optimizer.schedule.', 'cache.distribution.')
 ALPHA_WEIGHTS = ('soft', 'hard')
+# Read through references alone: they say nothing of a config without these.
+REFERRED = ('temperature', 'alpha', 'beta', 'alpha_weights')
 
 # The kinds of the plain keys; all others have the type of their default.
 TRAINING = {

@@ -224,6 +224,34 @@ def expand(settings: Sequence[Setting]) -> dict[str, Setting]:
   return named
 
 
+def check_apart(configs: Mapping[str, Mapping[str, Any]]) -> None:
+  """Refuses settings that are the same experiment under two names.
+
+  A table would have it twice, and a family of comparisons be too large.
+
+  Args:
+    configs: {setting: {dotted key: value}}, complete, of what is read alone.
+
+  Raises:
+    ValueError: naming the first two.
+  """
+  names = {}
+  for name, flat in configs.items():
+    # 4 and 4.0 are equal, True and 1 are not.
+    same = names.setdefault(
+      tuple(
+        (key, value if type(value) in (int, float) else repr(value))
+        for key, value in sorted(flat.items())
+      ),
+      name,
+    )
+    if same != name:
+      raise ValueError(
+        f"the settings '{same}' and '{name}' of the sweep are the same "
+        'experiment: nothing reads what tells them apart; leave one out'
+      )
+
+
 def stackable(
   configs: Mapping[str, Mapping[str, Any]], numbers: Callable[[str], bool]
 ) -> list[tuple[str | None, list[str]]]:

@@ -460,6 +460,9 @@ SWEPT = [
   ('train.optimizer.accumulate=1,10000', ['accumulate=10000']),
   ('arg=foo', ['ok.py:', 'ValueError: could not convert', 'foo']),
   ('alhpa=1,2', ["unknown config key 'alhpa'"]),
+  ('beta=1,2', ["'beta=1' and 'beta=2'", 'same experiment']),
+  ('alpha=0.5,0.9,0.50', ["'alpha=0.5' and 'alpha=0.50'", 'same experiment']),
+  ('train.epochs=1,2;temperature=4,4.0', ["=4.0,train.epochs=1'", 'same']),
 ]
 
 
@@ -598,6 +601,10 @@ ACCEPTED = [
   '--sweep two --executor process --workers 2 --workdir nowhere',
   '--sweep two --strategy loop --lanes 2 --halving 2',
   '--sweep data.limit=300,320',
+  '--sweep select=last,best;eval_every=3,4',
+  '--sweep temperature=1,2;beta=3',
+  '--sweep seed=0,1;seeds=2',
+  '--sweep precision=float32,bfloat16;steps_at_once=0,2',
   '--config.data.train_only=()',
   '--config.data.validation=10',
   '--config.data.validation=0',

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
-from kd_jax import build, config, errors, machine, runs, sweep
+from kd_jax import build, config, errors, identities, machine, runs, sweep
 from kd_jax.compare import table
 from kd_jax.executors import hardware, jobs, process, slurm, status
 from kd_jax.runs import describe, folders, search, sweep_run, tuned
@@ -78,6 +78,7 @@ def swept(options, changes, c, plan) -> Work:
   if options.status:
     states = sweep_run.progress(workdir, todo)
     return lambda stop: status.table(states)
+  check_apart(many)
   if options.list:
     text = sweep_run.describe(many)
     return lambda stop: text
@@ -104,6 +105,16 @@ def swept(options, changes, c, plan) -> Work:
       return sweep_run.summary(rows, workdir)
 
   return all_of
+
+
+def check_apart(many: Mapping[str, sweep_run.Swept]) -> None:
+  """Refuses settings that are the same experiment; raises as `make`."""
+  flat = {}
+  for name, setting in many.items():
+    whole = config.to_json(config.resolve(setting.config))
+    read = {k: v for k, v in whole.items() if k not in config.REFERRED}
+    flat[name] = identities.flatten(read)
+  sweep.check_apart(flat)
 
 
 def one_process(settings: Sequence[sweep.Setting]) -> None:
