@@ -161,6 +161,7 @@ def test_the_same_network_from_other_source_text_is_the_same(teacher, first):
   assert equal(again.variables, first[1].variables)
 
 
+@pytest.mark.slow
 def test_without_a_validation_set_the_best_is_the_last(tmp_path):
   (train, test), folder = DATA, tmp_path / 'run'
   data = kd_jax.make_data('arrays', train=train, test=test, validation=0)

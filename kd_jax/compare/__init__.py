@@ -147,10 +147,10 @@ def other_moments(
     for moment, networks in moments.items():
       beside = place.with_name(f'{place.name}_{moment}')
       if beside.is_dir():
-        loaded, spec = network_files.load_network(beside)
+        variables, spec = network_files.load_network(beside)
         scores = spec.get('validation') or {}
-        if moment == 'last' or math.isfinite(scores.get('best', math.nan)):
-          networks[row] = loaded
+        if moment == 'last' or math.isfinite(scores.get('best', 0)):
+          networks[row] = variables
   return moments
 
 
