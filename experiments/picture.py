@@ -36,7 +36,7 @@ def draw_run(result: results.Result) -> str:
   """Scores and curves of a run."""
   names, task = tables.titles(result.report), tasks.task_of(result.report)
   colors = svg.palette(result.report)
-  dots = page.points(result.report, names, colors)
+  dots = list(page.points(result.report, names, colors).values())
   learning = curves.draw(result, names, colors)[:1]
   return notebook.show(pictures.scores(dots, task), *learning).text
 

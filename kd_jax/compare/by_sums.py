@@ -302,9 +302,13 @@ def reliability(fit: Mapping[str, np.ndarray]) -> dict[str, list]:
 
 
 def scored(task: tasks.Task, drawn: resampling.Resampled) -> dict[str, Any]:
-  """Score and interval of a network."""
+  """Score and interval of a network; no interval where it has no score."""
   interval = drawn.interval(statistics.LEVEL)
-  return {task.score: drawn.value, 'interval': list(interval)}
+  known = np.isfinite([drawn.value, *interval]).all()
+  return {
+    task.score: drawn.value,
+    'interval': list(interval) if known else None,
+  }
 
 
 def judged(

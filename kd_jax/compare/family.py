@@ -20,7 +20,8 @@ def correct(
 
   Args:
     verdicts: {name: as `verdict.of_seeds` gives it; None without a baseline}.
-      Those of one run have no p over seeds and are not part of the family.
+      Those of one run, or without a score, have no p over seeds and are not
+      part of the family.
 
   Returns:
     {name: 'p', 'p_holm' (None where there is none), 'outcome' after the
@@ -53,10 +54,9 @@ def sentence(rows: Mapping[str, Mapping[str, Any]]) -> str:
   Args:
     rows: as `correct` gives them.
   """
-  single = sum(row['outcome'] == verdict.UNKNOWN for row in rows.values())
   tested = [row for row in rows.values() if row['p_holm'] is not None]
   if not tested:
-    return _untested(single)
+    return _untested(rows)
   better = [n for n, row in rows.items() if row['outcome'] == verdict.HELPED]
   worse = [n for n, row in rows.items() if row['outcome'] == verdict.HURT]
   alone = sum(row['p'] <= 1 - statistics.LEVEL for row in tested)
@@ -76,10 +76,7 @@ def sentence(rows: Mapping[str, Mapping[str, Any]]) -> str:
     for word, names in (('better', better), ('worse', worse))
     if names
   )
-  text += '.'
-  if single:
-    text += f' {_untested(single)}'
-  return text
+  return f'{text}. {_untested(rows)}'.rstrip()
 
 
 def shown_p(row: Mapping[str, Any]) -> str:
@@ -89,16 +86,25 @@ def shown_p(row: Mapping[str, Any]) -> str:
   return verdict.shown_p(row['p_holm']).removeprefix('= ')
 
 
-def _untested(single: int) -> str:
-  if not single:
-    return ''
-  subject = '1 comparison rests on one run'
-  if single > 1:
-    subject = f'{single} comparisons rest on one run each'
-  return (
-    f'{subject}, which gives no verdict: intervals are over the test examples '
-    'alone, other seeds are unknown.'
-  )
+def _untested(rows: Mapping[str, Mapping[str, Any]]) -> str:
+  """How many comparisons are not part of the family, and why."""
+  outcomes, sentences = [row['outcome'] for row in rows.values()], []
+  single = outcomes.count(verdict.UNKNOWN)
+  if single:
+    subject = '1 comparison rests on one run'
+    if single > 1:
+      subject = f'{single} comparisons rest on one run each'
+    sentences.append(
+      f'{subject}, which gives no verdict: intervals are over the test '
+      'examples alone, other seeds are unknown.'
+    )
+  without = outcomes.count(verdict.UNDEFINED)
+  if without:
+    subject = '1 comparison has'
+    if without > 1:
+      subject = f'{without} comparisons have'
+    sentences.append(f'{subject} no score, and so no p.')
+  return ' '.join(sentences)
 
 
 def _named(names) -> str:

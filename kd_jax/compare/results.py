@@ -139,6 +139,8 @@ def _with_intervals(report: dict) -> dict:
 
   Those were of classification alone.
   """
+  if tasks.task_of(report) is not tasks.CLASSIFICATION:
+    return report
   name = tasks.CLASSIFICATION.score
   for network in report['networks'].values():
     if network.get('interval') is None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kd_jax import tasks
+from kd_jax.compare import verdict
 
 NUMBER, TEXT, WORD = (int, float), (str,), (str, type(None))
 MAYBE = (int, float, type(None))
@@ -70,8 +71,8 @@ VERDICT = {
   'outcome': TEXT,
   'text': TEXT,
   'evidence': TEXT,
-  'difference': NUMBER,
-  'interval': Pair(),
+  'difference': Optional(NUMBER),
+  'interval': Optional(Pair()),
   'p': Optional(NUMBER, absent=True),
   'differences': Optional(Each(list, NUMBER), absent=True),
 }
@@ -127,9 +128,11 @@ def first_mistake(report: Any) -> str | None:
 
 def of_network(task: tasks.Task) -> dict[str, Any]:
   """The form of a network's numbers."""
-  moment = Optional({task.score: SCORE})
+  # Of one class an example it is always known.
+  score = SCORE if task.single else Optional(SCORE)
+  moment = Optional({task.score: score})
   return {
-    task.score: SCORE,
+    task.score: score,
     **{name: MEASURE for name, *_ in task.also},
     **NETWORK,
     'last': moment,
@@ -202,7 +205,18 @@ def _of_names(report, task) -> str | None:
   for row, network in networks.items():
     if len(network['per_class'] or ()) != classes:
       return f'networks.{row}.per_class is not one number per class'
-  return _of_seeds(report, task)
+  return _of_verdicts(report) or _of_seeds(report, task)
+
+
+def _of_verdicts(report) -> str | None:
+  """The first number that a verdict on scores lacks."""
+  named = {f'verdicts.{row}': x for row, x in report['verdicts'].items()}
+  for place, judged in {**named, 'verdict': report['verdict']}.items():
+    if judged and judged['outcome'] != verdict.UNDEFINED:
+      for key in ('difference', 'interval'):
+        if judged[key] is None:
+          return f'{place}.{key} is missing'
+  return None
 
 
 def _of_seeds(report, task) -> str | None:
@@ -213,7 +227,8 @@ def _of_seeds(report, task) -> str | None:
   ):
     return f'kind is {report["kind"]!r}, which its runs and seeds are not'
   for row, network in report['networks'].items():
-    if isinstance(network[task.score], Mapping) != several:
+    score = network[task.score]
+    if score is not None and isinstance(score, Mapping) != several:
       place = f'networks.{row}.{task.score}'
       return f'{place} is not that of kind {report["kind"]!r}'
   return None

@@ -88,11 +88,16 @@ def judged(reports, mean, row: str, alone: str | None) -> dict | None:
     return reports[0]['verdicts'][row]
   task = tasks.task_of(reports[0])
   ours, theirs = (
-    [report['networks'][name][task.score] for report in reports]
+    [_known(report['networks'][name][task.score]) for report in reports]
     for name in (row, alone)
   )
   difference = mean and statistics.minus(mean[row], mean[alone])
   return verdict.of_seeds(ours, theirs, difference, task)
+
+
+def _known(score: float | None) -> float:
+  """A score as read from JSON, NaN where there is none."""
+  return np.nan if score is None else score
 
 
 def gap(
@@ -127,20 +132,22 @@ def together(
     scores = [row[moment] and row[moment][task.score] for row in rows]
     score = summary(scores)
     moments[moment] = None if score is None else {task.score: score}
-  scores = [row[task.score] for row in rows]
+  scores = [_known(row[task.score]) for row in rows]
   if task.single:
     interval = statistics.of_accuracy(scores, count)
   else:
     interval = statistics.of_score(scores, drawn)
-  if task.unit == '%':
-    interval = (max(0.0, interval[0]), min(1.0, interval[1]))
+  if not np.isfinite([*scores, *interval]).all():
+    interval = None
+  elif task.unit == '%':
+    interval = [max(0.0, interval[0]), min(1.0, interval[1])]
   keys = (task.score, *(name for name, *_ in task.also), *NUMBERS)
   return {
     'network': first['network'],
     'ratio': first['ratio'],
     'per_class': per_class(rows),
     **{key: summary([row.get(key) for row in rows]) for key in keys},
-    'interval': list(interval),
+    'interval': interval and list(interval),
     **moments,
     'cost': {
       **first['cost'],
@@ -156,9 +163,7 @@ def per_class(rows: Sequence[Mapping[str, Any]]) -> list[float] | None:
   """The mean over seeds of the score of each class; None without any."""
   if rows[0]['per_class'] is None:
     return None
-  known = [
-    [np.nan if x is None else x for x in row['per_class']] for row in rows
-  ]
+  known = [[_known(x) for x in row['per_class']] for row in rows]
   return np.mean(known, 0).tolist()
 
 

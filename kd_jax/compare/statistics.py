@@ -202,7 +202,8 @@ def over_both(
     level: of confidence.
 
   Returns:
-    (low, high), in [-1, 1] but for scores with draws.
+    (low, high), in [-1, 1] but for scores with draws; NaN where a seed has no
+    difference.
   """
   mean, error, freedom = _moments_over_seeds(differences)
   half = _t(1 - level, freedom) * error
@@ -210,7 +211,7 @@ def over_both(
     _, other = _moments_over_examples(difference)
     half = math.hypot(half, _z(1 - level) * other)
   low, high = mean - half, mean + half
-  if isinstance(difference, resampling.Resampled):
+  if isinstance(difference, resampling.Resampled) or math.isnan(mean):
     return low, high  # of a score that may be any number, a perplexity
   return max(-1.0, low), min(1.0, high)
 
@@ -229,11 +230,14 @@ def p_over_both(
     differences, difference: as in `over_both`.
 
   Returns:
-    In [0, 1]; without examples the p of the paired t test.
+    In [0, 1]; without examples the p of the paired t test. NaN where a seed
+    has no difference.
   """
   mean, error, freedom = _moments_over_seeds(differences)
   other = 0.0 if difference is None else _moments_over_examples(difference)[1]
   mean = abs(mean)
+  if math.isnan(mean):
+    return mean
   if not mean:
     return 1.0
 

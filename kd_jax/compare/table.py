@@ -176,14 +176,15 @@ class Score(NamedTuple):
   Attributes:
     row: of the network in the report.
     title: what it is called.
-    value: the mean over seeds.
-    interval: 95 %, over test examples and, where there are several, seeds.
+    value: the mean over seeds; None where it is not defined.
+    interval: 95 %, over test examples and, where there are several, seeds;
+      None without a score.
   """
 
   row: str
   title: str
-  value: float
-  interval: Sequence[float]
+  value: float | None
+  interval: Sequence[float] | None
 
 
 def scores(report: Mapping[str, Any]) -> list[Score]:
@@ -248,6 +249,8 @@ def closed(report: Mapping[str, Any]) -> str:
   student = next(iter(report['students']))
   if not (report['verdict'] and report['teacher']):
     return ''
+  if any(score.value is None for score in scores(report)):
+    return ''
   share = report['gap_closed'][student]
   if share is None:
     return (
@@ -290,7 +293,9 @@ def score_lines(report: Mapping[str, Any]) -> list[str]:
   width = max(len(score.title) for score in numbers)
   unit = f' {task.unit}' if task.unit else ''
   return [
-    f'  {score.title:{width}}  {valued(task)(score.value):>5}{unit}  '
+    f'  {score.title:{width}}  not defined'
+    if score.value is None
+    else f'  {score.title:{width}}  {valued(task)(score.value):>5}{unit}  '
     f'({interval(task)(score.interval)})'
     for score in numbers
   ]

@@ -11,6 +11,7 @@ from kd_jax.compare import resampling, statistics
 HELPED, HURT, SAME = 'helped', 'hurt', 'no difference'
 TOLD = HELPED, HURT
 UNKNOWN = 'one run'  # no verdict: other seeds are unknown
+UNDEFINED = 'no score'  # no verdict: there is nothing to compare
 _OTHERS = (
   'Other seeds would change both, and one run cannot tell by how much: train '
   'with seeds=3 or more for a verdict.'
@@ -68,8 +69,14 @@ def of_drawn_run(
     student: the score of the distilled student.
     baseline: that of the student trained alone, on the same draws.
     task: of the labels.
+
+  Returns:
+    As `of_run`; as `without_score` where one of them has none.
   """
   difference = student.minus(baseline)
+  if not np.isfinite(difference.value):
+    values = [student.value], [baseline.value]
+    return without_score(*values, task, difference.count)
   numbers = {
     'outcome': UNKNOWN,
     'difference': difference.value,
@@ -107,9 +114,13 @@ def of_seeds(
     task: of the labels.
 
   Returns:
-    As `of_run`, with 'p' in place of 'p_examples', and 'differences' by seed.
+    As `of_run`, with 'p' in place of 'p_examples', and 'differences' by seed;
+    as `without_score` where a seed of one of them has none.
   """
+  examples = None if difference is None else statistics.size(difference)
   differences = np.subtract(student, baseline)
+  if not np.isfinite(differences).all():
+    return without_score(student, baseline, task, examples)
   over_seeds = statistics.over_seeds(differences)
   low, high = statistics.over_both(differences, difference)
   numbers = {
@@ -120,7 +131,7 @@ def of_seeds(
     'differences': differences.tolist(),
     'over_seeds': list(over_seeds),
     'seeds': differences.size,
-    'examples': None if difference is None else statistics.size(difference),
+    'examples': examples,
   }
   seeds = differences.size
   better = int((task.better * differences > 0).sum())
@@ -131,15 +142,55 @@ def of_seeds(
     f'±{_plain(_half(over_seeds), task)}{_points(task)}'
   )
   if difference is not None:
-    examples = _half(statistics.over_examples(difference))
+    half = _half(statistics.over_examples(difference))
     evidence += (
-      f', the {numbers["examples"]} test examples alone '
-      f'±{_plain(examples, task)}; '
+      f', the {examples} test examples alone ±{_plain(half, task)}; '
       'the interval covers both'
     )
   evidence += f' (p {shown_p(numbers["p"])}).'
   text = _sentence(numbers, task)
   return {**numbers, 'text': text, 'evidence': evidence}
+
+
+def without_score(
+  student: Sequence[float],
+  baseline: Sequence[float],
+  task: tasks.Task,
+  examples: int | None,
+) -> dict[str, Any]:
+  """The verdict where a score is not defined: that there is none.
+
+  Args:
+    student: S scores of the distilled student, NaN where there is none.
+    baseline: likewise, of the student alone.
+    task: of the labels.
+    examples: of the test set; None where they are unknown.
+
+  Returns:
+    As `of_run`, of outcome `UNDEFINED`; 'difference', 'interval' and 'p' are
+    None.
+  """
+  lacks = ~np.isfinite([student, baseline])
+  named = ('the distilled student', 'the student alone')
+  whose = ' and '.join(x for x, lack in zip(named, lacks) if lack.any())
+  seeds = len(student)
+  where = f' in {lacks.any(0).sum()} of {seeds} seeds' if seeds > 1 else ''
+  return {
+    'outcome': UNDEFINED,
+    'difference': None,
+    'interval': None,
+    'p': None,
+    'examples': examples,
+    'seeds': seeds,
+    'text': (
+      f'No score, so no verdict: test {task.title} is not defined for {whose}'
+      f'{where}, because {task.undefined}.'
+    ),
+    'evidence': (
+      'Without a score there is no difference and no p; the comparison does '
+      'not count where several are corrected for their number.'
+    ),
+  }
 
 
 def _points(task: tasks.Task) -> str:

@@ -42,8 +42,10 @@ def context(result: results.Result) -> dict[str, Any]:
     'tiles': tiles(report, colors),
     'costs_less': cost_tiles(report),
     'seeds': seed_lines(result),
-    'scores': pictures.scores(dots, task, 1 + len(seeds)),
+    'scores': dots
+    and pictures.scores(list(dots.values()), task, 1 + len(seeds)),
     'difference': verdict
+    and verdict['interval']
     and pictures.difference(
       verdict['interval'],
       verdict['difference'],
@@ -61,14 +63,16 @@ def context(result: results.Result) -> dict[str, Any]:
     'costs': [
       pictures.tradeoff(
         [
-          priced(point, tables.find(network, path))
-          for network, point in zip(report['networks'].values(), dots)
+          priced(dots[row], tables.find(network, path))
+          for row, network in report['networks'].items()
+          if row in dots
         ],
         name,
         unit.format(tables.example(report)),
         task,
       )
       for name, path, unit in COSTS
+      if dots
     ],
     'changes': classes(report),
     'alike': alike(report, names),
@@ -99,15 +103,20 @@ def _mean(x: Any) -> float | None:
   return x['mean'] if isinstance(x, Mapping) else x
 
 
-def points(report, names, colors) -> list[pictures.Point]:
-  """The networks with their score, its interval and its seeds."""
-  dots, task = [], tasks.task_of(report)
+def points(report, names, colors) -> dict[str, pictures.Point]:
+  """{row: the score of a network, its interval and its seeds}.
+
+  A network without a score, or an interval, has none.
+  """
+  dots, task = {}, tasks.task_of(report)
   for row, network in report['networks'].items():
     score = network[task.score]
+    if score is None or network['interval'] is None:
+      continue
     values = tuple(score['values']) if isinstance(score, Mapping) else ()
     low, high = network['interval']
-    dots.append(
-      pictures.Point(names[row], colors[row], _mean(score), low, high, values)
+    dots[row] = pictures.Point(
+      names[row], colors[row], _mean(score), low, high, values
     )
   return dots
 
@@ -141,7 +150,9 @@ def tiles(report, colors) -> list[Tile]:
   task = tasks.task_of(report)
   unit = f' {task.unit}' if task.unit else ''
   return [
-    Tile(
+    Tile(tables.NONE, score.title, colors[score.row], 'not defined')
+    if score.value is None
+    else Tile(
       f'{tables.valued(task)(score.value)}{unit}',
       score.title,
       colors[score.row],
@@ -190,18 +201,18 @@ def seed_lines(result) -> list[dict]:
     return []
   student, alone = next(iter(result.report['students'].items()))
   lines, task = [], tasks.task_of(result.report)
+  show = tables.number(tables.valued(task))
   for name, run in zip(result.report['runs'], result.runs):
-    rows = run.report['networks']
-    change = alone and rows[student][task.score] - rows[alone][task.score]
+    scores = {r: x[task.score] for r, x in run.report['networks'].items()}
+    change = ''
+    if alone and None not in (scores[student], scores[alone]):
+      change = tasks.changed(scores[student] - scores[alone], task.unit)
     lines.append(
       {
         'name': name,
         'page': f'{name}/report.html',
-        'cells': [
-          tables.valued(task)(rows[row][task.score])
-          for row in result.report['networks']
-        ],
-        'change': typeset(tasks.changed(change, task.unit)) if alone else '',
+        'cells': [show(scores[row]) for row in result.report['networks']],
+        'change': typeset(change),
       }
     )
   return lines
@@ -373,15 +384,13 @@ def across(
         'rows': tables.overview_rows(report),
       }
     )
-    costs = [
-      tables.find(network, 'cost.parameters')
-      for network in report['networks'].values()
-    ]
     dots += [
       point._replace(
-        title=f'{title(result)}: {point.title}', color=f'other{k % 6}', x=x
+        title=f'{title(result)}: {point.title}',
+        color=f'other{k % 6}',
+        x=report['networks'][row]['cost']['parameters'],
       )
-      for point, x in zip(points(report, names, colors), costs)
+      for row, point in points(report, names, colors).items()
     ]
   return {
     'title': f'{len(runs)} runs',

@@ -235,10 +235,10 @@ def frames(result: results.Result, names, colors) -> list[str]:
     points = []
     for row, network in report['networks'].items():
       rate = tables.find(network, f'cost.frames.{runtime}')
-      if rate is None:
+      score = network[task.score]
+      if None in (rate, score, network['interval']):
         continue
       size = tables.extent(network['cost']['frames']['size'])
-      score = network[task.score]
       mean = score['mean'] if isinstance(score, Mapping) else score
       points.append(
         pictures.Point(

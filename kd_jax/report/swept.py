@@ -74,7 +74,8 @@ def best_in_words(
   if best is None:
     return 'No setting is called best: there is no validation set to choose by.'
   validation, test = (
-    tasks.shown(best[key], task.unit) for key in ('validation', 'test')
+    'not defined' if best[key] is None else tasks.shown(best[key], task.unit)
+    for key in ('validation', 'test')
   )
   return (
     f'Best of {len(rows)} settings on validation: {best["setting"]}, '
@@ -102,7 +103,7 @@ def heads(task: tasks.Task = tasks.CLASSIFICATION) -> tuple[str, ...]:
 
 def score(row: Mapping, key: str, task: tasks.Task) -> str:
   """A score of a setting, with its deviation over seeds where it has one."""
-  number, spread = tables.valued(task), row[f'{key}_sd']
+  number, spread = tables.number(tables.valued(task)), row[f'{key}_sd']
   text = number(row[key])
   return text if spread is None else f'{text} ± {number(spread)}'
 
@@ -144,6 +145,8 @@ def points(rows, baseline) -> list[pictures.Point]:
   """The settings' test scores, and that of the student alone."""
   dots = []
   for row in rows:
+    if row['test'] is None:  # it is not defined
+      continue
     low, high = (
       row['test'] if row[end] is None else row[end]
       for end in ('test_low', 'test_high')

@@ -328,7 +328,7 @@ def row_of(
         len(seeds),
         *_moments(scores),
         *_moments(test),
-        *student['interval'],
+        *(student['interval'] or (None, None)),
         verdict.get('difference'),
         *(verdict.get('interval') or (None, None)),
         *(corrected[key] for key in ('p', 'p_holm', 'outcome', 'comparisons')),
@@ -340,8 +340,15 @@ def row_of(
   )
 
 
-def _moments(values: Sequence[float]) -> tuple[float, float | None]:
-  """Mean and standard deviation (None for a single value)."""
+def _moments(
+  values: Sequence[float | None],
+) -> tuple[float | None, float | None]:
+  """Mean and standard deviation (None for a single value).
+
+  Both are None where a value is, as a score that is not defined.
+  """
+  if None in values:
+    return None, None
   mean = sum(values) / len(values)
   if len(values) < 2:
     return mean, None

@@ -57,6 +57,7 @@ class Task(NamedTuple):
       nobody asks for them.
     further: {name: [N, ...] of each example} -> further scores, which are no
       function of sums.
+    undefined: when there is no score, in words.
   """
 
   name: str
@@ -84,6 +85,7 @@ class Task(NamedTuple):
   further: Callable[[Mapping[str, np.ndarray]], dict[str, float]] = (
     lambda parts: {}
   )
+  undefined: str = 'nothing counts'
 
   @property
   def single(self) -> bool:

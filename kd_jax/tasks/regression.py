@@ -72,9 +72,15 @@ def scores(sums) -> dict[str, float]:
       'squared_error',
     )
   )
-  spread = np.sqrt(np.maximum(xx - x * x, 0) * np.maximum(yy - y * y, 0))
+  spread = np.sqrt(_variance(x, xx) * _variance(y, yy))
   pearson = float(base.ratio(xy - x * y, spread))
   return {'pearson': float(np.clip(pearson, -1, 1)), 'mse': float(mse)}
+
+
+def _variance(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
+  """Of numbers with these means; 0 where it is rounding of the f32 squares."""
+  variance = square - mean * mean
+  return np.where(variance > np.finfo(np.float32).eps * square, variance, 0)
 
 
 def further(parts) -> dict[str, float]:
@@ -126,4 +132,5 @@ REGRESSION = base.Task(
   hard='squared_error',
   says=base.NUMBER,
   further=further,
+  undefined='all predictions or all labels are the same',
 )

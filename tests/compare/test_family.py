@@ -6,6 +6,7 @@ Holm: the example of R's p.adjust, method 'holm'.
 import numpy as np
 import pytest
 
+from kd_jax import tasks
 from kd_jax.compare import family, statistics, verdict
 
 
@@ -62,6 +63,22 @@ def test_a_family_of_single_runs_has_no_verdict():
     'the test examples alone, other seeds are unknown.'
   )
   assert family.sentence({}) == family.sentence(family.correct({'c': None}))
+
+
+def test_what_has_no_score_is_not_of_the_family():
+  lost = verdict.of_seeds([np.nan, 0.9], [0.5, 0.4], task=tasks.REGRESSION)
+  assert lost['outcome'] == verdict.UNDEFINED and lost['p'] is None
+  assert (
+    'the distilled student in 1 of 2 seeds, because all pred' in lost['text']
+  )
+  rows = family.correct({'strong': judged(0.2), 'lost': lost})
+  assert rows['lost']['p_holm'] is None
+  assert rows['strong']['comparisons'] == 1
+  assert family.sentence(rows).endswith(
+    'better: strong. 1 comparison has no score, and so no p.'
+  )
+  both = family.sentence(family.correct({'a': lost, 'b': lost}))
+  assert both == '2 comparisons have no score, and so no p.'
 
 
 def false_positives(rng, methods: int, seeds: int, rounds: int) -> list:

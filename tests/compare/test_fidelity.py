@@ -207,6 +207,12 @@ def test_the_p_of_seeds_at_its_ends():
   assert 0 < statistics.p_over_both([0.25] * 8, examples) < 1e-3
 
 
+def test_where_a_seed_has_no_score_there_is_neither_p_nor_interval():
+  values = [np.nan, 0.1]
+  assert np.isnan(statistics.p_over_both(values))
+  assert np.isnan(statistics.over_both(values, np.ones(40))).all()
+
+
 def test_the_interval_of_an_accuracy_covers_seeds_and_examples():
   assert statistics.of_accuracy([0.9], 360) == statistics.wilson(324, 360)
   low, high = statistics.of_accuracy([0.9, 0.9], 360)

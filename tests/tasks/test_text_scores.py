@@ -86,8 +86,14 @@ def test_correlations_of_numbers():
   assert regression.further(parts)['spearman'] == pytest.approx(spearman)
   padded = {k: np.append(v, 0) for k, v in parts.items()}
   assert regression.further(padded) == regression.further(parts)
-  constant = sums(tasks.REGRESSION, 0 * x, y, (40,), 1)[1]
-  assert np.isnan(tasks.REGRESSION.scores(constant)['pearson'])
+  for value in (
+    0,
+    0.3,
+    100.1,
+    31234.5,
+  ):  # the rounding of a square is no spread
+    constant = sums(tasks.REGRESSION, 0 * x + value, y, (40,), 1)[1]
+    assert np.isnan(tasks.REGRESSION.scores(constant)['pearson'])
 
 
 def test_f1_of_several_labels():
