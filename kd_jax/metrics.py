@@ -147,8 +147,10 @@ def make_writer(folder) -> Writer:
   def close():
     try:
       events.close()
-    except OSError:  # a full disk; tensorboardX would try again at exit
-      events.file_writer.event_writer.close = lambda: None
+    except OSError:  # a full disk
+      writer = events.file_writer.event_writer
+      writer.close = lambda: None  # tensorboardX would try again at exit
+      writer._worker.stop()  # it would wait for what the exit closes
       raise
 
   return Writer(write, close, speed)
