@@ -22,7 +22,7 @@ COMMAND = (
 )
 # What conftest sets for the tests in a hurry, and what a worker has of its own.
 HURRY = ('XLA_FLAGS', 'JAX_DISABLE_MOST_OPTIMIZATIONS', 'JAX_COMPILATION_CACHE')
-WORKER = ('PYTEST_', 'JAX_PERSISTENT_CACHE')
+WORKER = ('PYTEST_', 'JAX_PERSISTENT_CACHE', 'KD_JAX_PASSED')
 
 
 @pytest.mark.slow
