@@ -49,6 +49,22 @@ def test_other_skips_stay(monkeypatch):
     assert skipped.outcome == 'skipped'
 
 
+def test_what_passed_before_is_left_out(tmp_path, monkeypatch):
+  path, left_out = tmp_path / 'passed', []
+  monkeypatch.setenv('KD_JAX_PASSED', str(path))
+  items = [types.SimpleNamespace(nodeid=f'tests/a.py::{x}') for x in 'xyz']
+  hook = types.SimpleNamespace(
+    pytest_deselected=lambda items: left_out.extend(items)
+  )
+  config = types.SimpleNamespace(hook=hook)
+  conftest.pytest_collection_modifyitems(config, items)
+  assert len(items) == 3 and not left_out  # there is no such file yet
+  path.write_text('tests/a.py::y\ntests/b.py::x\n')
+  conftest.pytest_collection_modifyitems(config, items)
+  assert [item.nodeid[-1] for item in items] == ['x', 'z']
+  assert [item.nodeid[-1] for item in left_out] == ['y']
+
+
 def test_the_quick_suite_is_the_default():
   settings = tomllib.loads((ROOT / 'pyproject.toml').read_text())
   options = settings['tool']['pytest']['ini_options']
