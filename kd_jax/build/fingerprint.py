@@ -29,7 +29,7 @@ def of_stages(settings: Mapping[str, Any]) -> dict[str, Any]:
   What is kept and the networks of a stage are named apart, and seeds are runs
   of their own.
   """
-  apart = (*idle(settings), 'seeds', 'networks', SELECT, EVERY)
+  apart = (*LOOP, SELECT, EVERY, 'seeds', 'networks')
   return {k: v for k, v in settings.items() if k not in apart}
 
 
@@ -55,8 +55,8 @@ def stage_identities(
   """
   whole = config.to_json(c)
   # Left out where the last network is kept, as by default.
-  chosen = {key: whole[key] for key in (SELECT, EVERY)}
-  chosen = chosen if c.select == BEST else {}
+  best = (SELECT, EVERY) if c.select == BEST else ()
+  chosen = {key: whole[key] for key in best}
   identities = {}
   for stage in trained:
     names = (*stage.students, *stage.frozen)

@@ -81,16 +81,25 @@ def check_steps(steps: int, opt: Mapping) -> None:
   delay, warmup = (opt['schedule'].get(k, 0) for k in ('delay', 'warmup'))
   kinds.check("'delay' of the schedule", delay, kinds.Steps)
   kinds.check("'warmup' of the schedule", warmup, kinds.NonNegative)
-  if delay and delay >= steps:
-    raise ValueError(
-      f"the schedule's delay={delay} leaves none of the {steps} steps"
-    )
+  check_delay(delay, steps)
   rise = warmup * steps if warmup < 1 else warmup
   if delay + rise > steps:
     after = f' after delay={delay}' if delay else ''
     raise ValueError(
       f"the schedule's warmup={warmup}{after} is more than the {steps} steps: "
       'the learning rate would not reach its peak'
+    )
+
+
+def check_delay(delay: int, steps: int) -> None:
+  """Refuses a schedule that is 0 to the end, of a rate or of a term.
+
+  Raises:
+    ValueError: naming both.
+  """
+  if delay and delay >= steps:
+    raise ValueError(
+      f"the schedule's delay={delay} leaves none of the {steps} steps"
     )
 
 
@@ -199,11 +208,7 @@ def _schedules(name, spec, method, recipe) -> dict[str, terms.Schedule]:
     try:
       kinds.check("'steps' of a schedule", steps, kinds.Count)
       schedules[key] = optim.make_schedule(options, steps)
-      if options.get('delay', 0) >= recipe.steps:
-        raise ValueError(
-          f"the schedule's delay={options['delay']} leaves none of the "
-          f'{recipe.steps} steps'
-        )
+      check_delay(options.get('delay', 0), recipe.steps)
     except ValueError as error:
       raise ValueError(f'{of}: {error}') from None
   return schedules
